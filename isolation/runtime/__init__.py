@@ -1,0 +1,1 @@
+"""What runs inside a plugin's environment. Standard library only."""

@@ -1,0 +1,1 @@
+"""Environments and snapshots by content. Builds them, finds them again, collects what is unused."""

@@ -1,0 +1,1 @@
+"""Joins plans and workers and meets the world: doors, engine, command line."""

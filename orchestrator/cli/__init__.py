@@ -1,0 +1,1 @@
+"""The `penstock` command. Nothing here decides; it reads, asks and prints."""

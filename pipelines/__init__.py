@@ -1,0 +1,1 @@
+"""What should run: specification, plan, run machine. Pure: values in, values out."""
