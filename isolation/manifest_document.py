@@ -1,4 +1,4 @@
-"""The shape of `[tool.penstock]` as an author writes it. Owns names, types and units; reads no file, judges no hook name."""
+"""The shape of `[tool.penstock]` as an author writes it. Owns names, types and units; reads no file."""
 
 from __future__ import annotations
 
@@ -131,7 +131,10 @@ class LimitsTable(_Table):
 
 
 class PluginTable(_Table):
-    """`[tool.penstock]`. `name`, `version` and `requires-python` only where there is no `[project]` to say them."""
+    """`[tool.penstock]`. `name`, `version` and `requires-python` only where there is no `[project]` to say them.
+
+    `config-schema` is a file's name or a table; who reads the file judges it.
+    """
 
     name: Text | None = None
     version: Text | None = None
@@ -141,7 +144,7 @@ class PluginTable(_Table):
     command: Annotated[list[str], AfterValidator(_commanded)] | None = None
     concurrency: Annotated[int, Field(ge=1)] | None = None
     summary: str = ""
-    config_schema: str | dict[str, object] | None = None
+    config_schema: object = None
     data: bool = False
     reload: Literal["overlap", "replace"] = "overlap"
     extras: list[Text] = []
