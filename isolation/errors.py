@@ -156,10 +156,11 @@ class WorkerLost(CallError):
     code = "penstock.worker_lost"
     hint = "the lines of its stderr above say why the plugin ended"
 
-    def __init__(self, worker: str, report: ExitReport) -> None:
+    def __init__(self, worker: str, report: ExitReport, *, sent: bool = True) -> None:
         super().__init__(f"worker {worker} {report}")
         self.worker = worker
         self.report = report
+        self.sent = sent
 
 
 class StartError(IsolationError):
@@ -180,5 +181,4 @@ class LocalProtocolError(CallError):
 class RemoteProtocolError(CallError):
     """The plugin broke the protocol; its worker is ended."""
 
-    code = "penstock.protocol"
     hint = "`penstock plugin check FOLDER` shows the frame; the rules are in docs/protocol.md"

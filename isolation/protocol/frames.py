@@ -42,9 +42,7 @@ class FrameReader:
 
     def _cut(self, data: bytes) -> list[bytes]:
         *whole, rest = data.split(b"\n")
-        lines = []
-        for piece in whole:
-            lines.append(self._complete(piece))
+        lines = [self._complete(piece) for piece in whole]
         if rest:
             self._size += len(rest)
             self._parts.append(rest)

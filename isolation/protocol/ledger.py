@@ -43,6 +43,10 @@ class Ledger(Generic[Entry]):
             raise UnknownId(f"answer to id {number}, which {state}")
         return entry
 
+    def holds(self, number: int) -> bool:
+        """Whether the call with this id is still unanswered."""
+        return number in self._entries
+
     def oldest(self) -> Entry | None:
         """Return the unanswered call that was written first: the one a sequential worker is at."""
         return next(iter(self._entries.values()), None)

@@ -60,12 +60,12 @@ class Fault(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class Answer(msgspec.Struct, forbid_unknown_fields=True):
-    """An answer to one of our requests: exactly one of `result` and `error` is not empty."""
+    """An answer to one of our requests: exactly one of `result` and `error` is there."""
 
     jsonrpc: str
     id: int
     result: msgspec.Raw = _EMPTY
-    error: Fault | None = None
+    error: Fault | msgspec.UnsetType = msgspec.UNSET
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +109,7 @@ def parse(frame: bytes) -> Answer | Notification | Request:
         raise Malformed(f"not a JSON message: {error}") from error
     if answer.jsonrpc != "2.0":
         raise Malformed('no "jsonrpc": "2.0"')
-    if (answer.error is None) == (not bytes(answer.result)):
+    if (answer.error is msgspec.UNSET) == (not bytes(answer.result)):
         raise Malformed("an answer has exactly one of result and error")
     return answer
 

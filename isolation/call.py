@@ -1,0 +1,66 @@
+"""One call to a plugin, from the moment somebody wants it to its one end."""
+
+from __future__ import annotations
+
+import asyncio
+from abc import ABC, abstractmethod
+
+import msgspec
+
+from isolation.errors import CallError
+from isolation.protocol.messages import Invocation
+
+__all__ = ["Call", "Outstanding"]
+
+
+class Outstanding(ABC):
+    """Something that a worker owes an answer. Exactly one of `answered` and `failed` is called, once.
+
+    `settled` is True when nobody waits any more; an answer that still comes is then dropped.
+    """
+
+    __slots__ = ("settled",)
+
+    def __init__(self) -> None:
+        self.settled = False
+
+    def settle(self) -> bool:
+        """Note the end of the wait; False when it had ended before."""
+        waiting = not self.settled
+        self.settled = True
+        return waiting
+
+    @abstractmethod
+    def answered(self, result: msgspec.Raw) -> None:
+        """Take the result, raw JSON."""
+
+    @abstractmethod
+    def failed(self, error: CallError) -> None:
+        """Take the plugin's error, or the reason why no answer will come."""
+
+
+class Call(Outstanding):
+    """One attempt of one stage. `deadline`, `queued_at` and `sent_at` are times of the event loop, in seconds.
+
+    `number` is 0 and `worker` empty until the call is written to a worker.
+    """
+
+    __slots__ = ("deadline", "invocation", "number", "queued_at", "sent_at", "timer", "worker")
+
+    def __init__(self, invocation: Invocation, deadline: float) -> None:
+        self.settled = False
+        self.invocation = invocation
+        self.deadline = deadline
+        self.queued_at = 0.0
+        self.sent_at = 0.0
+        self.number = 0
+        self.worker = ""
+        self.timer: asyncio.TimerHandle | None = None
+
+    def settle(self) -> bool:
+        """Note the end of the wait and stop its clock; False when it had ended before."""
+        if self.timer is not None:
+            self.timer.cancel()
+        waiting = not self.settled
+        self.settled = True
+        return waiting

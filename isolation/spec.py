@@ -1,0 +1,87 @@
+"""What it takes to start one worker: a value that holds every choice, so that starting decides nothing."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from importlib.metadata import version
+from pathlib import Path
+
+from isolation.protocol.frames import MAX_FRAME_BYTES
+from isolation.protocol.messages import PROTOCOL_VERSION
+
+__all__ = ["LAUNCHER", "PASSED_VARIABLES", "WorkerSpec", "child_environment", "host_version"]
+
+LAUNCHER = Path(__file__).parent / "runtime" / "launch.py"
+"""The one program that every worker starts through."""
+
+PASSED_VARIABLES = ("PATH", "LANG", "LC_ALL", "LC_CTYPE", "TZ", "TMPDIR", "SSL_CERT_FILE", "SSL_CERT_DIR")
+"""All that a worker sees of the host's environment unless its manifest passes more."""
+
+
+def child_environment(
+    host: Mapping[str, str], passed: tuple[str, ...] = (), fixed: Mapping[str, str] | None = None
+) -> dict[str, str]:
+    """Build a worker's environment from the allow-list, the manifest's `pass` and its `set`."""
+    chosen = {name: host[name] for name in (*PASSED_VARIABLES, *passed) if name in host}
+    return {**chosen, **(fixed or {})}
+
+
+def host_version() -> str:
+    """The version of the penstock distribution."""
+    return version("penstock")
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerSpec:
+    """Everything about a worker that is the same for all replicas of its generation.
+
+    `plugin` is its name in the pipeline file, `plugin_name` the one in its manifest.
+    `window` is how many calls a `command` plugin takes at once; our own runtime says so itself in the handshake.
+    """
+
+    plugin: str
+    plugin_name: str
+    version: str
+    python: Path
+    root: Path
+    stages: tuple[str, ...]
+    digest: str
+    entry: str | None = None
+    command: tuple[str, ...] | None = None
+    window: int | None = None
+    environment: Mapping[str, str] = field(default_factory=dict)
+    startup_seconds: float = 10.0
+    kill_after_seconds: float = 1.0
+    max_frame_bytes: int = MAX_FRAME_BYTES
+    data: Path | None = None
+
+    @property
+    def name(self) -> str:
+        """`plugin@digest`, shortened for people."""
+        return f"{self.plugin}@{self.digest[:8]}"
+
+    def argv(self) -> list[str]:
+        """The command line of the launcher; it holds no secret."""
+        launch = {
+            "parent": os.getpid(),
+            "root": str(self.root),
+            "entry": self.entry,
+            "command": list(self.command) if self.command else None,
+            "max_frame": self.max_frame_bytes,
+        }
+        return [str(self.python or sys.executable), "-I", "-S", "-B", str(LAUNCHER), json.dumps(launch)]
+
+    def initialize(self) -> dict[str, object]:
+        """The parameters of `initialize`."""
+        return {
+            "protocol": {"min": PROTOCOL_VERSION, "max": PROTOCOL_VERSION},
+            "host": {"name": "penstock", "version": host_version()},
+            "plugin": {"name": self.plugin_name, "version": self.version},
+            "stages": list(self.stages),
+            "max_frame": self.max_frame_bytes,
+            "data": str(self.data) if self.data else None,
+        }

@@ -1,0 +1,445 @@
+"""One worker: the protocol spoken with one child process. It owns every call that it was given.
+
+Whatever happens to the child, each call ends exactly once. Nothing here chooses among workers or starts
+another one; that is the generation's part.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Mapping
+from typing import Protocol
+
+import msgspec
+
+from isolation.call import Call, Outstanding
+from isolation.errors import (
+    CallCancelled,
+    CallError,
+    DeadlineExceeded,
+    ExitReport,
+    LocalProtocolError,
+    PluginBusy,
+    PluginError,
+    RemoteProtocolError,
+    RetryableError,
+    StartError,
+    WorkerLost,
+)
+from isolation.process import ChildProcess, Spawn
+from isolation.protocol import messages
+from isolation.protocol.frames import FrameReader, FrameTooLarge
+from isolation.protocol.ledger import Ledger, UnknownId
+from isolation.protocol.life import Event, State, follow
+from isolation.protocol.messages import Answer, Malformed, Notification, Request
+from isolation.spec import WorkerSpec
+
+__all__ = ["Worker", "WorkerEvents", "error_of"]
+
+log = logging.getLogger("penstock.plugin")
+
+SEQUENTIAL_WINDOW = 4
+"""Calls that wait in the pipe of a worker that takes them one by one; more gain nothing and make a crash costlier."""
+
+PING_EVERY_SECONDS = 10.0
+PING_WITHIN_SECONDS = 5.0
+
+STOP_WAIT_SECONDS = 1.0
+"""How long each rung of the stop ladder is given."""
+
+MAX_REFUSALS_UNWRITTEN_BYTES = 1024 * 1024
+"""A plugin that asks and asks and does not read our refusals is ended when this much waits for it."""
+
+
+class _Handshake(msgspec.Struct):
+    """The result of `initialize`."""
+
+    protocol: str
+    plugin: _Identity
+    stages: dict[str, _Stage]
+    concurrency: int = 1
+
+
+class _Identity(msgspec.Struct):
+    name: str
+    version: str
+
+
+class _Stage(msgspec.Struct, rename={"is_async": "async"}):
+    is_async: bool = False
+
+
+class _Log(msgspec.Struct):
+    message: str
+    level: str = "info"
+    logger: str = ""
+    run: str | None = None
+    stage: str | None = None
+    fields: dict[str, object] = {}
+    traceback: str | None = None
+
+
+_handshake = msgspec.json.Decoder(_Handshake).decode
+_log_line = msgspec.json.Decoder(_Log).decode
+
+_ERRORS: Mapping[int, type[PluginError]] = {messages.RETRYABLE: RetryableError}
+
+
+def error_of(fault: messages.Fault) -> CallError:
+    """Turn the plugin's error object into the error its caller sees."""
+    if fault.code == messages.CANCELLED:
+        return CallCancelled(fault.message)
+    if fault.code == messages.DEADLINE_EXCEEDED:
+        return DeadlineExceeded(fault.message)
+    if fault.code == messages.PLUGIN_BUSY:
+        return PluginBusy(fault.message)
+    return _ERRORS.get(fault.code, PluginError)(fault.message, number=fault.code, data=fault.data)
+
+
+class WorkerEvents(Protocol):
+    """What a worker tells its generation."""
+
+    def freed(self, worker: Worker) -> None:
+        """A place in the window is free."""
+
+    def retired(self, worker: Worker) -> None:
+        """The worker takes no more calls: it drains or is gone. Told once."""
+
+    def progressed(self, worker: Worker, params: bytes) -> None:
+        """The plugin reports progress while it starts."""
+
+
+class _Question(Outstanding):
+    """A request of the host's own: initialize, configure, ping, shutdown."""
+
+    __slots__ = ("reply",)
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        super().__init__()
+        self.reply: asyncio.Future[bytes] = loop.create_future()
+
+    def answered(self, result: msgspec.Raw) -> None:
+        if not self.reply.done():
+            self.reply.set_result(bytes(result))
+
+    def failed(self, error: CallError) -> None:
+        if not self.reply.done():
+            self.reply.set_exception(error)
+            self.reply.exception()  # a stop that nobody waits for is no "exception was never retrieved"
+
+
+class Worker:
+    """A child process that speaks the protocol. `window` is how many calls it takes at once."""
+
+    def __init__(self, spec: WorkerSpec, number: int, events: WorkerEvents, loop: asyncio.AbstractEventLoop) -> None:
+        self.spec = spec
+        self.name = f"{spec.plugin}#{number}"
+        self.state = State.STARTING
+        self.window = 1
+        self.sequential = True
+        self.planned_end = False
+        self.gone: asyncio.Future[ExitReport] = loop.create_future()
+        self._loop = loop
+        self._events = events
+        self._ledger = Ledger[Outstanding]()
+        self._frames = FrameReader(spec.max_frame_bytes)
+        self._broken = False
+        self._overrun = False
+        self._retired = False
+        self._startup: asyncio.Timeout | None = None
+        self._ping: asyncio.TimerHandle | None = None
+        self._process = ChildProcess(Spawn(spec.argv(), spec.environment, spec.root), self, loop)
+
+    @property
+    def pid(self) -> int:
+        """The process id; only for people to look at."""
+        return self._process.pid
+
+    @property
+    def outstanding(self) -> int:
+        """Calls that it still owes an answer, abandoned ones included."""
+        return len(self._ledger)
+
+    @property
+    def has_room(self) -> bool:
+        """Whether another call may be written now."""
+        return len(self._ledger) < self.window and self.state is State.READY
+
+    # Starting.
+
+    async def start(self, configs: Mapping[str, object]) -> None:
+        """Shake hands, warm up, configure. Raises StartError; the child is gone then."""
+        try:
+            async with asyncio.timeout(self.spec.startup_seconds) as self._startup:
+                answer = await self._ask("initialize", self.spec.initialize())
+                self._check(answer)
+                self.state = follow(self.state, Event.HANDSHAKE)
+                await self._ask("configure", {"configs": configs})
+                self.state = follow(self.state, Event.WARM)
+        except (CallError, TimeoutError, StartError) as error:
+            await self._abort(error)
+        except asyncio.CancelledError:
+            self._process.kill("start was given up")
+            raise
+        self._startup = None
+        self._ping = self._loop.call_later(PING_EVERY_SECONDS, self._keep_alive)
+
+    async def _abort(self, error: Exception) -> None:
+        phase = "before the handshake" if self.state is State.STARTING else "while it was warming up"
+        self._process.kill("could not be started")
+        report = await self.gone
+        hint = StartError.hint
+        if isinstance(error, StartError):
+            text = str(error)
+        elif isinstance(error, WorkerLost):
+            text = f"exited {phase}: {error.report}"
+        elif isinstance(error, TimeoutError):
+            text = f"said nothing for {self.spec.startup_seconds:g} s {phase}"
+            hint = "raise `startup` under [tool.penstock.limits], or report progress while starting"
+        else:
+            text = f"failed {phase}: {error}"
+        if report.stderr and report.stderr not in text:
+            text += f"\n{report.stderr}"
+        failure = StartError(f"{self.spec.plugin}: {text}")
+        failure.hint = hint
+        raise failure from error
+
+    def _check(self, answer: bytes) -> None:
+        """Compare the handshake with the manifest; a mismatch names both sides."""
+        try:
+            said = _handshake(answer)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+            raise StartError(f"answered `initialize` wrongly: {error}") from error
+        wanted = self.spec
+        if said.protocol != messages.PROTOCOL_VERSION:
+            raise StartError(f"speaks protocol {said.protocol!r}; this host speaks {messages.PROTOCOL_VERSION!r}")
+        if (said.plugin.name, said.plugin.version) != (wanted.plugin_name, wanted.version):
+            raise StartError(
+                f"is {said.plugin.name} {said.plugin.version}; its manifest says {wanted.plugin_name} {wanted.version}"
+            )
+        missing = [name for name in wanted.stages if name not in said.stages]
+        if missing:
+            offered = ", ".join(sorted(said.stages)) or "none"
+            raise StartError(f"does not offer the stages {', '.join(missing)} of its manifest; it offers {offered}")
+        self._open_window(said)
+
+    def _open_window(self, said: _Handshake) -> None:
+        if self.spec.entry is None:
+            self.window = self.spec.window or 1
+            self.sequential = self.window == 1
+        elif said.concurrency > 1:
+            self.window, self.sequential = said.concurrency, False
+        else:
+            self.window, self.sequential = SEQUENTIAL_WINDOW, True
+
+    async def configure(self, configs: Mapping[str, object]) -> None:
+        """Hand over a new table of configurations; raises CallError when the plugin refuses one."""
+        async with asyncio.timeout(self.spec.startup_seconds):
+            await self._ask("configure", {"configs": configs})
+
+    async def _ask(self, method: str, params: Mapping[str, object]) -> bytes:
+        return await self._question(method, params).reply
+
+    def _question(self, method: str, params: Mapping[str, object]) -> _Question:
+        question = _Question(self._loop)
+        number = self._ledger.issue(question)
+        frame = messages.request_frame(number, method, params)
+        if len(frame) > self.spec.max_frame_bytes:
+            self._ledger.settle(number)
+            question.failed(LocalProtocolError(f"{method} would be {len(frame)} bytes long"))
+        else:
+            self._process.write(frame)  # a closed stdin ends the child, and its end fails the question
+        return question
+
+    # Calls.
+
+    def invoke(self, call: Call) -> bool:
+        """Write a call; False when the child can take none any more, and then the call was not touched."""
+        number = self._ledger.issue(call)
+        now = self._loop.time()
+        left = call.deadline - now
+        frame = messages.invoke_frame(number, call.invocation, max(1, int(left * 1000)))
+        if len(frame) > self.spec.max_frame_bytes:
+            self._ledger.settle(number)
+            self._fail(
+                call,
+                LocalProtocolError(
+                    f"the call would be {len(frame)} bytes long; the limit is {self.spec.max_frame_bytes}"
+                ),
+            )
+            return True
+        if not self._process.write(frame):
+            self._ledger.settle(number)
+            self._retire()
+            return False
+        call.number = number
+        call.sent_at = now
+        call.worker = self.name
+        return True
+
+    def cancel(self, call: Call) -> None:
+        """Nobody waits for `call` any more. Its place in the window is held until it is answered."""
+        call.settled = True
+        if not self.sequential and self._ledger.holds(call.number):
+            self._process.write(messages.notification_frame("$/cancelRequest", {"id": call.number}))
+
+    def expire(self, call: Call) -> None:
+        """The deadline of `call` has passed: answer its caller, and see to it that the worker gets free."""
+        if not self._ledger.holds(call.number):
+            return
+        if not call.settled:
+            self.cancel(call)
+            call.failed(DeadlineExceeded(f"no answer within {call.deadline - call.queued_at:.3g} s"))
+        if not self._broken:
+            self._loop.call_later(self.spec.kill_after_seconds, self._overran, call)
+
+    def _overran(self, call: Call) -> None:
+        if self.state is State.EXITED or not self._ledger.holds(call.number):
+            return
+        if not self.sequential:
+            self._overran_beside_others()
+        elif self._ledger.oldest() is call:
+            self._end_overrun()
+        else:
+            # It waits behind another call and has its own time once it is the oldest.
+            self._loop.call_later(self.spec.kill_after_seconds, self._overran, call)
+
+    def _overran_beside_others(self) -> None:
+        self._overrun = self.planned_end = True
+        self._retire()
+        if not self._end_when_alone():
+            self._send_ping(self.spec.kill_after_seconds)
+
+    def _end_when_alone(self) -> bool:
+        if any(not entry.settled and isinstance(entry, Call) for entry in self._ledger):
+            return False
+        self._end_overrun()
+        return True
+
+    def _end_overrun(self) -> None:
+        self.planned_end = True
+        self._process.kill("a call overran its deadline")
+
+    # What comes from the child.
+
+    def received(self, data: bytes) -> None:
+        """Take the child's bytes apart. Anything that breaks the protocol ends the child."""
+        if self._broken:
+            return
+        try:
+            for frame in self._frames.feed(data):
+                self._take(messages.parse(frame))
+        except FrameTooLarge:
+            self._break(f"sent a frame of over {self.spec.max_frame_bytes} bytes")
+        except (Malformed, UnknownId) as error:
+            self._break(str(error))
+
+    def _take(self, message: Answer | Notification | Request) -> None:
+        if type(message) is Answer:
+            entry = self._ledger.settle(message.id)
+            self._events.freed(self)
+            if entry.settle():
+                if isinstance(message.error, messages.Fault):
+                    entry.failed(error_of(message.error))
+                else:
+                    entry.answered(message.result)
+            if self._overrun:
+                self._end_when_alone()
+            elif self._retired and not len(self._ledger):
+                self._process.stop("drained", wait_seconds=STOP_WAIT_SECONDS)
+        elif type(message) is Notification:
+            self._notified(message)
+        elif type(message) is Request:
+            self._refuse(message)
+
+    def _notified(self, message: Notification) -> None:
+        if message.method == "log":
+            self._log(message.params)
+        elif message.method == "$/progress" and self._startup is not None:
+            self._startup.reschedule(self._loop.time() + self.spec.startup_seconds)
+            self._events.progressed(self, message.params)
+
+    def _log(self, params: bytes) -> None:
+        try:
+            line = _log_line(params)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            return
+        level = logging.getLevelNamesMapping().get(line.level.upper(), logging.INFO)
+        if log.isEnabledFor(level):
+            log.log(level, "%s", line.message, extra={"plugin": self.spec.plugin, "worker": self.name, "line": line})
+
+    def _refuse(self, request: Request) -> None:
+        if self._process.unwritten > MAX_REFUSALS_UNWRITTEN_BYTES:
+            raise Malformed("asks and does not read the answers")
+        text = f"the host offers no {request.method[:80]!r}"
+        self._process.write(messages.error_frame(request.id, messages.METHOD_NOT_FOUND, text))
+
+    def _break(self, reason: str) -> None:
+        self._broken = True
+        self._retire()
+        self._process.kill(f"broke the protocol: {reason}")
+        error = RemoteProtocolError(f"worker {self.name} broke the protocol: {reason}")
+        for entry in self._ledger.close():
+            self._fail(entry, error)
+
+    def exited(self, report: ExitReport) -> None:
+        """The child is gone: every call that it owes fails now."""
+        self.state = follow(self.state, Event.EXIT)
+        if self._ping is not None:
+            self._ping.cancel()
+        self._retire()
+        for place, entry in enumerate(self._ledger.close()):
+            # A sequential worker was at the oldest call; it never read the others.
+            self._fail(entry, WorkerLost(self.name, report, sent=place == 0 or not self.sequential))
+        if not self.gone.done():
+            self.gone.set_result(report)
+
+    def _fail(self, entry: Outstanding, error: CallError) -> None:
+        if entry.settle():
+            entry.failed(error)
+
+    # Liveness.
+
+    def _keep_alive(self) -> None:
+        self._ping = self._loop.call_later(PING_EVERY_SECONDS, self._keep_alive)
+        if self.state is State.READY and (not self.sequential or not len(self._ledger)):
+            self._send_ping(PING_WITHIN_SECONDS)
+
+    def _send_ping(self, within_seconds: float) -> None:
+        question = self._question("ping", {})
+        self._loop.call_later(within_seconds, self._missed, question)
+
+    def _missed(self, question: _Question) -> None:
+        if not question.reply.done() and self.state is not State.EXITED:
+            self._process.kill("missed a ping")
+
+    # Ending.
+
+    def _retire(self) -> None:
+        if self._retired:
+            return
+        self._retired = True
+        if self.state is not State.EXITED and self.state is not State.DRAINING:
+            self.state = follow(self.state, Event.DRAIN)
+        self._events.retired(self)
+
+    def drain(self) -> None:
+        """Take no more calls; end when the last one is answered."""
+        self.planned_end = True
+        self._retire()
+        if not len(self._ledger):
+            self._process.stop("drained", wait_seconds=STOP_WAIT_SECONDS)
+
+    async def stop(self) -> ExitReport:
+        """End the child: ask it, close its stdin, then SIGTERM, then SIGKILL. Bounded by twice STOP_WAIT_SECONDS."""
+        if self.state is not State.EXITED:
+            self.planned_end = True
+            self._retire()
+            self._question("shutdown", {})
+            self._process.stop("was stopped", wait_seconds=STOP_WAIT_SECONDS)
+        return await asyncio.shield(self.gone)
+
+    def kill(self, reason: str) -> None:
+        """End the child at once."""
+        self._process.kill(reason)
