@@ -1,0 +1,63 @@
+"""Names that a shell completes: read from the document on the command line, as written. Never checks, never fails."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from click.shell_completion import CompletionItem
+
+if TYPE_CHECKING:
+    import click
+
+__all__ = ["pipelines", "places", "profiles", "tests"]
+
+
+def _document(ctx: click.Context) -> dict[str, object]:
+    """The pipeline file that the words so far name, or an empty document."""
+    # Imported here: every command's options mention this module, few runs of the program complete anything.
+    import yaml
+
+    value = ctx.params.get("path") or ctx.params.get("file") or ctx.params.get("paths") or "."
+    path = Path(str(value[0] if isinstance(value, tuple) else value))
+    try:
+        text = (path / "pipeline.yaml" if path.is_dir() else path).read_text("utf-8")
+        document = yaml.load(text, yaml.CSafeLoader)
+    except (OSError, ValueError, yaml.YAMLError):
+        return {}
+    return document if isinstance(document, dict) else {}
+
+
+def _members(value: object) -> list[str]:
+    return [str(key) for key in value] if isinstance(value, dict) else []
+
+
+def _starting(words: list[str], incomplete: str) -> list[CompletionItem]:
+    return [CompletionItem(word) for word in words if word.startswith(incomplete)]
+
+
+def pipelines(ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Names of the file's pipelines."""
+    return _starting(_members(_document(ctx).get("pipelines")), incomplete)
+
+
+def profiles(ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Names of the file's profiles."""
+    return _starting(_members(_document(ctx).get("profiles")), incomplete)
+
+
+def tests(ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Names of the file's tests."""
+    cases = _document(ctx).get("tests")
+    names = [str(case.get("name")) for case in cases if isinstance(case, dict)] if isinstance(cases, list) else []
+    return _starting(names, incomplete)
+
+
+def places(ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Dotted places of the file, one level deeper than what is written: plugins, pipelines, their stages, settings."""
+    *walked, _last = incomplete.split(".")
+    value: object = _document(ctx)
+    for name in walked:
+        value = value.get(name) if isinstance(value, dict) else None
+    prefix = "".join(f"{name}." for name in walked)
+    return _starting([prefix + name for name in _members(value)], incomplete)

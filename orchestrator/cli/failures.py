@@ -1,0 +1,164 @@
+"""The one place where an exception becomes a message and an exit status. Imports nothing but click until it must."""
+
+from __future__ import annotations
+
+import enum
+import os
+import sys
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from pipelines.problem import Problem
+
+__all__ = ["Exit", "Failed", "Invocation", "problem_record", "report", "say", "show_problems"]
+
+
+class Exit(enum.IntEnum):
+    """What the process ends with."""
+
+    FINE = 0
+    FAILED = 1
+    USAGE = 2
+    CONFIGURATION = 78
+    """EX_CONFIG of sysexits.h."""
+    INTERRUPTED = 130
+    """128 + SIGINT, as shells say it."""
+    PIPE_CLOSED = 141
+    """128 + SIGPIPE: whoever read our output went away."""
+    TERMINATED = 143
+    """128 + SIGTERM."""
+
+
+@dataclass(slots=True)
+class Invocation:
+    """How this run of the command was asked to speak. Filled while its options are read."""
+
+    json: bool = False
+    traceback: bool = False
+
+
+class Failed(Exception):
+    """A command could not do what was asked; the message says why and the hint what to do next."""
+
+    code = "penstock.failed"
+
+    def __init__(self, message: str, *, hint: str = "") -> None:
+        super().__init__(message)
+        self.hint = hint
+
+
+def say(text: str, *, tone: str | None = None, label: str = "") -> None:
+    """Write one line to stderr, its label coloured on a terminal."""
+    plain = bool(os.environ.get("NO_COLOR"))
+    head = click.style(f"{label}: ", fg=tone, bold=True) if label else ""
+    click.echo(head + text, err=True, color=False if plain else None)
+
+
+def report(error: BaseException, invocation: Invocation) -> Exit:
+    """Tell the user about `error` and return the exit status it stands for."""
+    try:
+        return _report(error, invocation)
+    except BrokenPipeError:
+        return _pipe_closed()
+
+
+def _report(error: BaseException, invocation: Invocation) -> Exit:
+    if isinstance(error, click.exceptions.Exit):
+        return Exit(error.exit_code)
+    if isinstance(error, BrokenPipeError):
+        return _pipe_closed()
+    if isinstance(error, KeyboardInterrupt | click.Abort):
+        say("interrupted")
+        return Exit.INTERRUPTED
+    if isinstance(error, click.ClickException):
+        return _usage(error)
+    if isinstance(error, SystemExit):
+        return Exit.TERMINATED if error.code == Exit.TERMINATED else Exit.FAILED
+    return _ours(error, invocation)
+
+
+def _pipe_closed() -> Exit:
+    # The interpreter flushes stdout once more while it ends; give it a place that takes everything.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return Exit.PIPE_CLOSED
+
+
+def _usage(error: click.ClickException) -> Exit:
+    context = error.ctx if isinstance(error, click.UsageError) else None
+    if context is not None:
+        click.echo(context.get_usage(), err=True)
+    say(error.format_message(), tone="red", label="error")
+    if context is not None and context.command.get_help_option(context) is not None:
+        click.echo(f"Try '{context.command_path} --help' for help.", err=True)
+    return Exit.USAGE if isinstance(error, click.UsageError | click.BadParameter) else Exit.FAILED
+
+
+def _ours(error: BaseException, invocation: Invocation) -> Exit:
+    from isolation.errors import IsolationError, ManifestError
+    from pipelines.problem import SpecError
+
+    if invocation.traceback:
+        import traceback
+
+        traceback.print_exception(error)
+    if isinstance(error, SpecError):
+        show_problems(error.problems, as_json=invocation.json)
+        return Exit.CONFIGURATION
+    if isinstance(error, ManifestError):
+        show_problems(_manifest_problems(error), as_json=invocation.json)
+        return Exit.CONFIGURATION
+    if isinstance(error, IsolationError | Failed):
+        _known(str(error), error.code, error.hint)
+    elif isinstance(error, ExceptionGroup):
+        return max([_ours(each, invocation) for each in error.exceptions])
+    elif isinstance(error, OSError) and error.filename:
+        _known(f"{error.filename}: {error.strerror}", "penstock.system", "")
+    else:
+        text = f"unexpected {type(error).__name__}: {error}".splitlines()[0]
+        say(f"{text} (a bug; `penstock --traceback ...` shows where)", tone="red", label="error")
+    return Exit.FAILED
+
+
+def _known(message: str, code: str, hint: str) -> None:
+    say(f"{message} [{code}]" if "\n" not in message else f"[{code}] {message}", tone="red", label="error")
+    if hint:
+        say(hint, tone="cyan", label="hint")
+
+
+def _manifest_problems(error: Exception) -> list[Problem]:
+    from isolation.errors import ManifestError
+    from pipelines.problem import Mark, Problem
+
+    assert isinstance(error, ManifestError)
+    return [
+        Problem(Mark(p.file, p.line, p.column), "manifest", p.path, p.message, p.suggestion) for p in error.problems
+    ]
+
+
+def show_problems(problems: Iterable[Problem], *, as_json: bool) -> None:
+    """Write each problem as a line on stderr, or all of them as one JSON list on stdout."""
+    if as_json:
+        import json
+
+        click.echo(json.dumps([problem_record(problem) for problem in problems], indent=2))
+        return
+    for problem in problems:
+        say(str(problem))
+
+
+def problem_record(problem: Problem) -> dict[str, object]:
+    """A problem as the JSON object that every command shows it as."""
+    return {
+        "file": problem.mark.file,
+        "line": problem.mark.line,
+        "column": problem.mark.column,
+        "severity": problem.severity.value,
+        "code": problem.code,
+        "path": problem.path,
+        "message": problem.message,
+        "suggestion": problem.suggestion,
+    }

@@ -1,0 +1,68 @@
+"""The root of the command line: the table of commands and the program's entry. Imports nothing but click."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+
+import click
+
+from orchestrator.cli.failures import Invocation, report
+from orchestrator.cli.lazy import LazyCommand, LazyGroup
+
+__all__ = ["main", "penstock"]
+
+COMMANDS = {
+    name: LazyCommand(f"orchestrator.cli.{module}", attribute, short_help)
+    for name, module, attribute, short_help in (
+        ("run", "run", "run", "Run calls through the pipelines of a file."),
+        ("lint", "lint", "lint", "Check pipeline files; name every mistake with its place."),
+        ("test", "test", "test", "Run the tests written in a pipeline file."),
+        ("explain", "explain", "explain", "Say what may stand at a place of a pipeline file, and what does."),
+        ("graph", "graph", "graph", "Draw the stages of a file's pipelines."),
+        ("plugin", "plugin", "plugin", "Begin, check, test and lock a plugin."),
+        ("env", "env", "env", "List the stored environments; remove those unused."),
+        ("doctor", "doctor", "doctor", "Look for what would keep Penstock from working here."),
+        ("completion", "completion", "completion", "Print the completion script of a shell."),
+    )
+}
+
+COMPLETION_VARIABLE = "_PENSTOCK_COMPLETE"
+EPILOG = "Exit status: 0 fine, 1 failed, 2 wrong usage, 78 wrong configuration."
+
+
+def _print_version(ctx: click.Context, _param: click.Parameter, wanted: bool) -> None:
+    if wanted and not ctx.resilient_parsing:
+        from importlib.metadata import version
+
+        click.echo(f"penstock {version('penstock')}")
+        ctx.exit()
+
+
+@click.group(cls=LazyGroup, table=COMMANDS, epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"]})
+@click.option(
+    "--traceback", is_flag=True, envvar="PENSTOCK_TRACEBACK", help="Show where an unexpected error came from."
+)
+@click.option(
+    "--version", is_flag=True, is_eager=True, expose_value=False, callback=_print_version, help="Show the version."
+)
+@click.pass_obj
+def penstock(invocation: Invocation, traceback: bool) -> None:
+    """Run pipelines of isolated plugins for a gateway: YAML in, verdicts out."""
+    invocation.traceback = traceback
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line and return its exit status."""
+    if COMPLETION_VARIABLE in os.environ:
+        penstock.main(prog_name="penstock", complete_var=COMPLETION_VARIABLE, obj=Invocation())
+    invocation = Invocation()
+    try:
+        words = list(sys.argv[1:] if arguments is None else arguments)
+        with penstock.make_context("penstock", words, obj=invocation) as ctx:
+            status = penstock.invoke(ctx)
+        sys.stdout.flush()
+    except BaseException as error:  # noqa: BLE001 - the one place where errors become messages and exit statuses
+        return int(report(error, invocation))
+    return int(status or 0)

@@ -1,0 +1,51 @@
+"""Arguments and options that several commands share, each described once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+import click
+
+from orchestrator.cli.completing import profiles
+from orchestrator.cli.failures import Invocation
+
+__all__ = [
+    "EXISTING",
+    "json_option",
+    "locked_option",
+    "offline_option",
+    "path_argument",
+    "pipeline_file",
+    "profile_option",
+]
+
+_Decorated = TypeVar("_Decorated", bound=Callable[..., object])
+
+EXISTING = click.Path(exists=True, path_type=Path)
+
+
+def _speak_json(ctx: click.Context, _param: click.Parameter, wanted: bool) -> bool:
+    if wanted:
+        ctx.ensure_object(Invocation).json = True
+    return wanted
+
+
+def json_option(text: str) -> Callable[[_Decorated], _Decorated]:
+    """`--json`, with what it prints on stdout."""
+    # Eager: a configuration error that comes up while other options are read is told as JSON too.
+    return click.option("--json", "as_json", is_flag=True, is_eager=True, callback=_speak_json, help=text)
+
+
+def pipeline_file(path: Path) -> Path:
+    """The file that PATH means: itself, or `pipeline.yaml` in a folder."""
+    return path / "pipeline.yaml" if path.is_dir() else path
+
+
+path_argument = click.argument("path", metavar="PATH", type=EXISTING)
+profile_option = click.option(
+    "--profile", metavar="NAME", shell_complete=profiles, help="Merge this profile over the file."
+)
+locked_option = click.option("--locked", is_flag=True, help="Refuse plugins that have no lock yet.")
+offline_option = click.option("--offline", is_flag=True, help="Build environments from what is cached; use no network.")
