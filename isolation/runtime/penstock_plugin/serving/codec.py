@@ -17,14 +17,19 @@ if TYPE_CHECKING:
 
     from ..call import Parameters
 
-    Invocation = tuple[int, Parameters, bytes]
+    Invocation = tuple[int, Parameters, bytes | memoryview]
 
 __all__ = ["Codec", "InvalidMessage", "best_codec"]
 
 # Everything up to the length is the host's own writing, so nothing of a payload or context can look like it.
 _HEAD = re.compile(rb'\{"jsonrpc":"2\.0","id":(\d{1,18}),"method":"stage/invoke","params":\{"bytes":(\d{1,18}),')
 _PAYLOAD = b'"payload":'
-_NOTHING: Mapping[str, object] = {}
+# From here on a copy of the payload costs more than a view of it.
+_VIEW_BYTES = 16384
+
+
+def _cut(line: bytes, start: int) -> bytes | memoryview:
+    return line[start:-2] if len(line) < _VIEW_BYTES else memoryview(line)[start:-2]
 
 
 class InvalidMessage(ValueError):
@@ -73,7 +78,7 @@ class Codec:
         if start < found.end() or not line.startswith(_PAYLOAD, start - len(_PAYLOAD)) or not line.endswith(b"}}"):
             return None
         parameters = self._parameters(line[:start] + b"0}}")
-        return None if parameters is None else (int(found[1]), parameters, line[start:-2])
+        return None if parameters is None else (int(found[1]), parameters, _cut(line, start))
 
     def _parameters(self, head: bytes) -> Parameters | None:
         try:
@@ -83,10 +88,10 @@ class Codec:
 
     def decode(self, value: Any) -> Any:
         """The value of encoded JSON; a value that is decoded already comes back as it is."""
-        if not isinstance(value, bytes):
+        if not isinstance(value, (bytes, memoryview)):
             return value
         try:
-            return json.loads(value.decode(), parse_constant=_refuse_constant)
+            return json.loads(str(value, "utf-8"), parse_constant=_refuse_constant)
         except RecursionError:
             raise InvalidMessage("nested too deeply") from None
         except UnicodeDecodeError as error:
@@ -171,10 +176,10 @@ def _with_msgspec() -> Codec:
                 frame: Any = decode_head(line[:start] + b"0}}")
             except (wrong, UnicodeDecodeError, RecursionError):
                 return None
-            return frame.id, frame.params, line[start:-2]
+            return frame.id, frame.params, line[start:-2] if len(line) < _VIEW_BYTES else _cut(line, start)
 
         def decode(self, value: Any) -> Any:
-            if isinstance(value, (bytes, raw)):
+            if isinstance(value, (bytes, raw, memoryview)):
                 try:
                     return decode_value(value)
                 except (wrong, UnicodeDecodeError, RecursionError):
@@ -200,7 +205,7 @@ def _with_orjson() -> Codec:
         name = "orjson"
 
         def decode(self, value: Any) -> Any:
-            if isinstance(value, bytes):
+            if isinstance(value, (bytes, memoryview)):
                 try:
                     return loads(value)
                 except ValueError:

@@ -23,20 +23,32 @@ class Lines:
         self._size = 0
 
     def feed(self, data: bytes) -> list[bytes]:
-        """The lines that `data` completes, in order."""
-        lines = data.split(b"\n")
-        rest = lines.pop()
-        if lines and self._parts:
+        """The lines that `data` completes, in order. Raises FrameTooLarge."""
+        end = data.find(b"\n")
+        if end < 0:
+            self._keep(data)
+            return []
+        if end == len(data) - 1:  # one line, the common case
+            lines, rest = [data[:end]], b""
+        else:
+            lines = data.split(b"\n")
+            rest = lines.pop()
+        if self._parts:
             self._parts.append(lines[0])
             lines[0] = b"".join(self._parts)
             self._parts.clear()
             self._size = 0
         if rest:
-            self._parts.append(rest)
-            self._size += len(rest)
-        if self._size > self.limit or (lines and max(map(len, lines)) > self.limit):
+            self._keep(rest)
+        if max(map(len, lines)) > self.limit:
             raise FrameTooLarge
         return lines
+
+    def _keep(self, part: bytes) -> None:
+        self._parts.append(part)
+        self._size += len(part)
+        if self._size > self.limit:
+            raise FrameTooLarge
 
 
 class Sink:
