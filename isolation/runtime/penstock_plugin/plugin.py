@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     StartFunction = TypeVar("StartFunction", bound=Callable[[Start], Any])
     ConfigFunction = TypeVar("ConfigFunction", bound=Callable[[Config], Any])
 
-__all__ = ["DeclarationError", "Plugin", "Stage"]
+__all__ = ["DeclarationError", "Plugin", "Stage", "is_async", "plain"]
 
 # Flags of a code object (inspect.CO_*); `import inspect` costs every worker 10 ms of its start.
 _VARARGS, _GENERATOR, _COROUTINE, _ASYNC_GENERATOR = 0x04, 0x20, 0x80, 0x200
@@ -89,11 +89,11 @@ class Plugin:
 
 def is_async(function: object) -> bool:
     """Whether calling `function` gives a coroutine, as far as its code tells."""
-    code = getattr(_plain(function), "__code__", None)
+    code = getattr(plain(function), "__code__", None)
     return bool(code is not None and code.co_flags & _COROUTINE)
 
 
-def _plain(function: object) -> object:
+def plain(function: object) -> object:
     """The function behind a bound method, a functools.partial or an object with `__call__`."""
     while hasattr(function, "func") and not hasattr(function, "__code__"):
         function = function.func
