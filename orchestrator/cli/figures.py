@@ -50,7 +50,7 @@ class StageFigures:
 
 @dataclass(slots=True)
 class PipelineFigures:
-    """One pipeline on one hook. `verdicts` counts allow, modify, deny and failed; a failed run, also denied, only there."""
+    """One pipeline on one hook. `verdicts` counts allow, modify, deny and failed; a failed run counts only there."""
 
     runs: int = 0
     verdicts: Counter[str] = field(default_factory=Counter)

@@ -1,4 +1,4 @@
-"""Numbered lines from a file, a pipe or a terminal, one at a time, on an event loop. Knows nothing of what they mean."""
+"""Numbered lines from a file, a pipe or a terminal, one at a time, on an event loop. Knows nothing of their meaning."""
 
 from __future__ import annotations
 

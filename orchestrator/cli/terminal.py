@@ -1,4 +1,4 @@
-"""Rich consoles for stdout and stderr. Imported only by what draws: rich costs as much CPU as all of a short command."""
+"""Rich consoles for stdout and stderr. Imported only by what draws: rich costs as much CPU as a whole short command."""
 
 from __future__ import annotations
 
