@@ -81,12 +81,12 @@ def _judged(sheet: Sheet, path: KeyPath, schema: object) -> Mapping[str, object]
         sheet.blame_value(path, 'must be a JSON Schema of an object, with "type": "object" at its top')
         return None
     # Imported here: only plugins that are configured need it.
-    from jsonschema import Draft202012Validator
-    from jsonschema.exceptions import SchemaError
+    import jsonschema_rs
 
     try:
-        Draft202012Validator.check_schema(schema)
-    except SchemaError as error:
-        where = "/".join(str(part) for part in error.absolute_path) or "its top"
-        sheet.blame_value(path, f"not a valid JSON Schema: at {where}: {error.message}")
+        jsonschema_rs.Draft202012Validator(schema)
+    except (jsonschema_rs.ValidationError, jsonschema_rs.ReferencingError) as error:
+        where = "/".join(str(part) for part in getattr(error, "instance_path", ())) or "its top"
+        said = getattr(error, "message", str(error))
+        sheet.blame_value(path, f"not a valid JSON Schema: at {where}: {said}")
     return schema

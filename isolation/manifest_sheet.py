@@ -88,7 +88,7 @@ class Sheet:
 
 def fail(file: Path, message: str, *, line: int = 1, column: int = 1, path: str = "") -> ManifestError:
     """Make the error of one mistake that leaves nothing else to read."""
-    return ManifestError((ManifestProblem(str(file), line, column, path, message),))
+    return ManifestError((ManifestProblem(str(file), line, column, path or file.name, message),))
 
 
 def nearest(word: str, known: Iterable[str]) -> str | None:
