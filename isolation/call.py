@@ -40,7 +40,7 @@ class Outstanding(ABC):
 
 
 class Call(Outstanding):
-    """One attempt of one stage. `deadline`, `queued_at` and `sent_at` are times of the event loop, in seconds.
+    """One attempt of one stage. `deadline`, `queued_at` and `sent_at` are seconds of the monotonic clock.
 
     `number` is 0 and `worker` empty until the call is written to a worker.
     """

@@ -23,6 +23,7 @@ __all__ = [
     "RemoteProtocolError",
     "RetryableError",
     "StartError",
+    "Stopping",
     "WorkerLost",
 ]
 
@@ -88,6 +89,13 @@ class NotSent(CallError):
     code = "penstock.worker_lost"
     hint = "try again; `penstock doctor` tells why no worker takes calls"
     sent = False
+
+
+class Stopping(NotSent):
+    """Not sent because the host stops its workers."""
+
+    code = "penstock.shutdown"
+    hint = "the host is stopping; send the call to another one, or again after its start"
 
 
 class PluginBusy(CallError):

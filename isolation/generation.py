@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import time
 from collections import deque
 from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack
@@ -17,7 +18,7 @@ from types import TracebackType
 import msgspec
 
 from isolation.call import Call
-from isolation.errors import DeadlineExceeded, NotSent, PluginBusy, StartError
+from isolation.errors import DeadlineExceeded, NotSent, PluginBusy, StartError, Stopping
 from isolation.protocol.life import State
 from isolation.spec import WorkerSpec
 from isolation.supervision import Intensity, RestartLog
@@ -105,7 +106,7 @@ class Generation:
         """Stop every worker; calls that still wait fail as not sent."""
         self._closing = True
         self._stopping.set()
-        self._give_up(NotSent(f"{self.spec.plugin} is being stopped"))
+        self._give_up(Stopping(f"{self.spec.plugin} is being stopped"))
         await asyncio.gather(*(worker.stop() for worker in self._alive))
         await self._stack.aclose()
 
@@ -171,13 +172,13 @@ class Generation:
 
     def submit(self, call: Call) -> None:
         """Give `call` to the least busy replica or let it wait. It ends exactly once, by its deadline."""
-        now = self._loop.time()
+        now = time.monotonic()
         call.queued_at = now
         if now >= call.deadline:
             call.settle()
             call.failed(DeadlineExceeded("no time was left for the call", sent=False))
             return
-        call.timer = self._loop.call_at(call.deadline, self._expired, call)
+        call.timer = self._loop.call_later(call.deadline - now, self._expired, call)
         worker = None if self._waiting else self._least_busy()
         if worker is None or not worker.invoke(call):
             self._wait(call)
@@ -192,7 +193,7 @@ class Generation:
     def _wait(self, call: Call) -> None:
         refusal: NotSent | PluginBusy | None = None
         if self._closing:
-            refusal = NotSent(f"{self.spec.plugin} is being stopped")
+            refusal = Stopping(f"{self.spec.plugin} is being stopped")
         elif self._failure is not None and not self._routable:
             refusal = NotSent(self._failure)
         elif self._is_full():

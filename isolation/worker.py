@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Mapping
 from typing import Protocol
 
@@ -257,7 +258,7 @@ class Worker:
     def invoke(self, call: Call) -> bool:
         """Write a call; False when the child can take none any more, and then the call was not touched."""
         number = self._ledger.issue(call)
-        now = self._loop.time()
+        now = time.monotonic()
         left = call.deadline - now
         frame = messages.invoke_frame(number, call.invocation, max(1, int(left * 1000)))
         if len(frame) > self.spec.max_frame_bytes:

@@ -1,0 +1,235 @@
+"""Takes a hook's call through the pipelines of that hook, in file order, to one verdict.
+
+Knows routes and runs; starts no process and reads no file. Whatever happens, every call gets its verdict by its
+deadline, and anything unforeseen is a denial.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from orchestrator.door import admit_context, admit_payload
+from orchestrator.faults import StageFault
+from orchestrator.ids import RunIds
+from orchestrator.traversal import Traversal
+from orchestrator.wiring import Route
+from pipelines.answer import Violation
+from pipelines.body import Body, encode
+from pipelines.expressions import ExpressionFailed
+from pipelines.merge import apply_patch
+from pipelines.plan import Unmatched
+
+__all__ = ["Engine", "HookCall", "Reply", "UnknownHook"]
+
+log = logging.getLogger("penstock.engine")
+
+NO_DEADLINE_SECONDS = 3600.0
+"""Stands for the hook's deadline where the door names none; each run still has its pipeline's own."""
+
+_SHUTDOWN = StageFault("Shutdown", "penstock.shutdown", "the host is stopping")
+
+
+class UnknownHook(LookupError):
+    """The pipeline file and the catalogue know no such hook."""
+
+    code = "penstock.unknown_hook"
+    hint = "docs/hooks.md lists the hooks; a custom one is declared under `hooks` in the pipeline file"
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """The one answer of a door to a hook's call. `payload` is JSON bytes; the runs are in file order."""
+
+    verdict: str
+    payload: bytes
+    violation: Violation | None
+    fault: StageFault | None
+    hints: Mapping[str, object] | None
+    state: Mapping[str, object] | None
+    result: Mapping[str, object] | None
+    runs: tuple[Traversal, ...]
+    hook: str
+
+    @property
+    def run_id(self) -> str | None:
+        """The id of the run that decided."""
+        return self.runs[-1].id if self.runs else None
+
+
+class HookCall:
+    """One hook's call on its way through the pipelines of the hook."""
+
+    __slots__ = (
+        "context", "deadline", "engine", "first", "hook", "left", "mocks", "payload", "reply", "runs", "state",
+    )  # fmt: skip
+
+    def __init__(self, engine: Engine, hook: str, payload: Body, context: Body, deadline: float) -> None:
+        self.engine = engine
+        self.hook = hook
+        self.first = self.payload = payload
+        self.context = context
+        self.deadline = deadline
+        self.left = engine.routes.get(hook, ())
+        self.mocks: Mapping[str, bytes] | None = None
+        self.state: Mapping[str, object] | None = None
+        self.runs: list[Traversal] = []
+        self.reply: asyncio.Future[Reply] = engine.loop.create_future()
+
+    def advance(self) -> None:
+        """Run the next pipeline whose `match` holds, or answer."""
+        while self.left:
+            route, *rest = self.left
+            self.left = tuple(rest)
+            run = self._traversal(route)
+            if self._begins(route, run):
+                self.runs.append(run)
+                run.start()
+                return
+            if run.denied:
+                self.runs.append(run)
+                self._answer(run)
+                return
+        self._answer(None)
+
+    def _traversal(self, route: Route) -> Traversal:
+        now = time.monotonic()
+        deadline = min(self.deadline, now + route.plan.deadline_seconds)
+        id = self.engine.ids.next(now)
+        return Traversal(id, route, self.payload, self.context, deadline, done=self._ended, mocks=self.mocks)
+
+    def _begins(self, route: Route, run: Traversal) -> bool:
+        """Whether the pipeline applies; a `match` that cannot be evaluated denies, as does a deadline in the past."""
+        if run.deadline <= run.started:
+            run.refuse(StageFault("DeadlineExceeded", "penstock.timeout", "the hook's deadline has passed"))
+            return False
+        if route.plan.match is None:
+            return True
+        try:
+            return bool(route.plan.match.evaluate({"payload": self.payload.tree, "context": self.context.tree}))
+        except ExpressionFailed as error:
+            run.refuse(StageFault("ExpressionError", "penstock.expression", f"`match`: {error}"))
+            return False
+
+    def _ended(self, run: Traversal) -> None:
+        try:
+            if run.denied or not self.left:
+                self._carry(run)
+                self._answer(run)
+                return
+            self._carry(run)
+            self.advance()
+        except Exception:  # noqa: BLE001  a bug of ours must deny, not leave the gateway waiting
+            log.exception("hook.crashed", extra={"run": run.id})
+            run.refuse(StageFault("InternalError", "penstock.internal", "the host failed; its log has the traceback"))
+            self._answer(run)
+
+    def _carry(self, run: Traversal) -> None:
+        """Hand what `run` left to the next pipeline."""
+        if run.denied:
+            return
+        self.payload = run.payload
+        if run.state is not None:
+            self.state = run.state
+            self.context = Body.of({**self.context.tree, "state": run.state})
+
+    def _answer(self, last: Traversal | None) -> None:
+        if not self.reply.done():
+            self.reply.set_result(self._reply(last))
+        self.engine.ended(self)
+
+    def _reply(self, last: Traversal | None) -> Reply:
+        runs = tuple(self.runs)
+        if last is None and not runs and self.engine.unmatched.get(self.hook) is Unmatched.DENY:
+            violation = Violation(code="penstock.unmatched", reason=f"no pipeline applies to this {self.hook}")
+            return Reply("deny", self.first.raw, violation, None, None, None, None, runs, self.hook)
+        if last is not None and last.denied:
+            return Reply("deny", self.first.raw, last.violation, last.fault, None, None, None, runs, self.hook)
+        changed = self.payload is not self.first and self.payload.raw != self.first.raw
+        hints = _merged([run.hints for run in runs])
+        result = _merged([run.result for run in runs])
+        fault = next((run.fault for run in runs if run.fault is not None), None)
+        verdict = "modify" if changed else "allow"
+        return Reply(verdict, self.payload.raw, None, fault, hints, self.state, result, runs, self.hook)
+
+    def halt(self, fault: StageFault) -> None:
+        """Deny now; runs under way are cancelled."""
+        self.left = ()
+        if self.runs and not self.runs[-1].ended:
+            self.runs[-1].halt(fault)
+
+
+def _merged(parts: list[Mapping[str, object] | None]) -> Mapping[str, object] | None:
+    given = [part for part in parts if part]
+    if len(given) < 2:
+        return given[0] if given else None
+    whole: object = {}
+    for part in given:
+        whole = apply_patch(whole, part)
+    assert isinstance(whole, dict)
+    return whole
+
+
+class Engine:
+    """Routes in service. `routes` may be replaced in one assignment; runs under way keep theirs."""
+
+    def __init__(
+        self,
+        routes: Mapping[str, tuple[Route, ...]],
+        unmatched: Mapping[str, Unmatched],
+        hooks: frozenset[str],
+        loop: asyncio.AbstractEventLoop,
+    ) -> None:
+        self.routes = routes
+        self.unmatched = unmatched
+        self.hooks = hooks
+        self.loop = loop
+        self.ids = RunIds()
+        self._calls = set[HookCall]()
+        self._closing = False
+
+    def submit(
+        self,
+        hook: str,
+        payload: bytes | Mapping[str, object],
+        context: bytes | Mapping[str, object] | None = None,
+        *,
+        within_seconds: float = NO_DEADLINE_SECONDS,
+        pipeline: str | None = None,
+        mocks: Mapping[str, Mapping[str, object]] | None = None,
+    ) -> HookCall:
+        """Take a call in; its `reply` is a future that always gets a result. Raises UnknownHook and DoorError.
+
+        `pipeline` limits the call to one pipeline; `mocks` answers stages, by their id, in their plugins' stead.
+        """
+        if hook not in self.hooks:
+            raise UnknownHook(hook)
+        call = HookCall(self, hook, admit_payload(payload), admit_context(context), time.monotonic() + within_seconds)
+        if pipeline is not None:
+            call.left = tuple(route for route in call.left if route.plan.name == pipeline)
+        if mocks:
+            call.mocks = {stage: encode(answer) for stage, answer in mocks.items()}
+        self._calls.add(call)
+        if self._closing:
+            call.reply.set_result(_refusal(call))
+        else:
+            call.advance()
+        return call
+
+    def ended(self, call: HookCall) -> None:
+        """Forget a call that was answered."""
+        self._calls.discard(call)
+
+    async def close(self) -> None:
+        """Deny what is under way and whatever still comes."""
+        self._closing = True
+        for call in list(self._calls):
+            call.halt(_SHUTDOWN)
+
+
+def _refusal(call: HookCall) -> Reply:
+    violation = Violation(code=_SHUTDOWN.code, reason=_SHUTDOWN.message)
+    return Reply("deny", call.first.raw, violation, _SHUTDOWN, None, None, None, (), call.hook)

@@ -1,0 +1,479 @@
+"""One run in motion: performs what the run machine commands and tells it what came of it.
+
+Callbacks, not coroutines: a stage costs no task. Everything that can go wrong while an answer is taken apart ends in
+a state of its stage; what is left, a bug of ours, ends the run with a denial and never leaves it waiting.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+from collections.abc import Callable, Mapping
+
+import msgspec
+
+from isolation.call import Call
+from isolation.errors import CallError
+from isolation.protocol.messages import Invocation
+from orchestrator.faults import StageFault, fault_of
+from orchestrator.wiring import Route, Wire
+from pipelines.answer import (
+    NOTHING,
+    BadAnswer,
+    StageAnswer,
+    Violation,
+    read_answer,
+    read_patch,
+    read_payload,
+    state_after,
+    state_after_error,
+)
+from pipelines.body import Body
+from pipelines.expressions import Expression, ExpressionFailed
+from pipelines.merge import Contribution, MergeConflict, Writes, apply_patch, diff, first_outside, join
+from pipelines.plan import Mode, StageState, Variant
+from pipelines.run import BEGIN, Cancel, Command, Event, Finish, Halt, Invoke, Settled, advance
+
+__all__ = ["Attempt", "Traversal"]
+
+log = logging.getLogger("penstock.run")
+
+
+class Attempt(Call):
+    """One stage of one run, from the moment it is taken up. Times are monotonic seconds.
+
+    `before` and `after` are the payload that it saw and left; `writes` what it changed, None when nothing.
+    """
+
+    __slots__ = (
+        "after", "answer", "before", "ended", "fault", "out", "run", "started", "state", "state_writes", "tried",
+        "variant", "violation", "why", "wire", "writes",
+    )  # fmt: skip
+
+    def __init__(self, run: Traversal, wire: Wire, started: float) -> None:
+        self.settled = False
+        self.number = 0
+        self.worker = ""
+        self.timer = None
+        self.sent_at = 0.0
+        self.run = run
+        self.wire = wire
+        self.variant = wire.plan.variants[-1]
+        self.started = self.queued_at = started
+        self.ended = 0.0
+        self.tried = 0
+        self.state = StageState.RUNNING
+        self.why: str | None = None
+        self.answer: StageAnswer = NOTHING
+        self.out: Mapping[str, object] | None = None
+        self.violation: Violation | None = None
+        self.fault: StageFault | None = None
+        self.before: Body | None = None
+        self.after: Body | None = None
+        self.writes: Writes | None = None
+        self.state_writes: Writes | None = None
+
+    def answered(self, result: msgspec.Raw) -> None:
+        """Take the stage's answer and let the run go on."""
+        self.run.answered(self, result)
+
+    def failed(self, error: CallError) -> None:
+        """Take the reason why there is none and let the run go on."""
+        self.run.failed(self, fault_of(error))
+
+
+class Traversal:
+    """A run of one pipeline. `done` is called once, when the verdict is settled.
+
+    After that `denied`, `violation`, `fault`, `payload`, `state`, `hints` and `result` are what the door answers with.
+    """
+
+    __slots__ = (
+        "allowed_by_fallback", "attempts", "context", "deadline", "denied", "done", "ended", "fault", "hints", "id",
+        "inbox", "machine", "mocks", "payload", "result", "route", "seen", "started", "state", "state_writers", "violation",
+        "writers",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        id: str,
+        route: Route,
+        payload: Body,
+        context: Body,
+        deadline: float,
+        *,
+        done: Callable[[Traversal], None],
+        mocks: Mapping[str, bytes] | None = None,
+    ) -> None:
+        self.id = id
+        self.route = route
+        self.seen = payload
+        self.payload = payload
+        self.context = context
+        self.deadline = deadline
+        self.done = done
+        self.mocks = mocks
+        self.machine = route.start
+        self.inbox: list[Event] = []
+        self.attempts: list[Attempt | None] = [None] * len(route.wires)
+        self.writers = self.state_writers = 0
+        self.started = time.monotonic()
+        self.ended = 0.0
+        self.denied = False
+        self.allowed_by_fallback = False
+        self.violation: Violation | None = None
+        self.fault: StageFault | None = None
+        self.state: Mapping[str, object] | None = None
+        self.hints: dict[str, object] | None = None
+        self.result: Mapping[str, object] | None = None
+
+    # Events in, commands out.
+
+    def start(self) -> None:
+        """Begin. `done` may be called before this returns."""
+        self._tell(BEGIN)
+
+    def halt(self, fault: StageFault) -> None:
+        """End now, denied for `fault`, unless the verdict is settled already."""
+        if not self.machine.decided:
+            self.fault = fault
+            self._tell(Halt())
+
+    def refuse(self, fault: StageFault) -> None:
+        """Deny a run that never began."""
+        self.denied = True
+        self.fault = fault
+        self._deny_for(fault, None)
+        self.ended = time.monotonic()
+
+    def answered(self, attempt: Attempt, result: msgspec.Raw | bytes) -> None:
+        """A plugin answered."""
+        try:
+            self._judge(attempt, result)
+        except BadAnswer as error:
+            self._fault(attempt, StageFault("PluginError", "penstock.plugin_error", str(error)))
+        except Exception:  # noqa: BLE001  a bug of ours must end the run, not leave it waiting
+            self._crash("answer")
+            return
+        self._settle(attempt)
+
+    def failed(self, attempt: Attempt, fault: StageFault) -> None:
+        """A call ended without an answer."""
+        self._fault(attempt, fault)
+        self._settle(attempt)
+
+    def _settle(self, attempt: Attempt) -> None:
+        attempt.ended = time.monotonic()
+        self._tell(Settled(attempt.wire.plan.index, attempt.state))
+
+    def _tell(self, event: Event) -> None:
+        """Follow `event` and all that it causes. Events that come up meanwhile wait until its commands are performed."""
+        self.inbox.append(event)
+        if len(self.inbox) > 1:
+            return
+        try:
+            while self.inbox:
+                self.machine, commands = advance(self.route.shape, self.machine, self.inbox[0])
+                for command in commands:
+                    self._perform(command)
+                del self.inbox[0]
+                if self.machine.decided:
+                    self.inbox.clear()
+        except Exception:  # noqa: BLE001  a bug of ours must end the run, not leave it waiting
+            self._crash("run")
+
+    def _perform(self, command: Command) -> None:
+        if type(command) is Invoke:
+            self._take_up(command.stage, command.unmet)
+        elif type(command) is Cancel:
+            self._abandon(command.stage)
+        elif type(command) is Finish:
+            self._finish(command)
+
+    def _crash(self, where: str) -> None:
+        log.exception("run.crashed", extra={"run": self.id, "where": where})
+        self.inbox.clear()
+        if not self.ended:
+            for stage, attempt in enumerate(self.attempts):
+                if attempt is not None and attempt.state is StageState.RUNNING:
+                    self._abandon(stage)
+            self.denied = True
+            self.fault = StageFault("InternalError", "penstock.internal", "the host failed; its log has the traceback")
+            self._deny_for(self.fault, None)
+            self._end()
+
+    # Taking a stage up.
+
+    def _take_up(self, stage: int, unmet: int) -> None:
+        wire = self.route.wires[stage]
+        attempt = self.attempts[stage] = Attempt(self, wire, time.monotonic())
+        try:
+            sent = self._prepare(attempt, unmet)
+        except ExpressionFailed as error:
+            self._fault(attempt, StageFault("ExpressionError", "penstock.expression", str(error)))
+        except MergeConflict as error:
+            self._fault(attempt, self._conflict(error))
+        else:
+            if sent:
+                return
+        attempt.ended = attempt.started
+        self._tell(Settled(stage, attempt.state))
+
+    def _prepare(self, attempt: Attempt, unmet: int) -> bool:
+        """Choose the variant and send the call; False when the stage is settled without one."""
+        wire = attempt.wire
+        plan = wire.plan
+        place = len(plan.variants) - 1
+        payload = attempt.before = self._view(plan.ancestors)
+        if place:
+            place = self._choose(plan.variants, payload)
+        variant = attempt.variant = plan.variants[place]
+        if variant.mode is Mode.DISABLED:
+            self._skip(attempt, "disabled")
+            return False
+        if unmet >= 0:
+            self._unmet(attempt, unmet)
+            return False
+        if plan.when is not None and not self._evaluate(plan.when, payload):
+            self._skip(attempt, "when")
+            return False
+        self._send(attempt, payload, wire.envelopes[place])
+        return True
+
+    def _choose(self, variants: tuple[Variant, ...], payload: Body) -> int:
+        for place, variant in enumerate(variants):
+            if variant.when is None or self._evaluate(variant.when, payload):
+                return place
+        return len(variants) - 1
+
+    def _unmet(self, attempt: Attempt, unmet: int) -> None:
+        other = self.route.wires[unmet].plan.id
+        if attempt.variant.mode is not Mode.ENFORCE:
+            self._skip(attempt, "need")
+            return
+        stands = self.machine.stages[unmet].value
+        attempt.fault = StageFault("NeedUnmet", "penstock.need_unmet", f"it needs {other}, which is {stands}")
+        attempt.why = "need"
+        attempt.state = StageState.FAILED
+
+    def _skip(self, attempt: Attempt, why: str) -> None:
+        attempt.state = StageState.SKIPPED
+        attempt.why = why
+        attempt.out = attempt.wire.plan.otherwise
+
+    def _send(self, attempt: Attempt, payload: Body, envelope: bytes) -> None:
+        wire = attempt.wire
+        attempt.tried = 1
+        run = self.id.encode()
+        inputs = self._inputs(wire, payload) if wire.plan.inputs else b"{}"
+        attempt.invocation = Invocation(
+            envelope, run, run + wire.key, inputs, self._context_of(wire.plan.ancestors).raw, payload.raw
+        )
+        attempt.deadline = min(attempt.started + attempt.variant.timeout_seconds, self.deadline)
+        if self.mocks is not None and wire.plan.id in self.mocks:
+            self.answered(attempt, self.mocks[wire.plan.id])
+        else:
+            wire.generation.submit(attempt)
+
+    def _inputs(self, wire: Wire, payload: Body) -> bytes:
+        values = {
+            name: self._evaluate(value, payload) if isinstance(value, Expression) else value
+            for name, value in wire.plan.inputs
+        }
+        try:
+            return json.dumps(values, allow_nan=False, ensure_ascii=False).encode()
+        except (TypeError, ValueError) as error:
+            raise ExpressionFailed(f"`in` gives no JSON: {error}") from error
+
+    def _abandon(self, stage: int) -> None:
+        attempt = self.attempts[stage]
+        if attempt is None or attempt.state is not StageState.RUNNING:
+            return
+        attempt.state = StageState.CANCELLED
+        attempt.why = "ended"
+        attempt.ended = time.monotonic()
+        if attempt.tried:
+            attempt.wire.generation.cancel(attempt)
+
+    # Judging an answer.
+
+    def _judge(self, attempt: Attempt, result: msgspec.Raw | bytes) -> None:
+        answer = read_answer(result, may_have_result=self.route.plan.hook.answer is not None)
+        if answer is NOTHING:
+            attempt.state = StageState.SUCCEEDED
+            return
+        mode = attempt.variant.mode
+        state = state_after(answer, mode)
+        if mode is not Mode.AUDIT and state is StageState.SUCCEEDED:
+            self._apply(attempt, answer)
+            attempt.answer = answer
+        attempt.out = answer.out
+        attempt.violation = answer.violation
+        if answer.violation is not None:
+            attempt.why = "violation"
+        attempt.state = state
+
+    def _apply(self, attempt: Attempt, answer: StageAnswer) -> None:
+        plan = attempt.wire.plan
+        bit = 1 << plan.index
+        if answer.changes_payload():
+            self._apply_payload(attempt, answer)
+        if answer.state:
+            before = self._state_of(plan.ancestors)
+            after = apply_patch(before, answer.state)
+            assert isinstance(after, dict)
+            attempt.state_writes = diff(before, after)
+            self.state_writers |= bit
+
+    def _apply_payload(self, attempt: Attempt, answer: StageAnswer) -> None:
+        assert attempt.before is not None
+        plan = attempt.wire.plan
+        if bytes(answer.payload):
+            after = read_payload(answer.payload)
+        else:
+            tree = apply_patch(attempt.before.tree, read_patch(answer.patch))
+            assert isinstance(tree, dict)
+            after = Body.of(tree)
+        writes = diff(attempt.before.tree, after.tree)
+        if not writes:
+            return
+        if plan.writes is not None:
+            outside = first_outside(writes, [path[1:] for path in plan.writes])
+            if outside is not None:
+                raise BadAnswer(f"it changed payload.{'.'.join(outside)}, which its manifest does not list in `writes`")
+        attempt.after = after
+        attempt.writes = writes
+        self.writers |= 1 << plan.index
+
+    def _fault(self, attempt: Attempt, fault: StageFault) -> None:
+        attempt.fault = fault
+        attempt.why = "error"
+        attempt.answer = NOTHING
+        attempt.state = state_after_error(attempt.variant.on_error)
+        if attempt.state is StageState.SKIPPED:
+            attempt.out = attempt.wire.plan.otherwise
+
+    # What a stage sees.
+
+    def _view(self, ancestors: int) -> Body:
+        """The run's input plus the writes of `ancestors`. Raises MergeConflict."""
+        writers = self.writers & ancestors
+        if not writers:
+            return self.seen
+        last = writers.bit_length() - 1
+        attempt = self.attempts[last]
+        assert attempt is not None
+        if not writers & ~(attempt.wire.plan.ancestors | 1 << last):
+            assert attempt.after is not None
+            return attempt.after
+        return Body.of(join(self.seen.tree, self._contributions(writers, state=False)))
+
+    def _state_of(self, ancestors: int) -> Mapping[str, object]:
+        base = self.context.tree.get("state")
+        base = base if isinstance(base, dict) else {}
+        writers = self.state_writers & ancestors
+        return join(base, self._contributions(writers, state=True)) if writers else base
+
+    def _contributions(self, writers: int, *, state: bool) -> list[Contribution]:
+        found = []
+        for attempt in self.attempts:
+            if attempt is not None and writers >> attempt.wire.plan.index & 1:
+                plan = attempt.wire.plan
+                writes = attempt.state_writes if state else attempt.writes
+                found.append(Contribution(plan.index, plan.ancestors, writes or {}))
+        return found
+
+    def _context_of(self, ancestors: int) -> Body:
+        if not self.state_writers & ancestors:
+            return self.context
+        return Body.of({**self.context.tree, "state": self._state_of(ancestors)})
+
+    def _evaluate(self, expression: Expression, payload: Body) -> object:
+        return expression.evaluate({"payload": payload.tree, "context": self.context.tree, "stages": self._stages()})
+
+    def _stages(self) -> dict[str, object]:
+        return {
+            attempt.wire.plan.id: {"state": attempt.state.value, "out": attempt.out or {}}
+            for attempt in self.attempts
+            if attempt is not None
+        }
+
+    # The end.
+
+    def _conflict(self, error: MergeConflict) -> StageFault:
+        first, second = (self.route.wires[stage].plan.id for stage in error.stages)
+        where = ".".join(error.path)
+        text = f"{first} and {second} wrote {where!r} differently and neither needs the other"
+        return StageFault("MergeConflict", "penstock.merge_conflict", text)
+
+    def _finish(self, end: Finish) -> None:
+        if end.denied:
+            attempt = self.attempts[end.by] if end.by >= 0 else None
+            self._deny(attempt)
+        else:
+            try:
+                self._allow()
+            except MergeConflict as error:
+                self.fault = self._conflict(error)
+                self._deny(None)
+        self._end()
+
+    def _end(self) -> None:
+        self.ended = time.monotonic()
+        self.done(self)
+
+    def _deny(self, attempt: Attempt | None) -> None:
+        self.denied = True
+        if attempt is not None:
+            self.fault = attempt.fault
+            self.violation = attempt.violation
+        if self.violation is None and self.fault is not None:
+            self._deny_for(self.fault, attempt)
+
+    def _deny_for(self, fault: StageFault, attempt: Attempt | None) -> None:
+        fallback = self.route.plan.fallback
+        reason = fault.message
+        if fallback is not None and fault.kind in fallback.on:
+            if fallback.allow:
+                self.denied = False
+                self.allowed_by_fallback = True
+                return
+            reason = fallback.reason
+        details: dict[str, object] = {"pipeline": self.route.plan.name}
+        if attempt is not None:
+            details["stage"] = attempt.wire.plan.id
+        self.violation = Violation(code=fault.code, reason=reason, details=details)
+
+    def _allow(self) -> None:
+        """Settle what a last stage that needs every stage would see. Raises MergeConflict."""
+        everything = (1 << len(self.attempts)) - 1
+        if self.writers:
+            self.payload = self._view(everything)
+        if self.state_writers:
+            self.state = self._state_of(everything)
+        self._collect()
+
+    def _collect(self) -> None:
+        given: list[Contribution] = []
+        for attempt in self.attempts:
+            if attempt is None or attempt.answer is NOTHING:
+                continue
+            plan = attempt.wire.plan
+            if attempt.answer.hints is not None:
+                self._hint(attempt.answer)
+            if attempt.answer.result is not None:
+                given.append(Contribution(plan.index, plan.ancestors, {("result",): attempt.answer.result}))
+        if given:
+            result = join({}, given)["result"]
+            assert isinstance(result, dict)
+            self.result = result
+
+    def _hint(self, answer: StageAnswer) -> None:
+        assert answer.hints is not None
+        hints = self.hints = self.hints or {}
+        headers = hints.setdefault("http_headers", {})
+        assert isinstance(headers, dict)
+        headers.update(answer.hints.http_headers)
+        if answer.hints.retry_after_ms is not None:
+            hints["retry_after_ms"] = answer.hints.retry_after_ms

@@ -1,0 +1,108 @@
+"""A JSON object as it travels: checked bytes of our own writing, decoded only when somebody looks.
+
+Whatever comes from outside goes through `accept` once. The bytes it yields are one line of valid UTF-8 with finite
+numbers and no key twice, and may be forwarded untouched.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+
+import msgspec
+
+__all__ = ["MAX_BODY_BYTES", "MAX_DEPTH", "Body", "Unacceptable", "accept", "encode"]
+
+MAX_BODY_BYTES = 8 * 1024 * 1024
+"""Largest object that is accepted; half a frame, so that a changed payload and its context still fit into one."""
+
+MAX_DEPTH = 200
+"""Deepest nesting that is accepted; JSON readers of plugins in other languages give up at a few hundred levels."""
+
+Tree = Mapping[str, object]
+
+_decode = msgspec.json.Decoder(dict[str, object]).decode
+encode = msgspec.json.Encoder().encode
+
+
+class Unacceptable(ValueError):
+    """The bytes are no JSON object within the limits. The message says why."""
+
+
+class Body:
+    """An immutable JSON object. `raw` is its bytes; whoever holds `tree` must not change it."""
+
+    __slots__ = ("_tree", "raw")
+
+    def __init__(self, raw: bytes, tree: Tree | None = None) -> None:
+        self.raw = raw
+        self._tree = tree
+
+    @property
+    def tree(self) -> Tree:
+        """The object, decoded at the first look."""
+        if self._tree is None:
+            self._tree = _decode(self.raw)
+        return self._tree
+
+    @classmethod
+    def of(cls, tree: Tree) -> Body:
+        """Encode an object that we made ourselves from accepted parts."""
+        return cls(encode(tree), tree)
+
+
+EMPTY = Body(b"{}", {})
+
+
+def accept(data: bytes | Mapping[str, object], *, limit: int = MAX_BODY_BYTES) -> Body:
+    """Check an object from outside and write it anew. Of a key that is there twice the last one counts.
+
+    Raises Unacceptable.
+    """
+    if not isinstance(data, bytes):
+        data = _dump(data)
+    if len(data) > limit:
+        raise Unacceptable(f"{len(data)} bytes; the limit is {limit}")
+    try:
+        tree = _decode(data)
+        raw = encode(tree)
+    except RecursionError:
+        raise Unacceptable(f"nested deeper than {MAX_DEPTH} levels") from None
+    except (msgspec.MsgspecError, UnicodeError) as error:
+        raise Unacceptable(_reason(error)) from None
+    except ValueError as error:
+        raise Unacceptable(f"a number is too long: {error}") from None
+    if raw.count(b"{") + raw.count(b"[") > MAX_DEPTH and _depth_exceeds(tree, MAX_DEPTH):
+        raise Unacceptable(f"nested deeper than {MAX_DEPTH} levels")
+    return Body(raw, tree)
+
+
+def _dump(data: Mapping[str, object]) -> bytes:
+    try:
+        return json.dumps(data, allow_nan=False, ensure_ascii=False).encode()
+    except RecursionError:
+        raise Unacceptable(f"nested deeper than {MAX_DEPTH} levels") from None
+    except (TypeError, ValueError) as error:
+        raise Unacceptable(f"not JSON: {error}") from None
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, UnicodeError):
+        return "not valid UTF-8"
+    text = str(error)
+    return text.replace("Expected `object`, got", "an object was expected, not").removeprefix("JSON is malformed: ")
+
+
+def _depth_exceeds(tree: object, limit: int) -> bool:
+    level: list[object] = [tree]
+    depth = 0
+    while level:
+        depth += 1
+        if depth > limit:
+            return True
+        below: list[object] = []
+        for value in level:
+            members = value.values() if isinstance(value, dict) else value
+            below.extend(member for member in members if type(member) is dict or type(member) is list)  # type: ignore[attr-defined]  # only lists are left
+        level = below
+    return False

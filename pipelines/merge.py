@@ -1,0 +1,163 @@
+"""Changes of JSON objects: what a stage wrote, RFC 7396 patches, and the join of what several stages wrote.
+
+A write is a path and what stands there afterwards. Objects merge by member, arrays are atomic, a deletion is a write.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from pipelines.declaration import Path
+
+__all__ = ["Contribution", "MergeConflict", "Writes", "apply_patch", "diff", "first_outside", "join", "same"]
+
+
+class _Mark(enum.Enum):
+    ABSENT = "absent"
+    OBJECT = "object"
+
+
+ABSENT: Final = _Mark.ABSENT
+"""The member is gone."""
+
+OBJECT: Final = _Mark.OBJECT
+"""An object stands here now where none stood; its members are writes of their own."""
+
+Writes = Mapping[Path, object]
+
+
+class MergeConflict(Exception):
+    """Two stages that do not need each other wrote one place differently. `stages` are their indices."""
+
+    def __init__(self, path: Path, stages: tuple[int, int]) -> None:
+        super().__init__(".".join(path))
+        self.path = path
+        self.stages = stages
+
+
+@dataclass(frozen=True, slots=True)
+class Contribution:
+    """What one stage wrote. `ancestors` has the bit `1 << index` of every stage that it could see."""
+
+    stage: int
+    ancestors: int
+    writes: Writes
+
+
+def same(left: object, right: object) -> bool:
+    """Whether two JSON values are alike; `1`, `1.0` and `true` are three values."""
+    if type(left) is not type(right):
+        return False
+    if isinstance(left, dict) and isinstance(right, dict):
+        return left.keys() == right.keys() and all(same(value, right[key]) for key, value in left.items())
+    if isinstance(left, list) and isinstance(right, list):
+        return len(left) == len(right) and all(map(same, left, right))
+    return left == right
+
+
+def diff(before: Mapping[str, object], after: Mapping[str, object]) -> dict[Path, object]:
+    """List the writes that turn `before` into `after`."""
+    writes: dict[Path, object] = {}
+    _diff_members((), before, after, writes)
+    return writes
+
+
+def _diff_members(
+    path: Path, before: Mapping[str, object], after: Mapping[str, object], out: dict[Path, object]
+) -> None:
+    for key in before:
+        if key not in after:
+            out[(*path, key)] = ABSENT
+    for key, value in after.items():
+        here = (*path, key)
+        old = before.get(key, ABSENT)
+        if isinstance(value, dict):
+            if isinstance(old, dict):
+                _diff_members(here, old, value, out)
+            else:
+                out[here] = OBJECT
+                _diff_members(here, {}, value, out)
+        elif not same(old, value):
+            out[here] = value
+
+
+def apply_patch(target: object, patch: object) -> object:
+    """Apply a JSON Merge Patch (RFC 7396 section 2) without touching `target`."""
+    if not isinstance(patch, dict):
+        return patch
+    result = dict(target) if isinstance(target, dict) else {}
+    for key, value in patch.items():
+        if value is None:
+            result.pop(key, None)
+        else:
+            result[key] = apply_patch(result.get(key), value)
+    return result
+
+
+def first_outside(writes: Writes, allowed: Sequence[Path]) -> Path | None:
+    """Return a written path that no path of `allowed` covers, None when all are covered."""
+    for path, value in writes.items():
+        covered = any(path[: len(root)] == root for root in allowed)
+        opens_the_way = value is OBJECT and any(root[: len(path)] == path for root in allowed)
+        if not covered and not opens_the_way:
+            return path
+    return None
+
+
+def join(base: Mapping[str, object], contributions: Sequence[Contribution]) -> dict[str, object]:
+    """Lay the writes of several stages, given in topological order, over `base`. Raises MergeConflict."""
+    live = [Contribution(one.stage, one.ancestors, _not_overridden(one, contributions)) for one in contributions]
+    for place, left in enumerate(live):
+        for right in live[place + 1 :]:
+            if not right.ancestors >> left.stage & 1:
+                _compare(left, right)
+    result = dict(base)
+    fresh = {id(result)}
+    for one in live:
+        for path, value in one.writes.items():
+            _set(result, path, value, fresh)
+    return result
+
+
+def _not_overridden(one: Contribution, others: Sequence[Contribution]) -> Writes:
+    later = [other.writes for other in others if other.ancestors >> one.stage & 1]
+    if not later:
+        return one.writes
+    return {
+        path: value
+        for path, value in one.writes.items()
+        if not any(path[:length] in writes for writes in later for length in range(1, len(path) + 1))
+    }
+
+
+def _compare(left: Contribution, right: Contribution) -> None:
+    for one, other in ((left, right), (right, left)):
+        for path, value in one.writes.items():
+            if path in other.writes and not same(other.writes[path], value):
+                raise MergeConflict(path, (left.stage, right.stage))
+            for length in range(1, len(path)):
+                if other.writes.get(path[:length], OBJECT) is not OBJECT:
+                    raise MergeConflict(path[:length], (left.stage, right.stage))
+
+
+def _set(root: dict[str, object], path: Path, value: object, fresh: set[int]) -> None:
+    here = root
+    for key in path[:-1]:
+        below = here.get(key)
+        if not isinstance(below, dict):
+            below = {}
+        if id(below) not in fresh:
+            below = dict(below)
+            fresh.add(id(below))
+        here[key] = below
+        here = below
+    last = path[-1]
+    if value is ABSENT:
+        here.pop(last, None)
+    elif value is not OBJECT:
+        here[last] = value
+    elif not isinstance(here.get(last), dict):
+        here[last] = {}
