@@ -37,9 +37,10 @@ class Latency:
 
 @dataclass(slots=True)
 class StageFigures:
-    """One stage over all runs: how often it ended in which state, and how long it took when it ran."""
+    """One stage over all runs: how it ended, errors continued past included, and how long it took when it ran."""
 
     states: Counter[str] = field(default_factory=Counter)
+    errors: int = 0
     latency: Latency = field(default_factory=Latency)
 
     @property
@@ -91,7 +92,8 @@ class Tally:
         key = (str(record["hook"]), _text(record["pipeline"]))
         figures = self.pipelines.setdefault(key, PipelineFigures())
         figures.runs += 1
-        outcome = "failed" if record.get("error") else str(record["verdict"])
+        verdict = str(record["verdict"])
+        outcome = "failed" if verdict == "deny" and record.get("error") else verdict
         figures.verdicts[outcome] += 1
         if record["pipeline"] is not None:
             figures.latency.add(_milliseconds(record.get("duration_ms")))
@@ -109,6 +111,7 @@ class Tally:
 
 def _add_stage(figures: StageFigures, stage: Mapping[str, object]) -> None:
     figures.states[str(stage.get("state"))] += 1
+    figures.errors += bool(stage.get("error"))
     if stage.get("attempts"):
         figures.latency.add(_milliseconds(stage.get("duration_ms")))
 

@@ -56,7 +56,7 @@ def _add_stage(table: Table, name: str, figures: StageFigures) -> None:
         "",
         "",
         _count(states["denied"], "red"),
-        _count(states["failed"], "bold red"),
+        _count(figures.errors, "bold red"),
         *_quantiles(figures.latency.quantile),
     )
 

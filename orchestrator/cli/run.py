@@ -1,0 +1,111 @@
+"""`penstock run`: calls from a file through the pipelines of another, verdicts as JSON lines or as one table."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from orchestrator.cli.completing import pipelines
+from orchestrator.cli.failures import Exit
+from orchestrator.cli.lazy import nearest
+from orchestrator.cli.options import (
+    json_option,
+    locked_option,
+    offline_option,
+    path_argument,
+    pipeline_file,
+    profile_option,
+)
+
+if TYPE_CHECKING:
+    from pipelines.plan import Plan
+
+__all__ = ["run"]
+
+MAX_CONCURRENCY = 1024
+
+
+@click.command(short_help="Run calls through the pipelines of a file.")
+@path_argument
+@click.option("--pipeline", metavar="NAME", shell_complete=pipelines, help="Run this pipeline only.")
+@click.option(
+    "--input",
+    "source",
+    metavar="FILE",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False, allow_dash=True),
+    help="Calls, one JSON object a line; - is stdin. Default: input.jsonl beside the pipeline file.",
+)
+@profile_option
+@json_option("Print one JSON object a pipeline a line, in input order.")
+@click.option("--fail-on-deny", is_flag=True, help="Exit with 1 when any call was denied.")
+@click.option(
+    "--concurrency",
+    metavar="N",
+    type=click.IntRange(1, MAX_CONCURRENCY),
+    default=1,
+    show_default=True,
+    help="Lines under way at once. One at a time gives the latencies of an idle host.",
+)
+@locked_option
+@offline_option
+def run(
+    path: Path,
+    pipeline: str | None,
+    source: Path | None,
+    profile: str | None,
+    as_json: bool,
+    fail_on_deny: bool,
+    concurrency: int,
+    locked: bool,
+    offline: bool,
+) -> Exit:
+    """Run calls through the pipelines of PATH, a pipeline file or a folder with pipeline.yaml.
+
+    A line of the input is {"hook": ..., "payload": {...}, "context": {...}}; it goes to the pipelines of its hook in
+    the order of the file. A line that is no call is reported on stderr with its number, does not stop the rest, and
+    makes the exit status 1.
+    """
+    from orchestrator.cli.running import Wish, perform
+    from orchestrator.loading import load
+
+    loaded = load(path, profile=profile)
+    if pipeline is not None:
+        _must_exist(pipeline, loaded.plan)
+    descriptor = _opened(source, path)
+    wish = Wish(descriptor, source_name(source, path), pipeline, as_json, concurrency, locked, offline)
+    tally = perform(loaded, wish)
+    failed = tally.malformed or (fail_on_deny and tally.denied_lines)
+    return Exit.FAILED if failed else Exit.FINE
+
+
+def _must_exist(pipeline: str, plan: Plan) -> None:
+    names = list(dict.fromkeys(each.name for route in plan.routes.values() for each in route))
+    if pipeline not in names:
+        close = nearest(pipeline, names)
+        meant = f"did you mean {close!r}?" if close else f"the file has {', '.join(names)}"
+        raise click.BadParameter(f"no pipeline {pipeline!r}; {meant}", param_hint="'--pipeline'")
+
+
+def source_name(source: Path | None, path: Path) -> str:
+    """How messages name the input."""
+    if source is None:
+        return str(pipeline_file(path).with_name("input.jsonl"))
+    return "stdin" if str(source) == "-" else str(source)
+
+
+def _opened(source: Path | None, path: Path) -> int:
+    if source is not None and str(source) == "-":
+        if sys.stdin.isatty():
+            click.echo("Reading calls from the terminal, one JSON object a line; Ctrl-D ends.", err=True)
+        return sys.stdin.fileno()
+    name = source_name(source, path)
+    try:
+        return os.open(name, os.O_RDONLY)
+    except FileNotFoundError:
+        raise click.UsageError(
+            f"{name} does not exist; name the input with --input FILE, or --input - for stdin"
+        ) from None
