@@ -65,6 +65,7 @@ class Generation:
         self._number = 0
         self._failure: str | None = None
         self._closing = False
+        self._firsts: list[asyncio.Future[None]] = []
         self._retired: dict[Worker, asyncio.Future[None]] = {}
         self._stopping = asyncio.Event()
         self._stack = AsyncExitStack()
@@ -85,25 +86,33 @@ class Generation:
         return self._failure
 
     async def __aenter__(self) -> Generation:
-        self._loop = asyncio.get_running_loop()
-        keepers = await self._stack.enter_async_context(asyncio.TaskGroup())
-        started = [self._loop.create_future() for _ in range(self.replicas)]
-        for first in started:
-            keepers.create_task(self._keep(first))
+        await self.open()
         try:
-            await asyncio.gather(*started)
+            await self.started()
         except BaseException:
-            await self._close()
+            await self.close()
             raise
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        await self._close()
+        await self.close()
 
-    async def _close(self) -> None:
-        """Stop every worker; calls that still wait fail as not sent."""
+    async def open(self) -> None:
+        """Begin to start the replicas. `close` must follow, in the same asyncio task."""
+        self._loop = asyncio.get_running_loop()
+        keepers = await self._stack.enter_async_context(asyncio.TaskGroup())
+        self._firsts = [self._loop.create_future() for _ in range(self.replicas)]
+        for first in self._firsts:
+            keepers.create_task(self._keep(first))
+
+    async def started(self) -> None:
+        """Wait until every replica has been ready once; raises StartError when one could not be started."""
+        await asyncio.gather(*self._firsts)
+
+    async def close(self) -> None:
+        """Stop every worker; calls that still wait fail as not sent. Bounded by the stop ladder."""
         self._closing = True
         self._stopping.set()
         self._give_up(Stopping(f"{self.spec.plugin} is being stopped"))

@@ -9,9 +9,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from isolation.manifest_values import Manifest
 from isolation.protocol.frames import MAX_FRAME_BYTES
 from isolation.protocol.messages import PROTOCOL_VERSION
+
+if TYPE_CHECKING:
+    from isolation.store import Prepared
 
 __all__ = ["LAUNCHER", "PASSED_VARIABLES", "WorkerSpec", "child_environment", "host_version"]
 
@@ -40,6 +45,7 @@ class WorkerSpec:
     """Everything about a worker that is the same for all replicas of its generation.
 
     `plugin` is its name in the pipeline file, `plugin_name` the one in its manifest.
+    `site` is False for a plugin without an environment: it sees no package of the host's interpreter.
     `window` is how many calls a `command` plugin takes at once; our own runtime says so itself in the handshake.
     """
 
@@ -58,11 +64,32 @@ class WorkerSpec:
     kill_after_seconds: float = 1.0
     max_frame_bytes: int = MAX_FRAME_BYTES
     data: Path | None = None
+    site: bool = True
 
     @property
     def name(self) -> str:
         """`plugin@digest`, shortened for people."""
         return f"{self.plugin}@{self.digest[:8]}"
+
+    @classmethod
+    def of(cls, name: str, manifest: Manifest, prepared: Prepared, host: Mapping[str, str]) -> WorkerSpec:
+        """Choose for a plugin that the store has prepared; `host` is the host's own environment."""
+        return cls(
+            plugin=name,
+            plugin_name=manifest.name,
+            version=manifest.version,
+            python=prepared.python,
+            root=prepared.snapshot,
+            stages=tuple(manifest.stages),
+            digest=prepared.digest,
+            entry=manifest.entry,
+            command=manifest.command,
+            window=manifest.concurrency,
+            environment=child_environment(host, manifest.env_pass, manifest.env_set),
+            startup_seconds=manifest.limits.startup_seconds,
+            kill_after_seconds=manifest.limits.kill_after_seconds,
+            site=prepared.environment is not None,
+        )
 
     def argv(self) -> list[str]:
         """The command line of the launcher; it holds no secret."""
@@ -72,6 +99,7 @@ class WorkerSpec:
             "entry": self.entry,
             "command": list(self.command) if self.command else None,
             "max_frame": self.max_frame_bytes,
+            "site": self.site,
         }
         return [str(self.python or sys.executable), "-I", "-S", "-B", str(LAUNCHER), json.dumps(launch)]
 

@@ -32,6 +32,8 @@ NO_DEADLINE_SECONDS = 3600.0
 
 _SHUTDOWN = StageFault("Shutdown", "penstock.shutdown", "the host is stopping")
 
+_ABANDONED = StageFault("Abandoned", "penstock.timeout", "the caller went away")
+
 
 class UnknownHook(LookupError):
     """The pipeline file and the catalogue know no such hook."""
@@ -122,7 +124,7 @@ class HookCall:
                 return
             self._carry(run)
             self.advance()
-        except Exception:  # noqa: BLE001  a bug of ours must deny, not leave the gateway waiting
+        except Exception:
             log.exception("hook.crashed", extra={"run": run.id})
             run.refuse(StageFault("InternalError", "penstock.internal", "the host failed; its log has the traceback"))
             self._answer(run)
@@ -160,6 +162,10 @@ class HookCall:
         self.left = ()
         if self.runs and not self.runs[-1].ended:
             self.runs[-1].halt(fault)
+
+    def abandon(self) -> None:
+        """The caller went away: cancel what is under way for it."""
+        self.halt(_ABANDONED)
 
 
 def _merged(parts: list[Mapping[str, object] | None]) -> Mapping[str, object] | None:

@@ -91,8 +91,8 @@ class Traversal:
 
     __slots__ = (
         "allowed_by_fallback", "attempts", "context", "deadline", "denied", "done", "ended", "fault", "hints", "id",
-        "inbox", "machine", "mocks", "payload", "result", "route", "seen", "started", "state", "state_writers", "violation",
-        "writers",
+        "inbox", "machine", "mocks", "payload", "result", "route", "seen", "started", "state", "state_writers",
+        "violation", "writers",
     )  # fmt: skip
 
     def __init__(
@@ -168,7 +168,7 @@ class Traversal:
         self._tell(Settled(attempt.wire.plan.index, attempt.state))
 
     def _tell(self, event: Event) -> None:
-        """Follow `event` and all that it causes. Events that come up meanwhile wait until its commands are performed."""
+        """Follow `event` and all that it causes. Events that come up meanwhile wait for its commands."""
         self.inbox.append(event)
         if len(self.inbox) > 1:
             return
