@@ -1,18 +1,27 @@
 """Expressions of a pipeline file: checked against the names they may use, then evaluated on plain values.
 
-Google's CEL does the language. This file owns what is asked of it and what comes back; it reads no document.
+Google's CEL does the language; names are found by `expression_names`, work is bounded by `expression_work`.
+This file owns what is asked of an expression and what comes back. It reads no document.
 """
 
 from __future__ import annotations
 
 import enum
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import ClassVar
+from collections.abc import Iterator, Mapping
 
-from pipelines.fields import Field
+from pipelines.expression_calls import Call, calls_of
+from pipelines.expression_cel import CelFault, Program, Unusable, compile_text, pattern_fault, text_of
+from pipelines.expression_errors import ExpressionError, ExpressionFailed
+from pipelines.expression_names import Flat, Scope, flatten
+from pipelines.expression_tokens import Word
+from pipelines.expression_values import Reader
+from pipelines.expression_work import Work
+from pipelines.fields import Kind
 
 __all__ = ["Expect", "Expression", "ExpressionError", "ExpressionFailed", "Scope", "compile_expression"]
+
+MAX_LENGTH = 4096
+"""Characters of an expression; CEL bounds how deep it may nest."""
 
 
 class Expect(enum.Enum):
@@ -22,48 +31,108 @@ class Expect(enum.Enum):
     ANY = "any"
 
 
-@dataclass(frozen=True, slots=True)
-class Scope:
-    """The names an expression may use: the fields of each root.
-
-    `absent` are payload fields that only other hooks of the same pipeline have: they type-check, read as the zero
-    value of their kind, and `has()` of them is false.
-    """
-
-    roots: Mapping[str, tuple[Field, ...]]
-    absent: tuple[Field, ...] = ()
-
-
-class ExpressionError(Exception):
-    """The operator's expression is wrong at `offset` (characters from 0); `code` is a word of the problem table."""
-
-    hint: ClassVar[str] = "docs/expressions.md names what an expression may use"
-
-    def __init__(self, offset: int, code: str, message: str, suggestion: str | None = None) -> None:
-        self.offset, self.code, self.message, self.suggestion = offset, code, message, suggestion
-        super().__init__(message)
-
-
-class ExpressionFailed(Exception):
-    """An evaluation has no usable value: a name is absent, of another kind, or the result is not what was asked."""
-
-    code: ClassVar[str] = "penstock.expression"
-    hint: ClassVar[str] = "guard optional fields with has(), and see docs/expressions.md"
-
-
 class Expression:
-    """A checked expression. `references` are the paths it reads, from their root."""
+    """A checked expression. `references` are the paths it reads, from their root, up to an index into a list."""
 
-    __slots__ = ("_source", "references", "text")
+    __slots__ = ("_program", "_reader", "expect", "references", "text")
 
-    def __init__(self, text: str, references: frozenset[tuple[str, ...]]) -> None:
-        self.text, self.references = text, references
+    def __init__(
+        self, text: str, expect: Expect, program: Program, reader: Reader, references: frozenset[tuple[str, ...]]
+    ):
+        self.text, self.expect, self.references = text, expect, references
+        self._program, self._reader = program, reader
 
     def evaluate(self, roots: Mapping[str, object]) -> object:
-        """Return the value over `roots`; raises ExpressionFailed and nothing else."""
-        raise ExpressionFailed("not evaluated")
+        """Return the value over `roots`, decoded JSON by the name of each root; raises ExpressionFailed only."""
+        try:
+            if self._reader.whole is not None:
+                return self._whole(self._reader.value(roots))
+            data = self._reader.read(roots)
+            if self.expect is Expect.BOOL:
+                return self._program.evaluate_bool(data)
+            return self._program.evaluate(data)
+        except Unusable as fault:
+            raise ExpressionFailed(f"{self.text}: {self._reader.explain(str(fault), roots)}") from None
+
+    def _whole(self, value: object) -> object:
+        if self.expect is Expect.BOOL and not isinstance(value, bool):
+            raise Unusable(f"a bool is needed, and this gave {type(value).__name__}")
+        return value
+
+    def __repr__(self) -> str:
+        return f"Expression({self.text!r})"
 
 
 def compile_expression(text: str, scope: Scope, expect: Expect) -> Expression:
-    """Check `text` against `scope`; raises ExpressionError."""
-    return Expression(text, frozenset())
+    """Check `text` against `scope`; raises ExpressionError, and nothing else whatever the text."""
+    _check_text(text)
+    flat = flatten(text, scope)
+    calls = tuple(calls_of(flat.tokens))
+    compiled = compile_text(flat.text)
+    faults = [*flat.faults, *_patterns(calls)]
+    if isinstance(compiled, list):
+        found = [_located(fault, flat) for fault in compiled]
+        raise _first([fault for fault in found if fault.code == "expression-syntax"] or [*faults, *found])
+    if faults:
+        raise _first(faults)
+    _check_type(compiled.type_name, expect)
+    reader = Reader(flat.slots, Work.of(calls), flat.slots.get(flat.text.strip()))
+    return Expression(text, expect, compiled, reader, frozenset(flat.references))
+
+
+def _check_text(text: str) -> None:
+    if len(text) > MAX_LENGTH:
+        message = f"the expression has {len(text)} characters; at most {MAX_LENGTH} are allowed"
+        raise ExpressionError(MAX_LENGTH, "expression-limit", message)
+    for offset, character in enumerate(text):
+        if character == "\0" or "\ud800" <= character <= "\udfff":
+            raise ExpressionError(offset, "expression-syntax", "a character that no expression can hold")
+
+
+def _first(faults: list[ExpressionError]) -> ExpressionError:
+    return min(faults, key=lambda fault: fault.offset)
+
+
+def _located(fault: CelFault, flat: Flat) -> ExpressionError:
+    """Put a fault of the rewritten text into the original one; of a call, at its name and not at its bracket."""
+    offset = flat.original(fault.offset)
+    for before, token in zip(flat.tokens, flat.tokens[1:], strict=False):
+        if token.start == offset and token.text == "(" and before.word is Word.NAME:
+            offset = before.start
+    message = fault.message
+    for name, slot in flat.slots.items():
+        message = message.replace(name, str(slot))
+    return ExpressionError(offset, fault.code, message)
+
+
+def _patterns(calls: tuple[Call, ...]) -> Iterator[ExpressionError]:
+    """Check the literal patterns now; one made of data is let through, except where it would be made many times."""
+    loops = Work.of(calls).loops
+    for call in calls:
+        if call.name != "matches" or not call.arguments:
+            continue
+        pattern = call.arguments[-1]
+        text = text_of(pattern[0].text) if len(pattern) == 1 and pattern[0].word is Word.TEXT else None
+        fault = pattern_fault(text) if text is not None else None
+        if fault:
+            yield ExpressionError(pattern[0].start, "expression-regex", fault)
+        elif text is None and loops:
+            message = "beside a loop over members, the pattern of matches() must be a literal"
+            yield ExpressionError(call.start, "expression-limit", message)
+
+
+def _check_type(name: str, expect: Expect) -> None:
+    if expect is Expect.BOOL and name not in ("BOOL", "DYN"):
+        raise ExpressionError(0, "expression-type", f"a bool is needed, and this gives {_named(name)}")
+    if name.startswith(("BYTES", "TYPE", "DURATION", "TIMESTAMP", "optional_type")):
+        hint = ": end it with .orValue(...)" if name.startswith("optional") else ""
+        raise ExpressionError(0, "expression-type", f"JSON has no value for what this gives, {_named(name)}{hint}")
+
+
+_NAMED = {"MAP": Kind.OBJECT.value, "DYN": Kind.ANY.value, "optional_type": "optional"}
+
+
+def _named(name: str) -> str:
+    outer, _, inner = name.partition("<")
+    plain = _NAMED.get(outer, outer.lower())
+    return f"{plain} of {inner[:-1].lower()}" if outer in ("LIST", "optional_type") else plain

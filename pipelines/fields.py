@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import enum
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
@@ -31,7 +31,7 @@ class Kind(enum.Enum):
     @property
     def zero(self) -> object:
         """What a field of this kind reads as where it cannot occur."""
-        return _ZEROES[self]
+        return _ZEROES[self]()
 
 
 _TYPES: Mapping[Kind, frozenset[type]] = MappingProxyType(
@@ -45,15 +45,15 @@ _TYPES: Mapping[Kind, frozenset[type]] = MappingProxyType(
         Kind.ANY: frozenset({str, int, float, bool, dict, list, type(None)}),
     }
 )
-_ZEROES: Mapping[Kind, object] = MappingProxyType(
+_ZEROES: Mapping[Kind, Callable[[], object]] = MappingProxyType(
     {
-        Kind.STRING: "",
-        Kind.INT: 0,
-        Kind.DOUBLE: 0.0,
-        Kind.BOOL: False,
-        Kind.OBJECT: MappingProxyType({}),
-        Kind.LIST: (),
-        Kind.ANY: None,
+        Kind.STRING: str,
+        Kind.INT: int,
+        Kind.DOUBLE: float,
+        Kind.BOOL: bool,
+        Kind.OBJECT: dict,
+        Kind.LIST: list,
+        Kind.ANY: lambda: None,
     }
 )
 
