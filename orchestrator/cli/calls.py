@@ -40,8 +40,8 @@ def read_call(text: bytes | None, hooks: Collection[str]) -> Call:
     for key in ("hook", "payload"):
         if key not in members:
             raise MalformedLine(f"key {key!r} is missing")
-    hook = _value(members["hook"])
-    if not isinstance(hook, str):
+    hook = _text(members["hook"])
+    if hook is None:
         raise MalformedLine(f"hook must be a string, not {_kind(members['hook'])}")
     if hook not in hooks:
         raise MalformedLine(f"unknown hook {hook!r}{_meant(nearest(hook, list(hooks)))}")
@@ -59,12 +59,18 @@ def _members(text: bytes) -> dict[str, msgspec.Raw]:
         raise MalformedLine(f"a call is a JSON object, not {_kind(text)}") from None
     except msgspec.DecodeError as error:
         raise MalformedLine(f"not JSON: {str(error).removeprefix('JSON is malformed: ')}") from None
-    except (UnicodeDecodeError, RecursionError) as error:
-        raise MalformedLine(f"not JSON: {type(error).__name__}") from None
+    except UnicodeDecodeError:
+        raise MalformedLine("not UTF-8") from None
+    except RecursionError:
+        raise MalformedLine("nested too deeply") from None
 
 
-def _value(raw: msgspec.Raw) -> object:
-    return msgspec.json.decode(raw)
+def _text(raw: msgspec.Raw) -> str | None:
+    try:
+        value = msgspec.json.decode(raw)
+    except UnicodeDecodeError:
+        raise MalformedLine("not UTF-8") from None
+    return value if isinstance(value, str) else None
 
 
 def _kind(raw: bytes | msgspec.Raw) -> str:
