@@ -1,4 +1,4 @@
-"""What is wrong with a document and where: the one value every check reports in. It decides nothing and prints nothing."""
+"""What is wrong with a document and where: the one value every check reports in. Nothing is decided here."""
 
 from __future__ import annotations
 

@@ -1,0 +1,131 @@
+"""From a path on disk to a checked plan: reads the pipeline file, what it includes and the manifests it names.
+
+What is right or wrong is decided in `pipelines.lint`; this file only fetches, and says names as the user types them.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from isolation.errors import ManifestError, ManifestProblem
+from isolation.manifest import HookRule, Manifest, StageManifest, read_manifest
+from pipelines.declaration import Asks, HookUse, PluginDeclaration, StageDeclaration
+from pipelines.layers import Layers, Unreadable, overlay, stack
+from pipelines.lint.check import check
+from pipelines.lint.draft import BadPlugin
+from pipelines.plan import Plan
+from pipelines.problem import Mark, Problem
+from pipelines.tree import Table
+
+__all__ = ["Loaded", "load"]
+
+FILE_NAME = "pipeline.yaml"
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """A checked file. `manifests` has those of `plan.plugins`; `tree` is the merged text with every value's place."""
+
+    plan: Plan
+    manifests: Mapping[str, Manifest]
+    path: Path
+    tree: Table
+    profile: str | None = None
+
+
+def load(path: Path, *, profile: str | None = None) -> Loaded:
+    """Load a pipeline file, or the `pipeline.yaml` of a folder. Raise SpecError with every mistake found."""
+    file = path / FILE_NAME if path.is_dir() else path
+    disk = _Disk()
+    layers = stack(_shown(file), disk)
+    plan = check(layers, disk, disk, profile)
+    manifests = {name: disk.manifest(plugin.source, plugin.mark) for name, plugin in plan.plugins.items()}
+    return Loaded(plan, manifests, file, _merged(layers, profile), profile)
+
+
+def _merged(layers: Layers, profile: str | None) -> Table:
+    return layers.root if profile is None else overlay(layers.root, layers.profiles[profile], profile, [])
+
+
+def _shown(path: Path) -> str:
+    """The path as the user would type it: from here where it is below, else whole."""
+    absolute = Path(os.path.abspath(path))
+    try:
+        return str(absolute.relative_to(Path.cwd()))
+    except ValueError:
+        return str(absolute)
+
+
+@dataclass(slots=True)
+class _Disk:
+    """Files and manifests of this machine. Each manifest is read once."""
+
+    _manifests: dict[Path, Manifest | ManifestError] = field(default_factory=dict)
+
+    def resolve(self, written: str, beside: str) -> str:
+        return _shown(Path(beside).parent / Path(written).expanduser())
+
+    def read(self, name: str) -> bytes:
+        try:
+            return Path(name).read_bytes()
+        except OSError as error:
+            raise Unreadable(error.strerror or str(error)) from None
+        except ValueError as error:
+            raise Unreadable(str(error)) from None
+
+    def declaration(self, source: str, beside: str) -> PluginDeclaration:
+        path = Path(self.resolve(source, beside))
+        if not path.exists():
+            raise BadPlugin(f"there is no folder or file {_shown(path)}")
+        found = self._read(path)
+        if isinstance(found, ManifestError):
+            raise BadPlugin(str(found), tuple(_problem(p) for p in found.problems))
+        return _declaration(found)
+
+    def manifest(self, source: str, mark: Mark | None) -> Manifest:
+        """The manifest of a plugin that `declaration` has already found good."""
+        assert mark is not None
+        found = self._read(Path(self.resolve(source, mark.file)))
+        assert isinstance(found, Manifest)
+        return found
+
+    def _read(self, path: Path) -> Manifest | ManifestError:
+        if path not in self._manifests:
+            try:
+                self._manifests[path] = read_manifest(path)
+            except ManifestError as error:
+                self._manifests[path] = error
+        return self._manifests[path]
+
+
+def _problem(found: ManifestProblem) -> Problem:
+    mark = Mark(_shown(Path(found.file)), found.line, found.column)
+    return Problem(mark, "manifest", found.path, found.message, found.suggestion)
+
+
+def _declaration(manifest: Manifest) -> PluginDeclaration:
+    asks = manifest.permissions
+    return PluginDeclaration(
+        name=manifest.name,
+        version=manifest.version,
+        stages={name: _stage(stage) for name, stage in manifest.stages.items()},
+        config_schema=manifest.config_schema,
+        available_extras=manifest.available_extras,
+        asks=Asks(asks.network, asks.filesystem, asks.subprocess, asks.secrets),
+    )
+
+
+def _stage(stage: StageManifest) -> StageDeclaration:
+    hooks = None if stage.hooks is None else {name: _use(rule) for name, rule in stage.hooks.items()}
+    return StageDeclaration(stage.name, stage.effects.value, stage.idempotent, stage.outputs, hooks)
+
+
+def _use(rule: HookRule) -> HookUse:
+    return HookUse(_paths(rule.reads), _paths(rule.writes))
+
+
+def _paths(written: tuple[str, ...] | None) -> tuple[tuple[str, ...], ...] | None:
+    return None if written is None else tuple(tuple(path.split(".")) for path in written)

@@ -1,0 +1,1 @@
+"""The checks of a pipeline file beyond its shape: what its values mean together. What passes becomes a `Plan`."""

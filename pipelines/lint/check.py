@@ -1,0 +1,94 @@
+"""From merged layers to a plan, or to every mistake in them. Each profile is checked, whichever is asked for."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from pipelines.layers import Files, Layers, overlay
+from pipelines.lint.cases import Subject, cases
+from pipelines.lint.configuration import Configurations
+from pipelines.lint.draft import Draft, Plugins
+from pipelines.lint.hooks import known_hooks, unmatched
+from pipelines.lint.pipelines import Woven, weave_pipeline
+from pipelines.lint.plugins import declare, grants, replicas, unused
+from pipelines.plan import PipelinePlan, Plan, PluginPlan
+from pipelines.problem import Problem, Severity, SpecError
+from pipelines.section import Record
+from pipelines.shape import Log, Site, valid
+from pipelines.spec import FileSpec
+from pipelines.suggest import nearest
+
+__all__ = ["check"]
+
+
+def check(layers: Layers, plugins: Plugins, files: Files, profile: str | None = None) -> Plan:
+    """Give the plan of the file with `profile` laid over. Raise SpecError with every mistake of every profile."""
+    problems = list(layers.problems)
+    plans: dict[str | None, Plan] = {}
+    if layers.root.entries:
+        for name in (None, *layers.profiles):
+            plan, found = _check_one(layers, name, plugins, files)
+            plans[name] = plan
+            problems += found
+    if profile is not None and profile not in layers.profiles:
+        mark = layers.root.entries["profiles"].mark if "profiles" in layers.root.entries else layers.root.mark
+        message = f"the file has no profile {profile!r}"
+        problems.append(Problem(mark, "unknown-profile", "profiles", message, nearest(profile, layers.profiles)))
+    if any(problem.severity is Severity.ERROR for problem in problems):
+        raise SpecError(problems)
+    return plans[profile]
+
+
+def _check_one(layers: Layers, profile: str | None, plugins: Plugins, files: Files) -> tuple[Plan, list[Problem]]:
+    log = Log()
+    root = layers.root
+    if profile is not None:
+        root = overlay(root, layers.profiles[profile], profile, log.problems)
+    spec = Record(FileSpec).read(root, Site((), root.mark), log)
+    assert isinstance(spec, FileSpec)
+    draft = Draft(root, spec, log, files)
+    draft.declarations = declare(draft, plugins)
+    plan = _plan(draft, tuple(layers.files))
+    return replace(plan, warnings=tuple(p for p in log.problems if p.severity is Severity.WARNING)), log.problems
+
+
+def _plan(draft: Draft, files: tuple[str, ...]) -> Plan:
+    hooks = known_hooks(draft)
+    configs = Configurations(draft)
+    woven = {name: weave_pipeline(draft, name, spec, hooks, configs) for name, spec in draft.spec.pipelines.items()}
+    routes = _routes(woven)
+    unused(draft, configs.by_plugin)
+    return Plan(
+        name=draft.spec.name,
+        plugins=_plugins(draft, configs),
+        routes=routes,
+        hooks=hooks,
+        unmatched=unmatched(draft, hooks, routes),
+        cases=tuple(cases(draft, {name: Subject(w.hooks, w.uses) for name, w in woven.items()})),
+        files=files,
+    )
+
+
+def _routes(woven: dict[str, Woven]) -> dict[str, tuple[PipelinePlan, ...]]:
+    routes: dict[str, tuple[PipelinePlan, ...]] = {}
+    for result in woven.values():
+        for plan in result.plans:
+            routes[plan.hook.name] = (*routes.get(plan.hook.name, ()), plan)
+    return routes
+
+
+def _plugins(draft: Draft, configs: Configurations) -> dict[str, PluginPlan]:
+    """The plugins that stages use; one that nothing uses has no work and is not started."""
+    return {
+        name: PluginPlan(
+            name,
+            spec.source,
+            replicas(draft, spec),
+            configs.by_plugin[name],
+            None if spec.extras is None else valid(spec.extras),
+            grants(spec.grant),
+            draft.value(("plugins", name, "source")),
+        )
+        for name, spec in draft.spec.plugins.items()
+        if name in configs.by_plugin
+    }

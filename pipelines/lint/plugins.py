@@ -1,0 +1,99 @@
+"""Plugins as the file declares them: found, with known extras, and granted what they ask for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from pipelines.declaration import Asks, PluginDeclaration
+from pipelines.lint.draft import BadPlugin, Draft, Plugins
+from pipelines.shape import Invalid, valid
+from pipelines.spec import GrantSpec, PluginSpec
+from pipelines.suggest import nearest
+
+__all__ = ["declare", "grants", "replicas"]
+
+_NOT_YET = ("pypi:", "git+", "http:", "https:")
+
+
+def declare(draft: Draft, plugins: Plugins) -> dict[str, PluginDeclaration]:
+    """Ask for every plugin's declaration and report those that have none."""
+    declared = {}
+    for name, spec in draft.spec.plugins.items():
+        found = _find(draft, name, spec, plugins) if spec.source else None
+        if found is not None:
+            declared[name] = found
+            _check_extras(draft, name, spec, found)
+            _check_grants(draft, name, spec.grant, found.asks)
+    return declared
+
+
+def _find(draft: Draft, name: str, spec: PluginSpec, plugins: Plugins) -> PluginDeclaration | None:
+    path = ("plugins", name, "source")
+    if spec.source.startswith(_NOT_YET):
+        draft.error(path, "not-supported", "this version of penstock runs plugins from a path, not yet published ones")
+        return None
+    try:
+        return plugins.declaration(spec.source, draft.value(path).file)
+    except BadPlugin as error:
+        draft.log.problems.extend(error.problems)
+        if not error.problems:
+            draft.error(path, "bad-source", error.message)
+        return None
+
+
+def _check_extras(draft: Draft, name: str, spec: PluginSpec, found: PluginDeclaration) -> None:
+    for i, extra in enumerate(spec.extras or ()):
+        if not isinstance(extra, Invalid) and extra not in found.available_extras:
+            message = f"the plugin has no optional dependencies called {extra!r}"
+            draft.error(
+                ("plugins", name, "extras", i), "unknown-extra", message, nearest(extra, found.available_extras)
+            )
+
+
+_ASKS = ("network", "filesystem", "secrets")
+
+
+def _check_grants(draft: Draft, name: str, grant: GrantSpec, asks: Asks) -> None:
+    path = ("plugins", name, "grant")
+    for kind in _ASKS:
+        asked: tuple[str, ...] = getattr(asks, kind)
+        granted: tuple[str | Invalid, ...] = getattr(grant, kind)
+        for ask in asked:
+            if not any(_covers(kind, g, ask) for g in granted):
+                message = f"the plugin asks for {kind} {ask!r}, which is not granted: add it, or do without the plugin"
+                draft.error((*path, kind), "not-granted", message, at=draft.key((*path, kind)))
+        for i, given in enumerate(granted):
+            if not any(_covers(kind, given, ask) for ask in asked):
+                message = f"the plugin never asks for {kind} {given!r}"
+                draft.warn((*path, kind, i), "unused-grant", message, nearest(str(given), asked))
+    if asks.subprocess and not grant.subprocess:
+        message = "the plugin asks to start processes, which is not granted: add `subprocess: true`, or do without it"
+        draft.error((*path, "subprocess"), "not-granted", message, at=draft.key((*path, "subprocess")))
+    if grant.subprocess and not asks.subprocess:
+        draft.warn((*path, "subprocess"), "unused-grant", "the plugin never asks to start processes")
+
+
+def _covers(kind: str, grant: str | Invalid, ask: str) -> bool:
+    """`*.corp.example:443` covers each host below; a folder covers what it holds."""
+    if isinstance(grant, Invalid):
+        return True  # reported as a wrong type already
+    if grant == ask or (kind == "network" and grant.startswith("*.") and ask.endswith(grant[1:])):
+        return True
+    return kind == "filesystem" and ask.startswith(grant.rstrip("/") + "/")
+
+
+def grants(spec: GrantSpec) -> Asks:
+    """The grant as the plan has it."""
+    return Asks(valid(spec.network), valid(spec.filesystem), spec.subprocess, valid(spec.secrets))
+
+
+def replicas(draft: Draft, spec: PluginSpec) -> int:
+    """How many workers the plugin gets: its own number, the default of the file, or one."""
+    return spec.replicas or draft.spec.defaults.plugin.replicas or 1
+
+
+def unused(draft: Draft, used: Mapping[str, object]) -> None:
+    """Warn of plugins that no stage uses: they are not started."""
+    for name in draft.spec.plugins:
+        if name not in used and not draft.log.problems:
+            draft.warn(("plugins", name), "unused-plugin", "no stage uses it", at=draft.key(("plugins", name)))

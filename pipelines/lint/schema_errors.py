@@ -1,0 +1,121 @@
+"""How a value fails its JSON Schema, in our words. The library judges, this file speaks."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from pipelines.suggest import nearest
+from pipelines.tree import Path
+
+if TYPE_CHECKING:
+    from jsonschema_rs import ValidationError
+
+__all__ = ["Misfit", "misfits"]
+
+
+@dataclass(frozen=True, slots=True)
+class Misfit:
+    """One way in which a value does not fit; `at_key` where the key and not the value is wrong."""
+
+    path: Path
+    message: str
+    suggestion: str | None = None
+    at_key: bool = False
+
+
+def misfits(schema: Mapping[str, object], value: object) -> list[Misfit]:
+    """Everything about `value` that `schema` (JSON Schema 2020-12) refuses. Raise ValueError for a bad schema."""
+    # Imported here: a file without configured plugins needs no schema library.
+    import jsonschema_rs
+
+    try:
+        validator = jsonschema_rs.validator_for(dict(schema), offline=True)
+        return [misfit for error in validator.iter_errors(value) for misfit in _explain(error, schema)]
+    except jsonschema_rs.ValidationError as error:
+        raise ValueError(error.message) from None
+    except jsonschema_rs.ReferencingError as error:
+        raise ValueError(str(error)) from None
+
+
+def _explain(error: ValidationError, schema: Mapping[str, object]) -> Iterator[Misfit]:
+    kind = error.kind.name
+    path = tuple(error.instance_path)
+    if kind in ("additionalProperties", "unevaluatedProperties"):
+        known = _properties(schema, error.schema_path)
+        for name in error.kind.value:
+            yield Misfit((*path, name), f"the plugin knows no key {name!r}", nearest(name, known), at_key=True)
+    elif kind == "required":
+        yield Misfit((*path, error.kind.value), f"the plugin needs the key {error.kind.value!r}", at_key=True)
+    elif kind in ("anyOf", "oneOf") and (deeper := _nearest_branch(error)):
+        for inner in deeper:
+            yield from _explain(inner, schema)
+    elif kind == "enum":
+        options = [option for option in error.kind.value if isinstance(option, str)]
+        near = nearest(error.instance, options) if isinstance(error.instance, str) else None
+        yield Misfit(path, _SENTENCES["enum"](error.kind.value), near)
+    else:
+        yield Misfit(
+            path, _SENTENCES.get(kind, lambda _: f"the plugin's schema refuses it: {error.message}")(error.kind.value)
+        )
+
+
+def _nearest_branch(error: ValidationError) -> list[ValidationError]:
+    """Of several alternatives the one that fails deepest inside the value: the one that was meant."""
+    branches = [list(branch) for branch in error.kind.value if branch]
+    deep = [branch for branch in branches if any(len(e.instance_path) > len(error.instance_path) for e in branch)]
+    alike = [
+        branch
+        for branch in branches
+        if all(e.kind.name != "type" or len(e.instance_path) > len(error.instance_path) for e in branch)
+    ]
+    chosen = deep or alike
+    return chosen[0] if len(chosen) == 1 else []
+
+
+def _properties(schema: Mapping[str, object], path: list[str | int]) -> list[str]:
+    here: object = schema
+    for part in path[:-1]:
+        if (isinstance(here, Mapping) and part in here) or (
+            isinstance(here, list) and isinstance(part, int) and part < len(here)
+        ):
+            here = here[part]
+    properties = here.get("properties") if isinstance(here, Mapping) else None
+    return list(properties) if isinstance(properties, Mapping) else []
+
+
+def _show(value: object) -> str:
+    return json.dumps(value, ensure_ascii=False)
+
+
+_TYPES = {"object": "a mapping", "array": "a list", "string": "text", "integer": "a whole number", "number": "a number",
+          "boolean": "true or false", "null": "nothing"}  # fmt: skip
+
+
+def _types(names: object) -> str:
+    listed = names if isinstance(names, list) else [names]
+    return " or ".join(_TYPES.get(str(name), str(name)) for name in listed)
+
+
+_SENTENCES: Mapping[str, Callable[[object], str]] = {
+    "type": lambda v: f"the plugin expects {_types(v)} here",
+    "enum": lambda v: "the plugin knows " + ", ".join(_show(o) for o in v) if isinstance(v, list) else "is not allowed",
+    "const": lambda v: f"the plugin allows only {_show(v)} here",
+    "minimum": lambda v: f"the plugin allows no less than {v}",
+    "maximum": lambda v: f"the plugin allows no more than {v}",
+    "exclusiveMinimum": lambda v: f"the plugin allows only more than {v}",
+    "exclusiveMaximum": lambda v: f"the plugin allows only less than {v}",
+    "multipleOf": lambda v: f"the plugin allows only multiples of {v}",
+    "minLength": lambda v: f"the plugin wants at least {v} characters",
+    "maxLength": lambda v: f"the plugin wants at most {v} characters",
+    "minItems": lambda v: f"the plugin wants at least {v} items",
+    "maxItems": lambda v: f"the plugin wants at most {v} items",
+    "minProperties": lambda v: f"the plugin wants at least {v} keys",
+    "maxProperties": lambda v: f"the plugin wants at most {v} keys",
+    "uniqueItems": lambda _: "the plugin wants every item once",
+    "pattern": lambda v: f"the plugin wants text that matches {v}",
+    "format": lambda v: f"the plugin wants text of the form {v}",
+    "falseSchema": lambda _: "the plugin allows nothing here",
+}

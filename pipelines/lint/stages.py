@@ -1,0 +1,274 @@
+"""The stages of one pipeline: what they use, how they behave, and their expressions on each hook."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from pipelines.declaration import StageDeclaration
+from pipelines.expressions import Expect, Expression
+from pipelines.fields import Kind
+from pipelines.hooks import Hook
+from pipelines.lint.configuration import Configurations
+from pipelines.lint.draft import Draft
+from pipelines.lint.expressions import Desk, mention, template
+from pipelines.lint.graph import Graph, Settings
+from pipelines.plan import Mode, Need, OnError, StagePlan, StageState, Variant
+from pipelines.spec import NeedState, OverrideSpec, StageSpec
+from pipelines.suggest import nearest
+from pipelines.tree import Path, Table, Tree, plain
+from pipelines.units import SECONDS, amount
+
+__all__ = ["Use", "Weaver", "find_use", "misfit_out", "settings_of", "timeout_of"]
+
+
+@dataclass(frozen=True, slots=True)
+class Use:
+    """What `uses` comes to; `declaration` is None where the plugin or the stage is not known."""
+
+    plugin: str
+    stage: str
+    declaration: StageDeclaration | None
+
+
+def find_use(draft: Draft, path: Path, text: str) -> Use:
+    """Take `PLUGIN/STAGE` apart and look both up."""
+    plugin, slash, stage = text.partition("/")
+    at = (*path, "uses")
+    if not text:
+        return Use("", "", None)
+    if not slash or not plugin or not stage or "/" in stage:
+        near = nearest(plugin, draft.names(("plugins",)))
+        draft.error(
+            at, "wrong-value", f"{text!r} is not of the form PLUGIN/STAGE", _whole(draft, plugin or stage, near)
+        )
+        return Use("", "", None)
+    if plugin not in draft.names(("plugins",)):
+        near = nearest(plugin, draft.names(("plugins",)))
+        draft.error(at, "unknown-plugin", f"there is no plugin {plugin!r} under `plugins`", near)
+        return Use("", stage, None)
+    offered = draft.declarations[plugin].stages if plugin in draft.declarations else None
+    if offered is not None and stage not in offered:
+        message = f"the plugin {plugin} offers no stage {stage!r}, only {', '.join(offered)}"
+        draft.error(at, "unknown-stage", message, nearest(stage, offered), at=draft.inside(at, len(plugin) + 1))
+    return Use(plugin, stage, None if offered is None else offered.get(stage))
+
+
+def _whole(draft: Draft, written: str, near: str | None) -> str | None:
+    """`pii/mask` for `pii`, where the plugin has one stage and there is no doubt."""
+    name = written if written in draft.declarations else near
+    stages = list(draft.declarations[name].stages) if name in draft.declarations and name is not None else []
+    return f"{name}/{stages[0]}" if len(stages) == 1 else None
+
+
+def settings_of(draft: Draft, stage: StageSpec) -> tuple[Settings, ...]:
+    """Mode and on_error of every override, and last of the stage as written."""
+    defaults = draft.spec.defaults.stage
+    base = stage.mode or defaults.mode or Mode.ENFORCE
+    said = stage.on_error or defaults.on_error
+    layers = [(o.mode or base, o.on_error or said) for o in stage.overrides if isinstance(o, OverrideSpec)]
+    return tuple(Settings(mode, on_error or _default_on_error(mode)) for mode, on_error in [*layers, (base, said)])
+
+
+def _default_on_error(mode: Mode) -> OnError:
+    return OnError.FAIL if mode is Mode.ENFORCE else OnError.CONTINUE
+
+
+def timeout_of(draft: Draft, path: Path, written: str | None) -> float | None:
+    """Seconds of a timeout that is a name or a duration; None where nothing is written, or nothing that is known."""
+    if written is None:
+        return None
+    named = draft.spec.policies.timeouts.get(written)
+    if named is not None:
+        return named
+    names = draft.names(("policies", "timeouts"))
+    if not written[0].isalpha():
+        return amount(written, SECONDS)
+    if written not in names:
+        message = f"there is no timeout {written!r} under `policies.timeouts`"
+        draft.error(path, "unknown-timeout", message, nearest(written, names))
+    return None
+
+
+@dataclass(slots=True)
+class Weaver:
+    """Makes the stages of a pipeline, once per hook; what does not depend on the hook is worked out once."""
+
+    draft: Draft
+    path: Path
+    graph: Graph
+    uses: Mapping[str, Use]
+    stages: Mapping[str, StageSpec]
+    settings: Mapping[str, tuple[Settings, ...]]
+    deadline: float
+    configs: Configurations
+    _common: dict[str, tuple[tuple[str, float], ...]] = field(default_factory=dict)
+
+    def check_common(self) -> None:
+        """Settle configurations and timeouts, and report what is wrong whatever the hook."""
+        for name, stage in self.stages.items():
+            path = (*self.path, "stages", name)
+            self._common[name] = tuple(self._variants(path, name, stage))
+            misfit_out(self.draft, (*path, "otherwise"), stage.otherwise, self.uses[name].declaration)
+            self._check_inputs(path, stage)
+
+    def _variants(self, path: Path, name: str, stage: StageSpec) -> Iterable[tuple[str, float]]:
+        defaults = self.draft.spec.defaults.stage
+        fallback = timeout_of(self.draft, ("defaults", "stage", "timeout"), defaults.timeout) or self.deadline
+        own = timeout_of(self.draft, (*path, "timeout"), stage.timeout) or fallback
+        for i, override in enumerate(stage.overrides):
+            at = (*path, "overrides", i)
+            if isinstance(override, OverrideSpec):
+                timeout = timeout_of(self.draft, (*at, "timeout"), override.timeout) or own
+                yield self._config(name, (*path, "with"), (*at, "with")), timeout
+        yield self._config(name, (*path, "with")), own
+
+    def _config(self, name: str, *paths: Path) -> str:
+        plugin = self.uses[name].plugin
+        return self.configs.add(plugin, *paths) if plugin else ""
+
+    def _check_inputs(self, path: Path, stage: StageSpec) -> None:
+        for key in stage.in_:
+            at = (*path, "in", key)
+            tree = self.draft.tree(at)
+            if tree is not None and template(plain(tree)) is None:
+                for deeper, text in _texts(tree, at):
+                    if "${" in text:
+                        message = "`${...}` must be the whole value, directly under `in`; put text together in CEL: \"${'a ' + x}\""
+                        mark = self.draft.inside(deeper, text.index("${"))
+                        self.draft.error(deeper, "expression-syntax", message, at=mark)
+
+    def weave(self, name: str, index: Mapping[str, int], desk: Desk, hook: Hook) -> StagePlan:
+        """Make one stage for one hook."""
+        stage, use = self.stages[name], self.uses[name]
+        path = (*self.path, "stages", name)
+        self._check_hook(path, name, hook)
+        when = self._condition(desk, (*path, "when"), name, stage.when)
+        declared = use.declaration.hooks.get(hook.name) if use.declaration and use.declaration.hooks else None
+        return StagePlan(
+            id=name,
+            index=index[name],
+            plugin=use.plugin,
+            stage=use.stage,
+            needs=tuple(Need(index[need], _states(states)) for need, states in self.graph.edges[name]),
+            ancestors=sum(1 << index[other] for other in self.graph.ancestors[name]),
+            variants=tuple(self._woven_variants(desk, path, name, stage)),
+            when=when,
+            otherwise=stage.otherwise,
+            inputs=tuple(self._inputs(desk, path, name, stage)),
+            writes=None if declared is None else declared.writes,
+            idempotent=use.declaration is not None and use.declaration.idempotent,
+            mark=self.draft.key(path),
+        )
+
+    def _woven_variants(self, desk: Desk, path: Path, name: str, stage: StageSpec) -> Iterable[Variant]:
+        overrides = [(i, o) for i, o in enumerate(stage.overrides) if isinstance(o, OverrideSpec)]
+        whens = [self._condition(desk, (*path, "overrides", i, "when"), name, o.when) for i, o in overrides]
+        for when, (config, timeout), settings in zip(
+            [*whens, None], self._common[name], self.settings[name], strict=True
+        ):
+            yield Variant(when, config, settings.mode, settings.on_error, timeout)
+
+    def _inputs(self, desk: Desk, path: Path, name: str, stage: StageSpec) -> Iterable[tuple[str, object]]:
+        for key, value in stage.in_.items():
+            text = template(value)
+            at = (*path, "in", key)
+            compiled = None if text is None else desk.compile(at, text, Expect.ANY, shift=2)
+            if text is not None and compiled is not None:
+                self._check_references(at, name, compiled, shift=2)
+            yield key, value if text is None else compiled
+
+    def _condition(self, desk: Desk, path: Path, name: str, text: str | None) -> Expression | None:
+        compiled = desk.compile(path, text, Expect.BOOL) if text else None
+        if compiled is not None:
+            self._check_references(path, name, compiled, shift=0)
+        return compiled
+
+    def _check_references(self, path: Path, name: str, expression: Expression, *, shift: int) -> None:
+        """A stage may look only at stages that have ended when it starts, and only at an `out` that is there."""
+        seen: set[str] = set()
+        for reference in sorted(r for r in expression.references if r[0] == "stages" and len(r) > 1):
+            other = reference[1]
+            mark = self.draft.inside(path, shift + mention(expression.text, reference[:2]))
+            if other in seen:
+                continue
+            if other not in self.graph.ancestors[name]:
+                seen.add(other)
+                message = f"{name} does not need {other!r}, so {other} may not have ended: add it to `needs`"
+                self.draft.error(path, "not-an-ancestor", message, at=mark)
+            elif reference[2:3] == ("out",) and self._may_lack_out(name, other):
+                seen.add(other)
+                message = f"{other} may be skipped ({self.graph.skippable[other]}) and has no `otherwise`"
+                self.draft.error(path, "may-be-skipped", message, at=mark)
+
+    def _may_lack_out(self, name: str, other: str) -> bool:
+        """Not where the stage itself demands that the other has not been skipped."""
+        if other not in self.graph.skippable or self.stages[other].otherwise is not None:
+            return False
+        states = dict(self.graph.edges[name]).get(other)
+        return states is None or NeedState.SKIPPED in states
+
+    def _check_hook(self, path: Path, name: str, hook: Hook) -> None:
+        self._check_denial(path, name, hook)
+        use = self.uses[name]
+        if use.declaration is None or use.declaration.hooks is None:
+            return
+        if hook.name not in use.declaration.hooks:
+            message = (
+                f"the plugin does not offer {use.stage} on {hook.name}, only on {', '.join(use.declaration.hooks)}"
+            )
+            self.draft.error((*path, "uses"), "hook-not-offered", message)
+            return
+        fields = {f.name: f for f in hook.payload}
+        for written in use.declaration.hooks[hook.name].writes or ():
+            if written[:1] == ("payload",) and len(written) > 1 and written[1] not in fields:
+                message = f"its manifest says that it writes {'.'.join(written)}, which {hook.name} does not have"
+                self.draft.error((*path, "uses"), "manifest", message, nearest(written[1], fields))
+
+    def _check_denial(self, path: Path, name: str, hook: Hook) -> None:
+        if hook.can_deny:
+            return
+        stage = self.stages[name]
+        message = f"{hook.name} cannot deny, and an enforcing stage would: use `mode: permissive` or `mode: audit`"
+        places = [(*path, "overrides", i, "mode") for i, o in enumerate(stage.overrides) if isinstance(o, OverrideSpec)]
+        for place, settings in zip([*places, (*path, "mode")], self.settings[name], strict=True):
+            inherited = self.draft.tree(place) is None
+            if settings.mode is Mode.ENFORCE and not (inherited and "overrides" in place):
+                self.draft.error(place, "cannot-deny", message)
+
+
+def _states(states: frozenset[NeedState] | None) -> frozenset[StageState] | None:
+    return None if states is None else frozenset(StageState(state.value) for state in states)
+
+
+def _texts(tree: Tree, path: Path) -> Iterable[tuple[Path, str]]:
+    """Every text in a value, with its path."""
+    if isinstance(tree, Table):
+        for key, entry in tree.entries.items():
+            yield from _texts(entry.value, (*path, key))
+    elif hasattr(tree, "items"):
+        for i, item in enumerate(tree.items):
+            yield from _texts(item, (*path, i))
+    elif isinstance(tree.value, str):
+        yield path, tree.value
+
+
+_KINDS = {kind.value: kind for kind in Kind}
+
+
+def misfit_out(
+    draft: Draft, path: Path, out: Mapping[str, object] | None, declaration: StageDeclaration | None
+) -> None:
+    """Report values given in a stage's stead that it could not have put out itself."""
+    if out is None or declaration is None:
+        return
+    for name, value in out.items():
+        kind = declaration.outputs.get(name)
+        if kind is None:
+            known = ", ".join(declaration.outputs) or "nothing"
+            message = f"{declaration.name} puts out {known}, not {name!r}"
+            draft.error(
+                (*path, name), "bad-out", message, nearest(name, declaration.outputs), at=draft.key((*path, name))
+            )
+        elif kind in _KINDS and not _KINDS[kind].holds(value):
+            draft.error((*path, name), "bad-out", f"{declaration.name} puts out {name} as {kind}")

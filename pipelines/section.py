@@ -1,0 +1,126 @@
+"""A mapping with fixed keys, written as a frozen dataclass: its fields are the keys, each with shape and doc."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from typing import Any, ClassVar
+
+from pipelines.shape import INVALID, Log, Schema, Shape, Site, unknown_key
+from pipelines.tree import Leaf, Table, Tree
+
+__all__ = ["Key", "Record", "Section", "Short", "key", "keys_of"]
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """What is known of one key. `blank` stands in where a required key is missing or wrong."""
+
+    name: str
+    attribute: str
+    shape: Shape
+    doc: str
+    required: bool
+    default: object
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """Base of every section. `LATER` has the keys of the language that are not built yet, and what they are."""
+
+    LATER: ClassVar[Mapping[str, str]] = {}
+
+
+def key(shape: Shape, doc: str, *, default: object = None, required: bool = False) -> Any:
+    """Declare a key; Any, as `dataclasses.field` has it, because the annotation gives the type."""
+    metadata = {"shape": shape, "doc": doc, "required": required, "default": default}
+    # Through a factory: dataclasses take a read-only mapping for a mutable default.
+    return dataclasses.field(default_factory=lambda: default, metadata=metadata)
+
+
+def keys_of(section: type[Section]) -> Mapping[str, Key]:
+    """The keys of a section by their name in the file; `with_` is the attribute of `with`, a word of Python."""
+    return _keys_of(section)  # type: ignore[arg-type]  # mypy takes the __hash__ of its instances for the class's
+
+
+@cache
+def _keys_of(section: type[Section]) -> Mapping[str, Key]:
+    return {
+        (name := f.name.rstrip("_")): Key(
+            name, f.name, f.metadata["shape"], f.metadata["doc"], f.metadata["required"], f.metadata["default"]
+        )
+        for f in dataclasses.fields(section)
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """The shape of a section."""
+
+    section: type[Section]
+
+    @property
+    def words(self) -> str:
+        return "a mapping with the keys " + ", ".join(keys_of(self.section))
+
+    def read(self, tree: Tree, site: Site, log: Log) -> object:
+        if not isinstance(tree, Table):
+            mark = site.key if isinstance(tree, Leaf) and tree.raw == "" else tree.mark
+            log.spoil(site.path, mark, "wrong-type", f"{self.words} is expected here")
+            return INVALID
+        known = keys_of(self.section)
+        values: dict[str, object] = {}
+        for name, entry in tree.entries.items():
+            below = site.below(name, entry.mark)
+            meant = name if name in known else self._misspelt(name, below, tree, log)
+            if meant is not None:
+                value = known[meant].shape.read(entry.value, below, log)
+                values |= {} if value is INVALID else {known[meant].attribute: value}
+        self._demand(tree, site, log)
+        return self.section(**values)
+
+    def _misspelt(self, name: str, site: Site, tree: Table, log: Log) -> str | None:
+        """Report a key that is not known; where a known one is meant and free, the value is read as that."""
+        code, message, suggestion = unknown_key(name, keys_of(self.section), self.section.LATER)
+        log.error(site.path, site.key, code, message, suggestion)
+        if suggestion is None or suggestion in tree.entries:
+            return None
+        log.meant[(*site.path[:-1], suggestion)] = name
+        return suggestion
+
+    def _demand(self, tree: Table, site: Site, log: Log) -> None:
+        known = keys_of(self.section)
+        meant = {unknown_key(name, known, self.section.LATER)[2] for name in tree.entries if name not in known}
+        for name, about in known.items():
+            if about.required and name not in tree.entries and name not in meant:
+                log.error((*site.path, name), site.key, "missing-key", f"the key {name!r} is missing")
+
+    def schema(self) -> Schema:
+        known = keys_of(self.section).values()
+        properties = {k.name: {"description": k.doc, **k.shape.schema()} for k in known}
+        schema: Schema = {"type": "object", "properties": properties, "additionalProperties": False}
+        required = [k.name for k in known if k.required]
+        return schema | {"required": required} if required else schema
+
+
+@dataclass(frozen=True, slots=True)
+class Short:
+    """A section that may be written as the value of one of its keys: `a` for `{stage: a}`."""
+
+    section: type[Section]
+    name: str
+
+    @property
+    def words(self) -> str:
+        return f"{keys_of(self.section)[self.name].shape.words}, or {Record(self.section).words},"
+
+    def read(self, tree: Tree, site: Site, log: Log) -> object:
+        if isinstance(tree, Table):
+            return Record(self.section).read(tree, site, log)
+        value = keys_of(self.section)[self.name].shape.read(tree, site, log)
+        return INVALID if value is INVALID else self.section(**{self.name: value})
+
+    def schema(self) -> Schema:
+        return {"anyOf": [keys_of(self.section)[self.name].shape.schema(), Record(self.section).schema()]}
