@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 import pytest
 from identities import KNOWN
-from masking import DEFAULT_IDS, Masking
+from masking import DEFAULT_IDS, KINDS, Masking
 
 EVERYTHING = Masking.of({"national_ids": list(KNOWN), "phone_regions": ["US", "GB"]})
 DEFAULT = Masking.of({})
