@@ -14,7 +14,7 @@ import click
 if TYPE_CHECKING:
     from pipelines.problem import Problem
 
-__all__ = ["Exit", "Failed", "Invocation", "problem_record", "report", "say", "show_problems"]
+__all__ = ["Exit", "Failed", "Invocation", "problem_record", "report", "say", "show_problems", "write"]
 
 
 class Exit(enum.IntEnum):
@@ -53,9 +53,17 @@ class Failed(Exception):
 
 def say(text: str, *, tone: str | None = None, label: str = "") -> None:
     """Write one line to stderr, its label coloured on a terminal."""
-    plain = bool(os.environ.get("NO_COLOR"))
     head = click.style(f"{label}: ", fg=tone, bold=True) if label else ""
-    click.echo(head + text, err=True, color=False if plain else None)
+    click.echo(head + text, err=True, color=_colour())
+
+
+def write(text: str) -> None:
+    """Write one line of data to stdout; colours stay on a terminal only."""
+    click.echo(text, color=_colour())
+
+
+def _colour() -> bool | None:
+    return False if os.environ.get("NO_COLOR") else None
 
 
 def report(error: BaseException, invocation: Invocation) -> Exit:

@@ -58,6 +58,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if COMPLETION_VARIABLE in os.environ:
         penstock.main(prog_name="penstock", complete_var=COMPLETION_VARIABLE, obj=Invocation())
     invocation = Invocation()
+    if hasattr(sys.stdout, "reconfigure"):
+        # A terminal of another encoding shows a question mark where it has no tick.
+        sys.stdout.reconfigure(errors="replace")
     try:
         words = list(sys.argv[1:] if arguments is None else arguments)
         with penstock.make_context("penstock", words, obj=invocation) as ctx:

@@ -9,16 +9,15 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from isolation.store import Store, default_store_root
 from orchestrator.cli.calls import Call, MalformedLine
 from orchestrator.cli.feed import Outcome, feed
 from orchestrator.cli.figures import Tally
 from orchestrator.cli.lines import LineReader
 from orchestrator.cli.loop import run_loop
+from orchestrator.cli.opening import opened
 from orchestrator.cli.output import Output
 from orchestrator.cli.progress import Bars, terminal_watches
 from orchestrator.door import DoorError
-from orchestrator.orchestrator import Orchestrator
 
 if TYPE_CHECKING:
     from orchestrator.loading import Loaded
@@ -59,8 +58,7 @@ class _Run:
 
     async def go(self) -> tuple[Tally, float]:
         wish = self._wish
-        store = Store(default_store_root(), offline=wish.offline, locked=wish.locked)
-        async with Orchestrator(self._loaded, store, report=self._bars.started) as orchestrator:
+        async with opened(self._loaded, self._bars, locked=wish.locked, offline=wish.offline) as orchestrator:
             self._orchestrator = orchestrator
             self._bars.clear()
             begun = time.monotonic()
