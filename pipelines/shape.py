@@ -18,8 +18,8 @@ from pipelines.tree import Leaf, Listing, Path, Table, Tree, plain, show_path
 from pipelines.units import SECONDS, amount
 
 __all__ = [
-    "INVALID", "NAME", "RESERVED", "Amount", "Choice", "Exactly", "Flag", "Free", "FreeTable", "Invalid", "ListOf", "Log",
-    "MapOf", "OneOrMany", "Schema", "Shape", "Site", "Text", "Timeout", "Whole", "kind_of", "name_problem", "valid",
+    "INVALID", "NAME", "RESERVED", "Amount", "Choice", "Exactly", "Flag", "Free", "FreeTable", "Invalid", "ListOf",
+    "Log", "MapOf", "OneOrMany", "Schema", "Shape", "Site", "Text", "Timeout", "Whole", "kind_of", "name_problem", "valid",
 ]  # fmt: skip
 
 Schema = dict[str, object]
@@ -271,7 +271,7 @@ class Amount:
             log.spoil(site.path, tree.mark, "bad-unit", f"{wrong} {self.words}", nearest_amount(text))
         elif seconds <= 0:
             log.spoil(site.path, tree.mark, "wrong-value", f"{text} is no time at all")
-        return INVALID if not seconds else seconds
+        return seconds or INVALID
 
     def schema(self) -> Schema:
         return {"type": "string", "pattern": r"^[0-9]+(?:\.[0-9]+)?(?:us|ms|s|m|h|d)$"}

@@ -28,14 +28,11 @@ from pipelines.shape import (
     Whole,
 )
 
-__all__ = [
-    "CaseSpec", "DefaultsSpec", "ErrorClass", "FallbackSpec", "FileSpec", "GrantSpec", "HookSpec", "Mode", "NeedSpec", "NeedState",
-    "OnError", "OverrideSpec", "PipelineSpec", "PluginDefaults", "PluginSpec", "PoliciesSpec", "StageDefaults", "StageSpec",
-    "Unmatched", "Verdict",
-]  # fmt: skip
+__all__ = ["CaseSpec", "ErrorClass", "FileSpec", "GrantSpec", "HookSpec", "NeedState", "OverrideSpec", "PipelineSpec"]
+__all__ += ["PluginSpec", "StageSpec", "Verdict"]
 
 DEFAULT_DEADLINE_SECONDS = 10.0
-"""A gateway waits this long at most when the file says nothing; long enough for a cold model, short enough to notice."""
+"""A gateway waits this long at most when the file says nothing; enough for a cold model."""
 
 MAX_REPLICAS = 64
 """More processes of one plugin than any gateway host has cores to give."""

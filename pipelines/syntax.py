@@ -13,20 +13,20 @@ __all__ = ["explain_error"]
 # What libyaml says, and what the writer has to do. The first that matches is used.
 _SENTENCES = (
     ("found character that cannot start any token", "no value starts with this character: quote the value"),
-    ("mapping values are not allowed", "`:` is not expected here: indent the line like its neighbours, or quote a value that holds `: `"),
+    ("mapping values are not allowed", "`:` is not expected here: indent like the neighbours, or quote a value that holds `: `"),
     ("block sequence entries are not allowed", "`- ` starts a list on a line of its own"),
-    ("did not find expected ',' or '}'", "`{` needs `,` between its entries and `}` at its end; quote a value that holds braces"),
+    ("did not find expected ',' or '}'", "`{` needs `,` between entries and `}` at its end; quote values that hold braces"),
     ("did not find expected ',' or ']'", "`[` needs `,` between its items and `]` at its end"),
     ("did not find expected '-' indicator", "every item of this list starts with `- ` at the same indentation"),
     ("did not find expected key", "a key is expected here: indent it like its neighbours, and quote values as a whole"),
     ("could not find expected ':'", "a key needs `: ` after it"),
     ("found unexpected end of stream", "a quote is opened here or above and never closed"),
     ("found unexpected document indicator", "a quote is opened above and never closed"),
-    ("found unknown escape character", "unknown escape: in double quotes write `\\\\` for a backslash, or use single quotes"),
+    ("found unknown escape character", "unknown escape: use single quotes, or write two backslashes for one"),
     ("did not find expected hexdecimal number", "an escape like \\x41 needs hexadecimal digits"),
     ("did not find expected node content", "a value is expected here"),
     ("did not find expected <document start>", "the file holds one document, and this does not belong to it"),
-    ("did not find expected alphabetic or numeric character", "`&` and `*` start an anchor or alias in YAML: quote the value"),
+    ("expected alphabetic or numeric", "`&` and `*` start an anchor or alias in YAML: quote the value"),
     ("did not find expected whitespace or line break", "a space is expected here: quote the value"),
     ("found a tab character", "indent with spaces, not with a tab"),
     ("found undefined tag handle", "tags are not allowed: quote a value that starts with `!`"),
@@ -39,7 +39,7 @@ _BANG = re.compile(r"(?:^|[:\-\[{,])\s*(![^\s'\"]*)")
 def explain_error(error: yaml.YAMLError, text: str, file: str) -> Problem:
     """Turn what libyaml raised into the one problem to report."""
     if isinstance(error, yaml.reader.ReaderError):
-        return _bad_character(error, text, file)
+        return _bad_character(text, file)
     place = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
     if place is None:
         return Problem(Mark(file), "syntax", "", "the text is not YAML")
@@ -69,19 +69,11 @@ def _plain(error: yaml.YAMLError, line: str, mark: Mark) -> Problem:
     return Problem(mark, "syntax", "", sentence)
 
 
-def _bad_character(error: yaml.reader.ReaderError, text: str, file: str) -> Problem:
-    found = _place(text, next((i for i, c in enumerate(text) if not _printable(c)), 0), file)
-    character = ord(text[_index(text)]) if text else 0
-    return Problem(found, "encoding", "", f"the character U+{character:04X} is not allowed in YAML")
-
-
-def _index(text: str) -> int:
-    return next((i for i, c in enumerate(text) if not _printable(c)), 0)
-
-
-def _place(text: str, index: int, file: str) -> Mark:
+def _bad_character(text: str, file: str) -> Problem:
+    index = next((i for i, character in enumerate(text) if not _printable(character)), 0)
     before = text[:index]
-    return Mark(file, before.count("\n") + 1, index - before.rfind("\n"))
+    mark = Mark(file, before.count("\n") + 1, index - before.rfind("\n"))
+    return Problem(mark, "encoding", "", f"the character U+{ord(text[index]):04X} is not allowed in YAML")
 
 
 def _printable(character: str) -> bool:

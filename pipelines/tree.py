@@ -9,19 +9,8 @@ from dataclasses import dataclass, replace
 from pipelines.problem import Mark
 
 __all__ = [
-    "Entry",
-    "Leaf",
-    "Listing",
-    "Path",
-    "Scalar",
-    "Style",
-    "Table",
-    "Tree",
-    "find",
-    "plain",
-    "relayer",
-    "show_path",
-]
+    "Entry", "Found", "Leaf", "Listing", "Path", "Scalar", "Style", "Table", "Tree", "find", "plain", "relayer", "show_path",
+]  # fmt: skip
 
 Scalar = str | int | float | bool | None
 Path = tuple[str | int, ...]

@@ -28,13 +28,15 @@ class Settings:
 class Graph:
     """Stages in a topological order that keeps the order of the file where it can.
 
-    `skippable` says why a stage may be skipped; a stage that is not in it always runs.
+    `skippable` says why a stage may be skipped; a stage that is not in it always runs. `lenient` are those of them
+    that are skipped only because an error of a stage that does not enforce is passed over.
     """
 
     order: tuple[str, ...]
     edges: Mapping[str, tuple[tuple[str, frozenset[NeedState] | None], ...]]
     ancestors: Mapping[str, frozenset[str]]
     skippable: Mapping[str, str]
+    lenient: frozenset[str]
 
     def ordered(self, one: str, other: str) -> bool:
         """Whether one of the two waits for the other."""
@@ -52,7 +54,8 @@ def draw(draft: Draft, path: Path, spec: PipelineSpec, settings: Mapping[str, Se
         ancestors[name] = frozenset(direct).union(*(ancestors[need] for need in direct))
     skippable = _skippable(order, edges, spec, settings)
     _warn_unmeetable(draft, path, spec, edges, skippable)
-    return Graph(order, {name: tuple(needs) for name, needs in edges.items()}, ancestors, skippable)
+    lenient = frozenset(name for name, why in skippable.items() if why is _PASSED_OVER)
+    return Graph(order, {name: tuple(needs) for name, needs in edges.items()}, ancestors, skippable, lenient)
 
 
 _Edges = dict[str, list[tuple[str, frozenset[NeedState] | None]]]
@@ -128,9 +131,14 @@ def _skippable(
     reasons: dict[str, str] = {}
     for name in order:
         reason = _why_skipped(spec.stages[name], settings[name]) or _why_unmet(name, edges, settings[name], reasons)
+        if reason is None and any(variant.on_error is OnError.CONTINUE for variant in settings[name]):
+            reason = _PASSED_OVER
         if reason is not None:
             reasons[name] = reason
     return reasons
+
+
+_PASSED_OVER = "it does not enforce, so an error of it is passed over and it counts as skipped"
 
 
 def _why_skipped(stage: StageSpec, variants: Sequence[Settings]) -> str | None:
@@ -138,13 +146,13 @@ def _why_skipped(stage: StageSpec, variants: Sequence[Settings]) -> str | None:
         return "it has a `when`"
     if any(variant.mode is Mode.DISABLED for variant in variants):
         return "its mode may be `disabled`"
-    if any(variant.on_error is OnError.CONTINUE for variant in variants):
+    if OnError.CONTINUE in (stage.on_error, *(o.on_error for o in stage.overrides if not isinstance(o, Invalid))):
         return "its `on_error` is `continue`, and a stage that is continued past counts as skipped"
     return None
 
 
 def _why_unmet(name: str, edges: _Edges, variants: Sequence[Settings], skippable: Mapping[str, str]) -> str | None:
-    """An unmet need skips a stage, but fails the run of one that enforces. A plain need is unmet only when all is over."""
+    """An unmet need skips a stage, but fails the run of one that enforces. A plain need always is, or all is over."""
     if all(variant.mode is Mode.ENFORCE for variant in variants):
         return None
     for need, states in edges[name]:

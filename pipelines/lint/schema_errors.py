@@ -33,11 +33,14 @@ def misfits(schema: Mapping[str, object], value: object) -> list[Misfit]:
 
     try:
         validator = jsonschema_rs.validator_for(dict(schema), offline=True)
-        return [misfit for error in validator.iter_errors(value) for misfit in _explain(error, schema)]
+        found = [misfit for error in validator.iter_errors(value) for misfit in _explain(error, schema)]
     except jsonschema_rs.ValidationError as error:
         raise ValueError(error.message) from None
     except jsonschema_rs.ReferencingError as error:
         raise ValueError(str(error)) from None
+    # A key that is missing because it is misspelt is one mistake.
+    meant = {(*misfit.path[:-1], misfit.suggestion) for misfit in found if misfit.suggestion and misfit.at_key}
+    return [misfit for misfit in found if misfit.suggestion or misfit.path not in meant]
 
 
 def _explain(error: ValidationError, schema: Mapping[str, object]) -> Iterator[Misfit]:
@@ -57,33 +60,40 @@ def _explain(error: ValidationError, schema: Mapping[str, object]) -> Iterator[M
         near = nearest(error.instance, options) if isinstance(error.instance, str) else None
         yield Misfit(path, _SENTENCES["enum"](error.kind.value), near)
     else:
-        yield Misfit(
-            path, _SENTENCES.get(kind, lambda _: f"the plugin's schema refuses it: {error.message}")(error.kind.value)
-        )
+        sentence = _SENTENCES.get(kind)
+        said = f"the plugin's schema refuses it: {error.message}" if sentence is None else sentence(error.kind.value)
+        yield Misfit(path, said)
 
 
 def _nearest_branch(error: ValidationError) -> list[ValidationError]:
-    """Of several alternatives the one that fails deepest inside the value: the one that was meant."""
+    """Of several alternatives the one that was meant: it alone is wrong inside, not as a whole."""
+    depth = len(error.instance_path)
     branches = [list(branch) for branch in error.kind.value if branch]
-    deep = [branch for branch in branches if any(len(e.instance_path) > len(error.instance_path) for e in branch)]
-    alike = [
-        branch
-        for branch in branches
-        if all(e.kind.name != "type" or len(e.instance_path) > len(error.instance_path) for e in branch)
-    ]
-    chosen = deep or alike
+    inside = [b for b in branches if any(len(e.instance_path) > depth for e in b)]
+    alike = [b for b in branches if all(e.kind.name != "type" or len(e.instance_path) > depth for e in b)]
+    chosen = inside or alike
     return chosen[0] if len(chosen) == 1 else []
 
 
 def _properties(schema: Mapping[str, object], path: list[str | int]) -> list[str]:
+    """The keys known where the schema refused one: beside the keyword at the end of `path`."""
     here: object = schema
     for part in path[:-1]:
-        if (isinstance(here, Mapping) and part in here) or (
-            isinstance(here, list) and isinstance(part, int) and part < len(here)
-        ):
-            here = here[part]
+        if isinstance(here, Mapping):
+            here = here.get(str(part))
+            here = _target(schema, here) if part == "$ref" else here
+        elif isinstance(here, list):
+            here = here[int(part)]
     properties = here.get("properties") if isinstance(here, Mapping) else None
     return list(properties) if isinstance(properties, Mapping) else []
+
+
+def _target(schema: Mapping[str, object], reference: object) -> object:
+    """What `#/$defs/name` points at; schemas elsewhere are not followed."""
+    here: object = schema
+    for part in str(reference).removeprefix("#/").split("/"):
+        here = here.get(part) if isinstance(here, Mapping) else None
+    return here
 
 
 def _show(value: object) -> str:

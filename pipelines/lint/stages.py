@@ -134,7 +134,7 @@ class Weaver:
             if tree is not None and template(plain(tree)) is None:
                 for deeper, text in _texts(tree, at):
                     if "${" in text:
-                        message = "`${...}` must be the whole value, directly under `in`; put text together in CEL: \"${'a ' + x}\""
+                        message = "`${...}` must be the whole value, directly under `in`; CEL can put text together"
                         mark = self.draft.inside(deeper, text.index("${"))
                         self.draft.error(deeper, "expression-syntax", message, at=mark)
 
@@ -204,6 +204,9 @@ class Weaver:
     def _may_lack_out(self, name: str, other: str) -> bool:
         """Not where the stage itself demands that the other has not been skipped."""
         if other not in self.graph.skippable or self.stages[other].otherwise is not None:
+            return False
+        # Where neither enforces, a value that is missing only makes the second be passed over as the first was.
+        if other in self.graph.lenient and all(s.on_error is OnError.CONTINUE for s in self.settings[name]):
             return False
         states = dict(self.graph.edges[name]).get(other)
         return states is None or NeedState.SKIPPED in states

@@ -31,7 +31,9 @@ def check_writes(
         for earlier in names[:i]:
             place = _common(_writes(uses[earlier], hook), _writes(uses[later], hook))
             if place is not None and not graph.ordered(earlier, later):
-                message = f"{earlier} and {later} both write {'.'.join(place)} and neither needs the other: order them with `needs`"
+                message = (
+                    f"{earlier} also writes {'.'.join(place)}, and neither needs the other: order them with `needs`"
+                )
                 draft.error((*path, "stages", later, "uses"), "merge-conflict", message)
 
 
