@@ -84,7 +84,7 @@ def _judged(sheet: Sheet, path: KeyPath, schema: object) -> Mapping[str, object]
     import jsonschema_rs
 
     try:
-        jsonschema_rs.Draft202012Validator(schema)
+        jsonschema_rs.validator_for(schema, offline=True)
     except (jsonschema_rs.ValidationError, jsonschema_rs.ReferencingError) as error:
         where = "/".join(str(part) for part in getattr(error, "instance_path", ())) or "its top"
         said = getattr(error, "message", str(error))

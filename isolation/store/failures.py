@@ -65,7 +65,7 @@ _SIGNS = (
         "see the path in the lines above; UV_CACHE_DIR and PENSTOCK_STORE say where else to write",
     ),
     _sign(
-        r"error sending request|failed to fetch|failed to download|dns error|connection refused|timed out|connect error",
+        r"error sending request|failed to (?:fetch|download)|dns error|connection refused|timed out|connect error",
         "the package index cannot be reached",
         "check the network and the proxy, or work offline from a warm cache or a folder of wheels",
     ),

@@ -23,12 +23,53 @@ KEPT_LINES = 40
 # What uv needs of its user: where things are, how to reach an index, whom to trust. Not: VIRTUAL_ENV, CONDA_PREFIX,
 # PYTHON*, UV_PROJECT*, UV_PYTHON and everything else that would make one build differ from the next.
 _PASSED = frozenset(
-    "HOME USER LOGNAME PATH TMPDIR LANG LC_ALL LC_CTYPE NETRC SSL_CERT_FILE SSL_CERT_DIR SSL_CLIENT_CERT "
-    "HTTP_PROXY HTTPS_PROXY ALL_PROXY NO_PROXY http_proxy https_proxy all_proxy no_proxy "
-    "XDG_CACHE_HOME XDG_CONFIG_HOME XDG_CONFIG_DIRS XDG_DATA_HOME PYENV_ROOT "
-    "UV_CACHE_DIR UV_CONFIG_FILE UV_CREDENTIALS_DIR UV_DEFAULT_INDEX UV_EXTRA_INDEX_URL UV_FIND_LINKS UV_INDEX "
-    "UV_INDEX_STRATEGY UV_INDEX_URL UV_INSECURE_HOST UV_KEYRING_PROVIDER UV_NATIVE_TLS UV_NO_CACHE UV_NO_CONFIG "
-    "UV_NO_INDEX UV_OFFLINE UV_PYTHON_INSTALL_DIR UV_REQUEST_TIMEOUT UV_SYSTEM_CERTS UV_NETRC".split()
+    {
+        "HOME",
+        "USER",
+        "LOGNAME",
+        "PATH",
+        "TMPDIR",
+        "LANG",
+        "LC_ALL",
+        "LC_CTYPE",
+        "NETRC",
+        "SSL_CERT_FILE",
+        "SSL_CERT_DIR",
+        "SSL_CLIENT_CERT",
+        "HTTP_PROXY",
+        "HTTPS_PROXY",
+        "ALL_PROXY",
+        "NO_PROXY",
+        "http_proxy",
+        "https_proxy",
+        "all_proxy",
+        "no_proxy",
+        "XDG_CACHE_HOME",
+        "XDG_CONFIG_HOME",
+        "XDG_CONFIG_DIRS",
+        "XDG_DATA_HOME",
+        "PYENV_ROOT",
+        "UV_CACHE_DIR",
+        "UV_CONFIG_FILE",
+        "UV_CREDENTIALS_DIR",
+        "UV_DEFAULT_INDEX",
+        "UV_EXTRA_INDEX_URL",
+        "UV_FIND_LINKS",
+        "UV_INDEX",
+        "UV_INDEX_STRATEGY",
+        "UV_INDEX_URL",
+        "UV_INSECURE_HOST",
+        "UV_KEYRING_PROVIDER",
+        "UV_NATIVE_TLS",
+        "UV_NO_CACHE",
+        "UV_NO_CONFIG",
+        "UV_NO_INDEX",
+        "UV_OFFLINE",
+        "UV_PYTHON_INSTALL_DIR",
+        "UV_REQUEST_TIMEOUT",
+        "UV_SYSTEM_CERTS",
+        "UV_NETRC",
+    }
 )
 _PASSED_PREFIXES = ("UV_HTTP_", "UV_INDEX_", "UV_CONCURRENT_")
 

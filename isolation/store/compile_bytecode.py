@@ -1,0 +1,72 @@
+"""Compiles the modules of one environment, then takes the right to write from it. Run by path with its interpreter.
+
+Needs the standard library only, of any Python 3. Ends when its standard input closes, which happens when the process
+that started it ends in whatever way; what is compiled so far stays and is not compiled again. Bytecode files are
+written whole or not at all.
+
+    python -I -S compile_bytecode.py ENVIRONMENT LOCKFILE
+"""
+
+from __future__ import annotations
+
+import compileall
+import fcntl
+import os
+import select
+import stat
+import sys
+import time
+from collections.abc import Iterator
+
+LONGEST_SECONDS = 900.0
+MARK = "penstock-compiled"
+
+
+def main(environment: str, lockfile: str) -> int:
+    """Compile everything, then seal. Return 0 when both are done."""
+    lock = os.open(lockfile, os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return 3
+    os.nice(19)
+    identity = os.stat(environment)
+    until = time.monotonic() + LONGEST_SECONDS
+    for path in modules(environment):
+        if abandoned() or time.monotonic() > until:
+            return 4
+        compileall.compile_file(path, quiet=2)
+    if not os.path.samestat(identity, os.stat(environment)):
+        return 5
+    seal(environment)
+    return 0
+
+
+def modules(environment: str) -> Iterator[str]:
+    """List the modules below `lib`."""
+    for folder, folders, files in os.walk(os.path.join(environment, "lib")):
+        folders[:] = sorted(name for name in folders if name != "__pycache__")
+        for name in sorted(files):
+            if name.endswith(".py"):
+                yield os.path.join(folder, name)
+
+
+def abandoned() -> bool:
+    """Tell whether the process that started this one is gone or has closed the pipe."""
+    return bool(select.select([0], [], [], 0)[0])
+
+
+def seal(environment: str) -> None:
+    """Take the right to write from everything; the mark goes in before its folder is closed."""
+    with open(os.path.join(environment, MARK), "w"):
+        pass
+    for folder, _, files in os.walk(environment, topdown=False):
+        for name in (*files, ""):
+            path = os.path.join(folder, name) if name else folder
+            mode = os.lstat(path).st_mode
+            if not stat.S_ISLNK(mode):
+                os.chmod(path, stat.S_IMODE(mode) & ~0o222)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1], sys.argv[2]))

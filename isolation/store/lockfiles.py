@@ -1,0 +1,267 @@
+"""From a plugin to what its lock says to install: finds the lock, makes it on first use, refuses a stale one.
+
+Inputs are bytes of files; a memo in the store remembers what the same bytes meant, so that uv runs only for new ones.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from isolation.errors import EnvironmentBuildError
+from isolation.manifest_values import Manifest, SourceKind
+from isolation.store.events import BuildEvent, Report
+from isolation.store.failures import Doing, failure
+from isolation.store.filelock import FileLock, LockMode, LockTimeout
+from isolation.store.interpreters import Interpreter
+from isolation.store.layout import Layout, Workplace, read_json, write_json
+from isolation.store.requirements import matches, requirement_lines, sealed
+from isolation.store.resolution import (
+    LAYOUT,
+    NO_PACKAGES,
+    Resolution,
+    UnusableLock,
+    digest_of,
+    fingerprint_of,
+    read_pylock,
+)
+from isolation.store.uv import Uv, UvOutcome
+
+__all__ = ["LOCK_WAIT_SECONDS", "Locked", "Lockfiles", "lock_path"]
+
+LOCK_WAIT_SECONDS = 600.0
+"""How long to wait for another process that locks the same plugin."""
+
+STEADY_ATTEMPTS = 5
+"""How often to begin again when the files change while they are read."""
+
+_EXPORT = ("export", "--format", "pylock.toml", "--no-emit-project", "--no-dev", "--no-header", "--locked", "--quiet")
+_INDEX_SETTINGS = ("UV_DEFAULT_INDEX", "UV_INDEX", "UV_INDEX_URL", "UV_EXTRA_INDEX_URL", "UV_FIND_LINKS", "UV_NO_INDEX")
+
+
+@dataclass(frozen=True, slots=True)
+class Locked:
+    """What a plugin's lock means on one interpreter."""
+
+    fingerprint: str
+    pylock: str
+
+    def resolution(self) -> Resolution:
+        """Read the packages; only a build needs them."""
+        return read_pylock(self.pylock) if self.pylock else NO_PACKAGES
+
+
+def lock_path(manifest: Manifest) -> Path | None:
+    """Tell where a plugin's lock is or would be; None where there is nothing to lock."""
+    if manifest.script is not None:
+        return manifest.script.with_name(manifest.script.name + ".lock")
+    names = {SourceKind.PROJECT: "uv.lock", SourceKind.REQUIREMENTS: "pylock.toml"}
+    name = names.get(manifest.kind)
+    return None if name is None else manifest.root / name
+
+
+class Lockfiles:
+    """Reads and writes the locks of plugins for one store."""
+
+    def __init__(self, layout: Layout, uv: Uv, *, locked: bool) -> None:
+        self._layout = layout
+        self._uv = uv
+        self._locked = locked
+
+    def read(self, manifest: Manifest, extras: Sequence[str], interpreter: Interpreter, report: Report) -> Locked:
+        """Find out what to install. Raises EnvironmentBuildError for a missing, stale or unusable lock."""
+        if not _needs_lock(manifest, extras):
+            return self._remember(None, NO_PACKAGES, manifest, extras, interpreter)
+        self._ensure(manifest, interpreter, report)
+        for _ in range(STEADY_ATTEMPTS):
+            key = _key(manifest, extras, interpreter)
+            memo = read_json(self._layout.memo(key)) or {}
+            fingerprint, pylock = memo.get("fingerprint"), memo.get("pylock")
+            if isinstance(fingerprint, str) and isinstance(pylock, str):
+                return Locked(fingerprint, pylock)
+            report(BuildEvent(manifest.name, "resolve", "reading its lock", 0.05))
+            resolution = self._resolve(manifest, extras, interpreter)
+            if key == _key(manifest, extras, interpreter):
+                return self._remember(key, resolution, manifest, extras, interpreter)
+        raise EnvironmentBuildError(
+            manifest.name, "its lock keeps changing while it is read", hint="try again when the folder is at rest"
+        )
+
+    def write(self, manifest: Manifest, interpreter: Interpreter, *, upgrade: bool = False) -> Path:
+        """Lock a plugin again and return the lock. What is pinned stays unless it has to move or `upgrade` is asked."""
+        path = lock_path(manifest)
+        if path is None:
+            raise EnvironmentBuildError(
+                manifest.name, "has no requirements that could be locked", hint="nothing needs to be done"
+            )
+        with Workplace(self._layout) as place:
+            text = self._locked_text(manifest, path, interpreter, place, upgrade=upgrade)
+            try:
+                _put(path, text)
+            except OSError as error:
+                raise EnvironmentBuildError(
+                    manifest.name,
+                    f"its lock cannot be written to {path}: {error.strerror}",
+                    hint="make the folder writable, or ship the lock with the plugin",
+                ) from None
+        return path
+
+    def _ensure(self, manifest: Manifest, interpreter: Interpreter, report: Report) -> None:
+        """Make the lock on first use; one process does, the others wait for it."""
+        path = lock_path(manifest)
+        assert path is not None
+        if path.is_file():
+            return
+        if self._locked:
+            raise EnvironmentBuildError(
+                manifest.name,
+                f"there is no {path.name} in {path.parent}, and --locked does not make one",
+                hint=f"`penstock plugin lock {_shown(manifest)}` makes it",
+            )
+        name = f"lock-{digest_of(str(path))}"
+        waiting = BuildEvent(manifest.name, "waiting", "another process is locking it", None)
+        try:
+            lock = FileLock.take(
+                self._layout.lock(name),
+                LockMode.EXCLUSIVE,
+                within_seconds=LOCK_WAIT_SECONDS,
+                waiting=lambda: report(waiting),
+                stopped=lambda: self._uv.stopped,
+            )
+        except LockTimeout:
+            message = f"another process has been locking it for {LOCK_WAIT_SECONDS:.0f} s"
+            raise EnvironmentBuildError(manifest.name, message, hint="end that process, then try again") from None
+        with lock:
+            if not path.is_file():
+                report(BuildEvent(manifest.name, "lock", f"writing {path.name} on first use", 0.02))
+                self.write(manifest, interpreter)
+
+    def _resolve(self, manifest: Manifest, extras: Sequence[str], interpreter: Interpreter) -> Resolution:
+        try:
+            if manifest.kind is SourceKind.REQUIREMENTS:
+                return self._from_pylock(manifest)
+            return read_pylock(self._exported(manifest, extras, interpreter))
+        except UnusableLock as error:
+            raise EnvironmentBuildError(
+                manifest.name,
+                f"its lock cannot be installed with hashes: {error}",
+                hint="only distributions from an index or a folder of wheels can be used; then lock again",
+            ) from None
+
+    def _from_pylock(self, manifest: Manifest) -> Resolution:
+        text = (manifest.root / "pylock.toml").read_text(encoding="utf-8")
+        resolution = read_pylock(text)
+        if not matches(text, resolution, requirement_lines(manifest.root / "requirements.txt")):
+            raise EnvironmentBuildError(
+                manifest.name,
+                "requirements.txt no longer matches pylock.toml",
+                hint=f"look at what changed, then `penstock plugin lock {_shown(manifest)}`",
+            )
+        return resolution
+
+    def _exported(self, manifest: Manifest, extras: Sequence[str], interpreter: Interpreter) -> str:
+        of = ["--script", str(manifest.script)] if manifest.script else ["--project", str(manifest.root)]
+        chosen = [word for extra in sorted(extras) for word in ("--extra", extra)]
+        # --quiet also silences the reason of a failure, which is asked for again below.
+        arguments = [*_EXPORT, *of, *chosen, "--python", interpreter.executable]
+        outcome = self._uv.run(arguments, cwd=manifest.root)
+        if outcome.status != 0:
+            # A mirror set in the environment makes uv take a lock of another index for stale: ask without it, too.
+            plain = {name: value for name, value in self._uv.environment.items() if name not in _INDEX_SETTINGS}
+            outcome = self._uv.run([*arguments, "--offline"], cwd=manifest.root, environment=plain)
+        if outcome.status != 0:
+            loud = [argument for argument in arguments if argument != "--quiet"]
+            raise self._failed(manifest, Doing.READ_LOCK, self._uv.run(loud, cwd=manifest.root))
+        return outcome.output.decode("utf-8")
+
+    def _locked_text(
+        self, manifest: Manifest, path: Path, interpreter: Interpreter, place: Workplace, *, upgrade: bool
+    ) -> str:
+        """Let uv lock a copy, so that a kill never leaves half a lock in the author's folder."""
+        newest = ["--upgrade"] if upgrade else []
+        python = ["--python", interpreter.executable]
+        if manifest.kind is SourceKind.REQUIREMENTS:
+            return self._compiled(manifest, path, [*python, *newest], place)
+        copy = place.path / "project"
+        _mirror(manifest, path, copy)
+        of = ["--script", str(copy / manifest.script.name)] if manifest.script else ["--project", str(copy)]
+        outcome = self._uv.run(["lock", *of, *python, *newest], cwd=copy, keep=place.descriptor)
+        if outcome.status != 0:
+            raise self._failed(manifest, Doing.LOCK, outcome)
+        return (copy / path.name).read_text(encoding="utf-8")
+
+    def _compiled(self, manifest: Manifest, path: Path, options: list[str], place: Workplace) -> str:
+        lines = requirement_lines(manifest.root / "requirements.txt")
+        target = place.path / "pylock.toml"
+        if path.is_file():
+            target.write_bytes(path.read_bytes())
+        arguments = ["pip", "compile", "requirements.txt", "--format", "pylock.toml", "--universal"]
+        arguments += ["--generate-hashes", "--no-header", "--no-annotate", "--output-file", str(target), *options]
+        outcome = self._uv.run(arguments, cwd=manifest.root, keep=place.descriptor)
+        if outcome.status != 0:
+            raise self._failed(manifest, Doing.LOCK, outcome)
+        return sealed(target.read_text(encoding="utf-8"), lines)
+
+    def _remember(
+        self,
+        key: str | None,
+        resolution: Resolution,
+        manifest: Manifest,
+        extras: Sequence[str],
+        interpreter: Interpreter,
+    ) -> Locked:
+        locked = Locked(fingerprint_of(resolution, extras, manifest.sdists, interpreter), resolution.pylock)
+        if key is not None:
+            write_json(self._layout.memo(key), {"fingerprint": locked.fingerprint, "pylock": locked.pylock})
+        return locked
+
+    def _failed(self, manifest: Manifest, doing: Doing, outcome: UvOutcome) -> EnvironmentBuildError:
+        return failure(manifest.name, doing, outcome, folder=_shown(manifest))
+
+
+def _needs_lock(manifest: Manifest, extras: Sequence[str]) -> bool:
+    if manifest.kind is SourceKind.REQUIREMENTS:
+        return bool(requirement_lines(manifest.root / "requirements.txt"))
+    return bool(manifest.dependencies or extras)
+
+
+def _key(manifest: Manifest, extras: Sequence[str], interpreter: Interpreter) -> str:
+    """Name the bytes that decide what is installed."""
+    lock = lock_path(manifest)
+    files = [manifest.script or manifest.root / "pyproject.toml", *([lock] if lock else [])]
+    contents = [hashlib.sha256(file.read_bytes()).hexdigest() for file in files]
+    if manifest.kind is SourceKind.REQUIREMENTS:
+        contents += requirement_lines(manifest.root / "requirements.txt")
+    identity = [interpreter.implementation, interpreter.version, interpreter.platform, interpreter.abi]
+    return digest_of([LAYOUT, manifest.kind.value, contents, sorted(extras), sorted(manifest.sdists), identity])
+
+
+def _mirror(manifest: Manifest, lock: Path, copy: Path) -> None:
+    """Make a folder that looks like the plugin's: its own lock and manifest, links to everything else."""
+    copy.mkdir()
+    own = {lock.name, "pyproject.toml", *([manifest.script.name] if manifest.script else [])}
+    for entry in manifest.root.iterdir():
+        if entry.name in own:
+            (copy / entry.name).write_bytes(entry.read_bytes())
+        elif entry.name != ".venv":
+            (copy / entry.name).symlink_to(entry)
+    if manifest.script is not None:
+        (copy / "pyproject.toml").unlink(missing_ok=True)
+
+
+def _put(path: Path, text: str) -> None:
+    """Write a file beside the plugin so that nobody ever sees half of it."""
+    fresh = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    try:
+        fresh.write_text(text, encoding="utf-8")
+        os.replace(fresh, path)
+    finally:
+        fresh.unlink(missing_ok=True)
+
+
+def _shown(manifest: Manifest) -> str:
+    return str(manifest.script or manifest.root)

@@ -1,0 +1,239 @@
+"""The store's face: from a manifest to files and an interpreter that a worker can start with. Starts no worker."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Collection, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+
+from isolation.errors import EnvironmentBuildError
+from isolation.manifest_values import Manifest
+from isolation.store.bytecode import Compilers
+from isolation.store.collection import GcReport, collect
+from isolation.store.environments import Environments
+from isolation.store.events import BuildEvent, Report, unheard
+from isolation.store.filelock import LockTimeout
+from isolation.store.interpreters import Interpreter, Interpreters
+from isolation.store.inventory import EnvironmentInfo, list_environments
+from isolation.store.layout import Layout
+from isolation.store.leases import Leases
+from isolation.store.lockfiles import Lockfiles
+from isolation.store.snapshots import Snapshots
+from isolation.store.uses import Use, Uses, now
+from isolation.store.uv import Uv, UvStopped, uv_environment
+
+__all__ = ["PreparationErrors", "Prepared", "Store", "default_store_root"]
+
+PARALLEL_BUILDS = 4
+"""uv is parallel itself; more at once only compete for the disk."""
+
+_LOOKS = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """One generation, ready to start: its read-only files, its environment and the interpreter to start with.
+
+    `environment` and `fingerprint` are None for a `command` plugin without requirements, whose launcher runs on the
+    host's interpreter. `digest` names the generation.
+    """
+
+    plugin: str
+    snapshot: Path
+    environment: Path | None
+    python: Path
+    fingerprint: str | None
+    digest: str
+
+
+class PreparationErrors(EnvironmentBuildError):
+    """Several plugins could not be prepared. `errors` has each one's own."""
+
+    def __init__(self, errors: Sequence[EnvironmentBuildError]) -> None:
+        names = ", ".join(error.plugin for error in errors)
+        message = "\n".join(f"{error}\n  {error.hint}" for error in errors)
+        super().__init__(names, f"{len(errors)} plugins could not be prepared\n{message}", hint=errors[0].hint)
+        self.errors = tuple(errors)
+
+
+def default_store_root(environment: Mapping[str, str] = os.environ) -> Path:
+    """Tell where the store is: PENSTOCK_STORE, else `penstock` in the user's cache folder."""
+    named = environment.get("PENSTOCK_STORE")
+    if named:
+        return Path(named).expanduser().absolute()
+    cache = environment.get("XDG_CACHE_HOME")
+    return (Path(cache) if cache else Path.home() / ".cache") / "penstock"
+
+
+class Store:
+    """Environments and snapshots below one folder, shared by every process of one user.
+
+    `offline` forbids the network, `locked` refuses plugins without a lock, `pipeline` says for whom plugins are
+    prepared. What was prepared is kept from collection until `release` or `close`. Safe to use from several threads.
+    """
+
+    def __init__(
+        self,
+        root: Path,
+        *,
+        offline: bool = False,
+        locked: bool = False,
+        pipeline: Path | None = None,
+        background_bytecode: bool = True,
+        environment: Mapping[str, str] = os.environ,
+    ) -> None:
+        try:
+            self._layout = Layout(root.absolute())
+        except OSError as error:
+            raise EnvironmentBuildError(
+                "store", f"{root} cannot be used: {error.strerror}", hint="PENSTOCK_STORE names another folder"
+            ) from None
+        self._pipeline = "" if pipeline is None else str(pipeline.absolute())
+        self._uv = Uv(uv_environment(environment), offline=offline)
+        self._interpreters = Interpreters(self._layout.root / "interpreters.json", self._uv)
+        self._lockfiles = Lockfiles(self._layout, self._uv, locked=locked)
+        self._environments = Environments(self._layout, self._uv)
+        self._snapshots = Snapshots(self._layout)
+        self._uses = Uses(self._layout)
+        self._leases = Leases(self._layout)
+        self._compilers = Compilers(self._layout) if background_bytecode else None
+
+    @property
+    def root(self) -> Path:
+        """The store's folder."""
+        return self._layout.root
+
+    def prepare(self, manifest: Manifest, extras: tuple[str, ...] | None = None, report: Report = unheard) -> Prepared:
+        """Make a generation ready: lock, environment, snapshot. Blocks. Raises EnvironmentBuildError.
+
+        `extras` None means the author's own choice. The result is kept from collection until `release` or `close`.
+        """
+        try:
+            return self._prepare(manifest, self._extras(manifest, extras), report)
+        except OSError as error:
+            where = f" ({error.filename})" if error.filename else ""
+            raise EnvironmentBuildError(
+                manifest.name,
+                f"the store cannot do its work: {error.strerror or error}{where}",
+                hint=f"check space and rights of {self._layout.root}; PENSTOCK_STORE names another folder",
+            ) from error
+        except LockTimeout as error:
+            raise EnvironmentBuildError(
+                manifest.name, f"somebody has held a lock of the store for too long: {error}", hint="try again"
+            ) from None
+        except UvStopped:
+            raise EnvironmentBuildError(manifest.name, "the store was closed meanwhile", hint="start again") from None
+
+    def prepare_all(
+        self, wanted: Sequence[tuple[Manifest, tuple[str, ...] | None]], report: Report = unheard
+    ) -> list[Prepared]:
+        """Prepare several plugins at once, in the order asked. Raises one error that names every failure."""
+        errors: list[EnvironmentBuildError] = []
+
+        def one(pair: tuple[Manifest, tuple[str, ...] | None]) -> Prepared | None:
+            try:
+                return self.prepare(pair[0], pair[1], report)
+            except EnvironmentBuildError as error:
+                errors.append(error)
+                return None
+
+        with ThreadPoolExecutor(PARALLEL_BUILDS, thread_name_prefix="penstock-store") as threads:
+            found = list(threads.map(one, wanted))
+        if errors:
+            for prepared in found:
+                if prepared is not None:
+                    self.release(prepared)
+            raise errors[0] if len(errors) == 1 else PreparationErrors(errors)
+        return [prepared for prepared in found if prepared is not None]
+
+    def lock(self, manifest: Manifest, *, upgrade: bool = False) -> Path:
+        """Lock a plugin's requirements again and return the lock's path. Raises EnvironmentBuildError."""
+        interpreter = self._interpreters.choose(manifest.name, manifest.requires_python)
+        return self._lockfiles.write(manifest, interpreter, upgrade=upgrade)
+
+    def release(self, prepared: Prepared) -> None:
+        """Say that a generation is not used any more by this process."""
+        self._leases.drop(prepared.digest)
+        if prepared.fingerprint is not None:
+            self._leases.drop(prepared.fingerprint)
+
+    def environments(self) -> list[EnvironmentInfo]:
+        """List the environments of the store, the most recently used first."""
+        return list_environments(self._layout, self._uses)
+
+    def gc(self, *, dry_run: bool = False, keep: Collection[str] = ()) -> GcReport:
+        """Remove what nobody needs; `keep` names fingerprints and digests that somebody still does."""
+        return collect(self._layout, self._uses, keep=keep, dry_run=dry_run)
+
+    def settle(self, seconds: float) -> bool:
+        """Wait until bytecode is compiled; False when time is up first."""
+        return self._compilers is None or self._compilers.wait(seconds)
+
+    def close(self) -> None:
+        """End builds and background work, and let go of everything prepared."""
+        self._uv.stop()
+        if self._compilers is not None:
+            self._compilers.close()
+        self._leases.close()
+
+    def __enter__(self) -> Store:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _prepare(self, manifest: Manifest, extras: tuple[str, ...], report: Report) -> Prepared:
+        interpreter = self._interpreters.choose(manifest.name, manifest.requires_python)
+        if manifest.command is not None and not manifest.dependencies and manifest.kind.value in {"bare", "project"}:
+            return self._generation(manifest, None, Path(interpreter.executable), None, report)
+        return self._with_environment(manifest, extras, interpreter, report)
+
+    def _with_environment(
+        self, manifest: Manifest, extras: tuple[str, ...], interpreter: Interpreter, report: Report
+    ) -> Prepared:
+        locked = self._lockfiles.read(manifest, extras, interpreter, report)
+        self._leases.take(locked.fingerprint)
+        try:
+            environment = self._environments.obtain(manifest, locked, interpreter, report)
+            if self._compilers is not None:
+                self._compilers.ensure(locked.fingerprint)
+            python = environment / "bin" / "python"
+            return self._generation(manifest, environment, python, locked.fingerprint, report)
+        except BaseException:
+            self._leases.drop(locked.fingerprint)
+            raise
+
+    def _generation(
+        self, manifest: Manifest, environment: Path | None, python: Path, fingerprint: str | None, report: Report
+    ) -> Prepared:
+        for _ in range(_LOOKS):
+            shot = self._snapshots.look(manifest, fingerprint)
+            self._leases.take(shot.digest)
+            if self._snapshots.keep(manifest, shot, fingerprint, report):
+                break
+            self._leases.drop(shot.digest)
+        else:
+            raise EnvironmentBuildError(
+                manifest.name, "its files keep changing while they are copied", hint="try again when they are at rest"
+            )
+        source = str(manifest.script or manifest.root)
+        self._uses.record(Use(manifest.name, source, shot.digest, fingerprint, self._pipeline, now()))
+        report(BuildEvent(manifest.name, "ready", shot.digest, 1.0))
+        return Prepared(
+            manifest.name, self._snapshots.files(shot.digest), environment, python, fingerprint, shot.digest
+        )
+
+    def _extras(self, manifest: Manifest, extras: tuple[str, ...] | None) -> tuple[str, ...]:
+        chosen = manifest.extras if extras is None else extras
+        unknown = sorted(set(chosen) - manifest.available_extras)
+        if unknown:
+            have = ", ".join(sorted(manifest.available_extras)) or "none"
+            raise EnvironmentBuildError(
+                manifest.name, f"has no extra {', '.join(unknown)} (it has: {have})", hint="correct `extras`"
+            )
+        return tuple(sorted(set(chosen)))
