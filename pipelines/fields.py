@@ -87,7 +87,13 @@ def fields_of(
 
     Raises HookError.
     """
-    return tuple(_field(str(name), kind, meanings, (*path, str(name))) for name, kind in declared.items())
+    found: dict[str, Field] = {}
+    for label, kind in declared.items():
+        field = _field(str(label), kind, meanings, (*path, str(label)))
+        if field.name in found:
+            raise HookError((*path, str(label)), f"{field.name!r} is declared twice, with and without ?")
+        found[field.name] = field
+    return tuple(found.values())
 
 
 def _field(label: str, kind: object, meanings: Mapping[str, str], path: tuple[str, ...]) -> Field:

@@ -1,0 +1,101 @@
+"""Writes the pages that are made from tables: `python docs/generate.py`. A test holds the pages equal to them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from pipelines.hooks import CATALOGUE, CONTEXT, Field, Hook
+
+PAGES = Path(__file__).parent
+
+_HEAD = """\
+# Hooks
+
+<!-- Made by `python docs/generate.py` from pipelines/hooks.py. -->
+
+A hook is a point where the gateway asks. This page is the catalogue: what each hook hands over, what is answered, what
+becomes of a violation. `field?` may be absent or null. A pipeline file may declare hooks of its own, at the end.
+
+A stage in `mode: enforce` on a hook that **cannot deny** is refused: the gateway would not listen.
+On an **admission** hook, nothing is let in that no pipeline judged, once the file has a pipeline for it
+(`hooks: {NAME: {unmatched: allow}}` says otherwise).
+
+## Context
+
+Every hook comes with the same context. Absent texts are `""`.
+
+"""
+
+_TAIL = """\
+## Hooks of your own
+
+```yaml
+hooks:
+  invoice_pre_send:
+    summary: Before an invoice leaves the house.
+    payload: { number: string, "total?": double, buyer: { id: string, "country?": string } }
+    can_deny: true
+    denial: the invoice is not sent
+    unmatched: deny
+```
+
+Kinds are `string`, `int`, `double`, `bool`, `object`, `list` and `any`; an object with members written out holds
+those and no others. Without `payload`, any payload fits. `answer` is written in the same way, where the answer is not
+the payload.
+"""
+
+
+def hooks_page() -> str:
+    """Render docs/hooks.md."""
+    return "".join([_HEAD, _fields(CONTEXT), "\n", *_families(CATALOGUE.values()), _TAIL])
+
+
+def _families(hooks: Iterable[Hook]) -> Iterator[str]:
+    family = ""
+    for hook in hooks:
+        if hook.family != family:
+            family = hook.family
+            yield f"## {family}\n\n"
+        yield _hook(hook)
+
+
+def _hook(hook: Hook) -> str:
+    traits = ["can deny" if hook.can_deny else "**cannot deny**", *(["admission"] if hook.admission else [])]
+    lines = [
+        f"### `{hook.name}`\n",
+        f"{hook.doc} ({', '.join(traits)})\n",
+        _fields(hook.payload),
+        f"- A denial: {hook.denial}.",
+        f"- A change is taken of: {_writable(hook)}.",
+    ]
+    answer = "the payload." if hook.answer is None else "\n\n" + _fields(hook.answer)
+    return "\n".join([*lines, f"- Answered: {answer}"]).rstrip() + "\n\n"
+
+
+def _writable(hook: Hook) -> str:
+    if hook.writable is None:
+        return "every field"
+    return ", ".join(f"`{name}`" for name in sorted(hook.writable)) or "nothing"
+
+
+def _fields(fields: tuple[Field, ...]) -> str:
+    rows = ["| field | kind | |", "|---|---|---|", *(row for field in fields for row in _rows(field, ""))]
+    return "\n".join(rows) + "\n"
+
+
+def _rows(field: Field, prefix: str) -> Iterator[str]:
+    name = f"{prefix}{field.name}"
+    yield f"| `{name}{'' if field.required else '?'}` | {field.kind.value} | {field.doc} |"
+    for inner in field.fields:
+        yield from _rows(inner, f"{name}.")
+
+
+def pages() -> dict[str, str]:
+    """Return every generated page by its file name."""
+    return {"hooks.md": hooks_page()}
+
+
+if __name__ == "__main__":
+    for name, text in pages().items():
+        (PAGES / name).write_text(text, encoding="utf-8")
