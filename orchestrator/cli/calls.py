@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import msgspec
 
-from orchestrator.cli.lazy import nearest
 from orchestrator.cli.lines import MAX_LINE_BYTES
+from pipelines.suggest import nearest
 
 __all__ = ["Call", "MalformedLine", "read_call"]
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import import_module
 
 import click
 
-__all__ = ["LazyCommand", "LazyGroup", "nearest"]
+__all__ = ["LazyCommand", "LazyGroup"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,12 +18,6 @@ class LazyCommand:
     module: str
     name: str
     short_help: str
-
-
-def nearest(word: str, known: Mapping[str, object] | list[str]) -> str | None:
-    """The known word closest to a misspelt one."""
-    found = difflib.get_close_matches(word, list(known), n=1, cutoff=0.5)
-    return found[0] if found else None
 
 
 class LazyGroup(click.Group):
@@ -57,6 +50,8 @@ class LazyGroup(click.Group):
         """Find the command, or say which one was probably meant."""
         name = args[0]
         if name not in self.table and not ctx.resilient_parsing and not name.startswith("-"):
+            from pipelines.suggest import nearest
+
             close = nearest(name, self.table)
             raise click.UsageError(f"no command {name!r}{f'; did you mean {close!r}?' if close else ''}", ctx)
         return super().resolve_command(ctx, args)

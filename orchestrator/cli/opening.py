@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
-from isolation.store import Store, default_store_root
+from isolation.store.store import Store, default_store_root
 from orchestrator.orchestrator import Orchestrator
 
 if TYPE_CHECKING:
@@ -14,7 +16,11 @@ if TYPE_CHECKING:
 __all__ = ["opened"]
 
 
-def opened(loaded: Loaded, bars: Bars, *, locked: bool, offline: bool) -> Orchestrator:
-    """An orchestrator to enter; its environments come from the user's store."""
-    store = Store(default_store_root(), offline=offline, locked=locked)
-    return Orchestrator(loaded, store, report=bars.started)
+@asynccontextmanager
+async def opened(loaded: Loaded, bars: Bars, *, locked: bool, offline: bool) -> AsyncIterator[Orchestrator]:
+    """The file in service, with environments of the user's store; builds end when this is cancelled."""
+    root = default_store_root()
+    with Store(root, offline=offline, locked=locked, pipeline=loaded.path) as store:
+        async with Orchestrator(loaded, store, report=bars.started) as orchestrator:
+            bars.clear()
+            yield orchestrator

@@ -12,6 +12,7 @@ from orchestrator.cli.failures import say
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
+    from isolation.store.events import BuildEvent
     from orchestrator.orchestrator import StartEvent
 
 __all__ = ["Bars", "terminal_watches"]
@@ -43,7 +44,7 @@ class Bars:
     ) -> None:
         self.clear()
 
-    def started(self, event: StartEvent) -> None:
+    def started(self, event: StartEvent | BuildEvent) -> None:
         """Show where the start of one plugin stands."""
         if self._shown:
             self._move(event.plugin, f"{event.phase} {event.detail}".strip(), event.fraction, total=1.0)

@@ -11,7 +11,6 @@ import click
 
 from orchestrator.cli.completing import pipelines
 from orchestrator.cli.failures import Exit
-from orchestrator.cli.lazy import nearest
 from orchestrator.cli.options import (
     json_option,
     locked_option,
@@ -20,6 +19,7 @@ from orchestrator.cli.options import (
     pipeline_file,
     profile_option,
 )
+from pipelines.suggest import nearest
 
 if TYPE_CHECKING:
     from pipelines.plan import Plan

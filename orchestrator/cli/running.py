@@ -60,7 +60,6 @@ class _Run:
         wish = self._wish
         async with opened(self._loaded, self._bars, locked=wish.locked, offline=wish.offline) as orchestrator:
             self._orchestrator = orchestrator
-            self._bars.clear()
             begun = time.monotonic()
             await feed(self._reader, list(self._loaded.plan.hooks), self._ask, self._take, wish.concurrency)
             return self._tally, time.monotonic() - begun

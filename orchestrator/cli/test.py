@@ -11,8 +11,8 @@ import click
 
 from orchestrator.cli.completing import tests
 from orchestrator.cli.failures import Exit, say, write
-from orchestrator.cli.lazy import nearest
 from orchestrator.cli.options import json_option, locked_option, offline_option, path_argument, profile_option
+from pipelines.suggest import nearest
 
 if TYPE_CHECKING:
     from orchestrator.cases import CaseReport
@@ -72,13 +72,12 @@ def _perform(
     from orchestrator.cli.opening import opened
     from orchestrator.cli.progress import Bars, terminal_watches
 
-    async def go(orchestrator: Orchestrator, bars: Bars) -> list[CaseReport]:
-        async with orchestrator:
-            bars.clear()
+    async def go(bars: Bars) -> list[CaseReport]:
+        async with opened(loaded, bars, locked=locked, offline=offline) as orchestrator:
             return await _run_cases(orchestrator, only, show)
 
     with Bars(shown=terminal_watches(stdout_is_data=as_json)) as bars:
-        return run_loop(go(opened(loaded, bars, locked=locked, offline=offline), bars))
+        return run_loop(go(bars))
 
 
 async def _run_cases(

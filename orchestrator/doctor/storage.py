@@ -7,12 +7,17 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from orchestrator.doctor.finding import Finding, error, ok, warning
+from isolation.store.filelock import FileLock, LockMode, LockTimeout
+from isolation.store.store import Store
+from orchestrator.doctor.finding import Finding, Level, error, ok, warning
 
 __all__ = ["examine_storage"]
 
 FREE_BYTES_WANTED = 1 << 30
 """A few environments with a model library in one of them."""
+
+UNUSED_BYTES_NOTED = 256 << 20
+"""Less than this is not worth anybody's attention."""
 
 
 def examine_storage(store: Path, cache: Path | None) -> Iterator[Finding]:
@@ -23,6 +28,42 @@ def examine_storage(store: Path, cache: Path | None) -> Iterator[Finding]:
     yield _space(place)
     if cache is not None:
         yield _one_file_system(cache, place)
+    if writable.level is Level.OK and place == store:
+        yield from _content(Store(store))
+
+
+def _content(store: Store) -> Iterator[Finding]:
+    with store:
+        environments = store.environments()
+        broken = [each.fingerprint[:12] for each in environments if not each.whole]
+        unused = store.gc(dry_run=True).freed_bytes
+        builds = _abandoned_builds(store.root)
+    if broken:
+        yield warning(
+            "broken environments", ", ".join(broken), "`penstock env gc` removes them; the next run builds anew"
+        )
+    if builds:
+        yield warning(
+            "abandoned builds", f"{builds} left by a process that was killed", "`penstock env gc` removes them"
+        )
+    if unused > UNUSED_BYTES_NOTED:
+        yield warning(
+            "unused", f"{unused / 2**20:.0f} MiB that no plugin needs any more", "`penstock env gc` frees them"
+        )
+    leased = sum(each.in_use for each in environments)
+    yield ok("content", f"{len(environments)} environments, {leased} in use now")
+
+
+def _abandoned_builds(root: Path) -> int:
+    """Builds whose lock nobody holds: a live builder holds its own."""
+    left = 0
+    for lock in (root / "building").glob("*.lock"):
+        try:
+            FileLock.take(lock, LockMode.EXCLUSIVE).release()
+        except (LockTimeout, FileNotFoundError):
+            continue
+        left += 1
+    return left
 
 
 def _existing(folder: Path) -> Path:

@@ -1,0 +1,163 @@
+"""`penstock plugin`: the author's commands."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from orchestrator.cli.failures import Exit, say, write
+from orchestrator.cli.options import json_option, offline_option
+
+if TYPE_CHECKING:
+    from isolation.conformance import Finding
+    from isolation.manifest import Manifest
+
+__all__ = ["plugin"]
+
+NO_TESTS = 5
+"""What pytest exits with when it finds no test."""
+
+_SIGNS = {"passed": ("✓", "green"), "warning": ("!", "yellow"), "failed": ("✗", "red")}
+_FOLDER = click.argument("folder", metavar="FOLDER", type=click.Path(exists=True, path_type=Path))
+
+
+@click.group(short_help="Begin, check, test and lock a plugin.")
+def plugin() -> None:
+    """For authors of plugins. FOLDER is a plugin's folder, or a single file with a PEP 723 block."""
+
+
+@plugin.command()
+@click.argument("name", metavar="NAME")
+@click.option(
+    "--in",
+    "parent",
+    metavar="DIR",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    default=Path(),
+    help="Where to make the folder. Default: here.",
+)
+def new(name: str, parent: Path) -> Exit:
+    """Begin a plugin: a folder NAME with a manifest, its code, and a test that passes."""
+    from isolation.template import write_template
+
+    for path in write_template(parent / name, name):
+        write(str(path))
+    say(f"`penstock plugin test {parent / name}` runs its test")
+    return Exit.FINE
+
+
+@plugin.command()
+@_FOLDER
+@click.option(
+    "--with",
+    "configuration",
+    metavar="JSON",
+    default="{}",
+    help="The configuration to try it with, as `with:` in a pipeline file. Default: {}.",
+)
+@offline_option
+@json_option("Print the findings as one JSON list.")
+def check(folder: Path, configuration: str, offline: bool, as_json: bool) -> Exit:
+    """Start a plugin, in whatever language, and judge whether it keeps the protocol."""
+    from isolation.conformance import Outcome
+    from isolation.manifest import read_manifest
+
+    manifest = read_manifest(folder)
+    chosen = _configuration(manifest, configuration)
+    findings = _checked(manifest, chosen, offline=offline, as_json=as_json)
+    failed = sum(finding.outcome is Outcome.FAILED for finding in findings)
+    if as_json:
+        click.echo(json.dumps([_record(finding) for finding in findings], indent=2, ensure_ascii=False))
+    else:
+        passed = sum(finding.outcome is Outcome.PASSED for finding in findings)
+        write(click.style(f"{passed} of {len(findings)} checks passed, {failed} failed", bold=True))
+    return Exit.FAILED if failed else Exit.FINE
+
+
+@plugin.command(context_settings={"ignore_unknown_options": True})
+@_FOLDER
+@offline_option
+@click.argument("arguments", metavar="[-- PYTEST ARGUMENTS]", nargs=-1, type=click.UNPROCESSED)
+def test(folder: Path, offline: bool, arguments: tuple[str, ...]) -> Exit:
+    """Run a plugin's own tests with pytest, in an environment of their own."""
+    from isolation.authoring import run_tests
+    from isolation.manifest import read_manifest
+    from isolation.store.store import default_store_root
+
+    status = run_tests(read_manifest(folder), arguments, store=default_store_root(), offline=offline, heard=_heard)
+    if status == NO_TESTS:
+        say(f"{folder} has no tests; pytest looks for test_*.py")
+    return Exit.FAILED if status else Exit.FINE
+
+
+@plugin.command()
+@_FOLDER
+@click.option("--upgrade", is_flag=True, help="Take the newest versions that the requirements allow.")
+@offline_option
+def lock(folder: Path, upgrade: bool, offline: bool) -> Exit:
+    """Write a plugin's lock: every version and hash that its environment is built from."""
+    from isolation.manifest import read_manifest
+    from isolation.store.store import Store, default_store_root
+
+    with Store(default_store_root(), offline=offline) as store:
+        write(str(store.lock(read_manifest(folder), upgrade=upgrade)))
+    return Exit.FINE
+
+
+def _heard(line: str) -> None:
+    say(click.style(line, dim=True))
+
+
+def _configuration(manifest: Manifest, text: str) -> Mapping[str, object]:
+    from pipelines.lint.schema_errors import misfits
+
+    try:
+        value = json.loads(text)
+    except ValueError as error:
+        raise click.BadParameter(f"not JSON: {error}", param_hint="'--with'") from None
+    wrong = misfits(manifest.config_schema or {"type": "object"}, value)
+    if wrong:
+        said = "; ".join(f"{'.'.join(map(str, each.path)) or 'it'}: {each.message}" for each in wrong)
+        raise click.BadParameter(f"does not fit the plugin's schema: {said}", param_hint="'--with'")
+    assert isinstance(value, dict)
+    return value
+
+
+def _checked(manifest: Manifest, configuration: Mapping[str, object], *, offline: bool, as_json: bool) -> list[Finding]:
+    import os
+
+    from isolation.conformance import Subject
+    from isolation.conformance import check as judge
+    from isolation.spec import WorkerSpec
+    from isolation.store.store import Store, default_store_root
+    from orchestrator.cli.progress import Bars, terminal_watches
+    from orchestrator.samples import samples_for
+
+    samples = {name: samples_for(stage.hooks) for name, stage in manifest.stages.items()}
+    with Store(default_store_root(), offline=offline) as store:
+        with Bars(shown=terminal_watches(stdout_is_data=as_json)) as bars:
+            prepared = store.prepare(manifest, None, bars.started)
+        spec = WorkerSpec.of(manifest.name, manifest, prepared, os.environ)
+        return judge(Subject(spec, samples, configuration), (lambda finding: None) if as_json else _show)
+
+
+def _show(finding: Finding) -> None:
+    sign, colour = _SIGNS[finding.outcome.value]
+    write(f"{click.style(sign, fg=colour, bold=True)} {finding.check}")
+    for line in finding.said.splitlines():
+        write(f"    {line}")
+    if finding.remedy:
+        write(f"    {click.style('→', fg='cyan')} {finding.remedy}")
+
+
+def _record(finding: Finding) -> dict[str, str]:
+    return {
+        "check": finding.check,
+        "outcome": finding.outcome.value,
+        "message": finding.said,
+        "remedy": finding.remedy,
+    }
