@@ -16,7 +16,7 @@ from isolation.protocol.frames import MAX_FRAME_BYTES
 from isolation.protocol.messages import PROTOCOL_VERSION
 
 if TYPE_CHECKING:
-    from isolation.store import Prepared
+    from isolation.store.store import Prepared
 
 __all__ = ["LAUNCHER", "PASSED_VARIABLES", "WorkerSpec", "child_environment", "host_version"]
 

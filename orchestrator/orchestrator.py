@@ -12,7 +12,8 @@ from types import TracebackType
 from isolation.errors import StartError
 from isolation.generation import Generation
 from isolation.spec import WorkerSpec
-from isolation.store import BuildEvent, Prepared, Store
+from isolation.store.events import BuildEvent
+from isolation.store.store import Prepared, Store
 from orchestrator.engine import NO_DEADLINE_SECONDS, Engine, HookCall, Reply
 from orchestrator.loading import Loaded
 from orchestrator.records import records_of
