@@ -11,6 +11,9 @@ __all__ = ["Answer", "Busy", "Retryable", "Violation"]
 UNSET: object = object()
 """Tells "not given" from None, which is JSON's null."""
 
+HOST_PREFIX = "penstock."
+"""Codes that begin so say that the host itself denied."""
+
 
 class Violation(Exception):
     """Why a call is denied. Return it, raise it, or use `call.deny(...)`, which also carries `out` and `state`.
@@ -33,6 +36,8 @@ class Violation(Exception):
         for name, text in (("code", code), ("reason", reason)):
             if not isinstance(text, str) or not text:
                 raise TypeError(f"a violation's {name} must be a string with something in it, not {text!r}")
+        if code.startswith(HOST_PREFIX):
+            raise TypeError(f"a violation's code must not begin with {HOST_PREFIX!r}: those are the host's own")
         super().__init__(code, reason)
         self.code = code
         self.reason = reason
@@ -84,7 +89,7 @@ class Answer:
     ) -> None:
         if payload is not UNSET and patch is not UNSET:
             raise TypeError("an answer has a whole payload or a patch, not both")
-        for name, value in (("payload", payload), ("patch", patch)):
+        for name, value in (("payload", payload), ("patch", patch), ("result", result)):
             if value is not UNSET and not isinstance(value, dict):
                 raise TypeError(f"{name} must be a dict, not {type(value).__name__}")
         for name, value in (("out", out), ("state", state), ("hints", hints)):

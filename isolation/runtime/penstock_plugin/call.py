@@ -229,7 +229,7 @@ class Call:
 
     def respond(
         self,
-        result: object,
+        result: Mapping[str, object],
         *,
         out: Mapping[str, object] | None = None,
         state: Mapping[str, object] | None = None,

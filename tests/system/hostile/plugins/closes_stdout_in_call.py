@@ -1,0 +1,15 @@
+"""Closes its stdout and lives on."""
+
+import os
+import signal
+
+from peer import Peer
+
+
+class Hostile(Peer):
+    def invoke(self, number, params):
+        os.close(1)
+        signal.pause()
+
+
+Hostile().serve()

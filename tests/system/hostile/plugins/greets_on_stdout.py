@@ -1,0 +1,6 @@
+"""Greets on stdout before it speaks the protocol."""
+
+from peer import Peer
+
+print("Welcome to my plugin!", flush=True)
+Peer().serve()

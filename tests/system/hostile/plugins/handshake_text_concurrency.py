@@ -1,0 +1,12 @@
+"""Says with a word how many calls it takes."""
+
+from peer import Peer
+
+
+class Hostile(Peer):
+    def initialize(self, number, params):
+        stages = {"act": {}}
+        self.answer(number, {"protocol": "1.0", "plugin": params["plugin"], "stages": stages, "concurrency": "many"})
+
+
+Hostile().serve()

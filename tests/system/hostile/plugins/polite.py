@@ -1,0 +1,5 @@
+"""Does everything right: the neighbour of the others."""
+
+from peer import Peer
+
+Peer().serve()

@@ -1,0 +1,11 @@
+"""Puts bytes that are no UTF-8 into its result."""
+
+from peer import Peer
+
+
+class Hostile(Peer):
+    def invoke(self, number, params):
+        self.write(b'{"jsonrpc":"2.0","id":%d,"result":{"payload":{"q":"\xff\xfe"}}}\n' % number)
+
+
+Hostile().serve()

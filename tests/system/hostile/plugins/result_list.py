@@ -1,0 +1,11 @@
+"""Answers a call with a list."""
+
+from peer import Peer
+
+
+class Hostile(Peer):
+    def invoke(self, number, params):
+        self.write(b'{"jsonrpc":"2.0","id":%d,"result":[]}\n' % number)
+
+
+Hostile().serve()

@@ -1,0 +1,5 @@
+"""Ends the process at import."""
+
+import os
+
+os._exit(3)

@@ -1,0 +1,1 @@
+"""Has no object called plugin."""

@@ -1,0 +1,3 @@
+"""Calls something else its plugin."""
+
+plugin = object()

@@ -1,0 +1,10 @@
+"""Recurses without end."""
+
+from penstock_plugin import Plugin
+
+plugin = Plugin()
+
+
+@plugin.stage("act")
+def act(call):
+    return act(call)
