@@ -120,7 +120,7 @@ class Environments:
         folders = wheel_folders(order.manifest, self._uv.environment)
         (place.path / _PYLOCK).write_text(from_folders(order.locked.pylock, folders), encoding="utf-8")
         total = len(resolution.packages)
-        order.tell("install", f"{total} packages", 0.25)
+        order.tell("install", f"{total} package{'s' if total > 1 else ''}", 0.25)
         seen = 0
 
         def heard(line: str) -> None:

@@ -13,6 +13,9 @@ __all__ = ["Doing", "failure"]
 
 RESOLVER_LINES = 20
 
+# The last one names a remedy of uv's that is not ours.
+_NOISE = ("Using Python", "Using CPython", "hint: To update the lockfile")
+
 
 class Doing(enum.Enum):
     """What uv was asked to do when it failed."""
@@ -36,6 +39,8 @@ def _sign(pattern: str, message: str, hint: str) -> _Sign:
 
 _RELOCK = "look at what changed, then `penstock plugin lock {folder}`"
 
+_STALE = _sign(r"`--locked` was provided", "its requirements no longer match their lock", _RELOCK)
+
 # In this order: the first that fits is the reason, later ones are its echoes.
 _SIGNS = (
     _sign(
@@ -43,11 +48,7 @@ _SIGNS = (
         "a download does not have the hash that its lock demands; nothing was installed",
         f"do not use the file until you know why it differs; if the lock is wrong, {_RELOCK}",
     ),
-    _sign(
-        r"`--locked` was provided|needs to be updated",
-        "the requirements no longer match their lock",
-        _RELOCK,
-    ),
+    _STALE,
     _sign(
         r"marked as `--(?:no-build|only-binary)`|building source distributions is disabled|no binary distribution",
         "a requirement has no wheel for this interpreter and platform, and building it from source is not allowed",
@@ -84,12 +85,14 @@ _SIGNS = (
 
 def failure(plugin: str, doing: Doing, outcome: UvOutcome, *, folder: str) -> EnvironmentBuildError:
     """Make the one error for a run of uv that failed."""
-    lines = [line for line in outcome.lines if not line.startswith(("Using Python", "Using CPython"))]
+    lines = [line for line in outcome.lines if not line.startswith(_NOISE)]
     text = "\n".join(lines)
     sign = next((sign for sign in _SIGNS if sign.pattern.search(text)), None)
     if sign is not None and doing is Doing.READ_LOCK and "network" in sign.pattern.pattern:
         # uv goes to the network while it reads a lock only when the lock does not answer the requirements.
-        sign = _SIGNS[1]
+        sign = _STALE
     message = doing.value if sign is None else f"{doing.value}: {sign.message}"
+    if sign is _STALE:
+        message = sign.message
     hint = "the resolver's lines above say why" if sign is None else sign.hint.format(folder=folder)
     return EnvironmentBuildError(plugin, message, hint=hint, resolver="\n".join(lines[-RESOLVER_LINES:]))

@@ -82,7 +82,7 @@ class Interpreters:
         found = self.search()
         chosen = self._nearest(found, wanted)
         if chosen is None:
-            have = ", ".join(str(interpreter) for interpreter in (self._host, *found))
+            have = ", ".join(dict.fromkeys(str(interpreter) for interpreter in (self._host, *found)))
             raise EnvironmentBuildError(
                 plugin,
                 f"needs Python {requires_python}, and no installed interpreter satisfies that; found: {have}",

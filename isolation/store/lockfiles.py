@@ -39,7 +39,7 @@ LOCK_WAIT_SECONDS = 600.0
 STEADY_ATTEMPTS = 5
 """How often to begin again when the files change while they are read."""
 
-_EXPORT = ("export", "--format", "pylock.toml", "--no-emit-project", "--no-dev", "--no-header", "--locked", "--quiet")
+_EXPORT = ("export", "--format", "pylock.toml", "--no-header", "--locked", "--quiet")
 _INDEX_SETTINGS = ("UV_DEFAULT_INDEX", "UV_INDEX", "UV_INDEX_URL", "UV_EXTRA_INDEX_URL", "UV_FIND_LINKS", "UV_NO_INDEX")
 
 
@@ -164,7 +164,10 @@ class Lockfiles:
         return resolution
 
     def _exported(self, manifest: Manifest, extras: Sequence[str], interpreter: Interpreter) -> str:
-        of = ["--script", str(manifest.script)] if manifest.script else ["--project", str(manifest.root)]
+        # A project would be part of its own export, as an editable folder without a hash.
+        of = ["--project", str(manifest.root), "--no-emit-project", "--no-dev"]
+        if manifest.script is not None:
+            of = ["--script", str(manifest.script)]
         chosen = [word for extra in sorted(extras) for word in ("--extra", extra)]
         # --quiet also silences the reason of a failure, which is asked for again below.
         arguments = [*_EXPORT, *of, *chosen, "--python", interpreter.executable]

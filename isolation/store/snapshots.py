@@ -80,7 +80,7 @@ class Snapshots:
             return read_seal(target) is not None or self._write(manifest, shot, fingerprint, report)
 
     def _write(self, manifest: Manifest, shot: Shot, fingerprint: str | None, report: Report) -> bool:
-        report(BuildEvent(manifest.name, "snapshot", f"{len(shot.picture.entries)} files", 0.95))
+        report(BuildEvent(manifest.name, "snapshot", "copying its files", 0.95))
         with Workplace(self._layout) as place:
             copy = place.path / "snapshot"
             try:

@@ -1,0 +1,289 @@
+"""Manifests: what is accepted, and every mistake with its exact place."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from isolation.errors import ManifestError
+from isolation.manifest import Effects, Manifest, Reload, SourceKind, read_manifest
+
+STAGE = "[tool.penstock.stages.mask]\n"
+PROJECT = '[project]\nname = "guard"\nversion = "1.2"\ndependencies = []\n'
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "plugin.py").write_text("raise SystemExit('plugin code was run')\n")
+    return tmp_path
+
+
+def write(folder: Path, text: str) -> Path:
+    (folder / "pyproject.toml").write_text(text)
+    return folder
+
+
+def problems(source: Path) -> list[str]:
+    """Read a wrong manifest; return `LINE:COLUMN PATH MESSAGE[ ->SUGGESTION]` of each mistake."""
+    with pytest.raises(ManifestError) as caught:
+        read_manifest(source)
+    return [
+        f"{found.line}:{found.column} {found.path} {found.message}"
+        + (f" ->{found.suggestion}" if found.suggestion else "")
+        for found in caught.value.problems
+    ]
+
+
+def only(source: Path) -> str:
+    found = problems(source)
+    assert len(found) == 1, found
+    return found[0]
+
+
+def test_the_manifest_of_the_design_is_read_whole(folder: Path) -> None:
+    (folder / "schema.json").write_text('{"type": "object", "properties": {"words": {"type": "array"}}}')
+    text = """
+[project]
+name = "penstock-pii-filter"
+version = "1.5.0"
+requires-python = ">=3.11"
+dependencies = ["phonenumbers>=9,<10"]
+optional-dependencies = { Fast_RE = ["google-re2"] }
+
+[tool.penstock]
+api = ">=1.0,<2"
+entry = "plugin:plugin"
+summary = "Mask personal data"
+config-schema = "schema.json"
+data = true
+reload = "replace"
+extras = ["fast-re"]
+concurrency = 8
+sdists = ["Old_Thing"]
+
+[tool.penstock.stages.mask]
+effects = "external"
+idempotent = true
+outputs = { found = "int" }
+
+[tool.penstock.stages.mask.hooks]
+tool_pre_invoke = { reads = ["payload.args"], writes = ["payload.args"] }
+tool_post_invoke = {}
+
+[tool.penstock.stages.look]
+hooks = ["tool_pre_invoke"]
+
+[tool.penstock.permissions]
+network = ["example.org:443"]
+subprocess = true
+
+[tool.penstock.env]
+set = { TOKENIZERS_PARALLELISM = "false" }
+pass = ["HF_HOME"]
+
+[tool.penstock.limits]
+memory = "256MiB"
+startup = "1.5m"
+kill-after = "250ms"
+"""
+    manifest = read_manifest(write(folder, text))
+    assert (manifest.name, manifest.version, manifest.kind) == ("penstock-pii-filter", "1.5.0", SourceKind.PROJECT)
+    assert (manifest.entry, manifest.command, manifest.concurrency) == ("plugin:plugin", None, 8)
+    assert (manifest.data, manifest.reload, manifest.sdists) == (True, Reload.REPLACE, frozenset({"old-thing"}))
+    assert (manifest.extras, manifest.available_extras) == (("fast-re",), frozenset({"fast-re"}))
+    assert manifest.config_schema is not None
+    assert manifest.config_schema["type"] == "object"
+    mask, look = manifest.stages["mask"], manifest.stages["look"]
+    assert (mask.effects, mask.idempotent, dict(mask.outputs)) == (Effects.EXTERNAL, True, {"found": "int"})
+    assert mask.hooks is not None
+    assert mask.hooks["tool_pre_invoke"].writes == ("payload.args",)
+    assert mask.hooks["tool_post_invoke"].writes is None
+    assert look.hooks is not None
+    assert list(look.hooks) == ["tool_pre_invoke"]
+    assert manifest.permissions.network == ("example.org:443",)
+    assert (dict(manifest.env_set), manifest.env_pass) == ({"TOKENIZERS_PARALLELISM": "false"}, ("HF_HOME",))
+    assert manifest.limits.memory_bytes == 256 * 2**20
+    assert (manifest.limits.startup_seconds, manifest.limits.kill_after_seconds) == (90.0, 0.25)
+
+
+def test_defaults_ask_for_nothing(folder: Path) -> None:
+    manifest = read_manifest(write(folder, STAGE))
+    assert (manifest.name, manifest.version, manifest.kind) == (folder.name, "0", SourceKind.BARE)
+    assert manifest.entry == "plugin:plugin"
+    assert (manifest.limits.startup_seconds, manifest.limits.kill_after_seconds) == (10.0, 1.0)
+    assert manifest.stages["mask"].hooks is None
+    assert not manifest.permissions.subprocess
+
+
+def test_a_folder_with_requirements_needs_no_project_table(folder: Path) -> None:
+    (folder / "requirements.txt").write_text("six\n")
+    text = '[tool.penstock]\nname = "words"\nversion = "3"\nrequires-python = ">=3.12"\n' + STAGE
+    manifest = read_manifest(write(folder, text))
+    assert (manifest.kind, manifest.name, manifest.version) == (SourceKind.REQUIREMENTS, "words", "3")
+    assert manifest.requires_python == ">=3.12"
+
+
+def test_dependencies_of_the_project_win_over_requirements(folder: Path) -> None:
+    (folder / "requirements.txt").write_text("six\n")
+    assert read_manifest(write(folder, PROJECT + STAGE)).kind is SourceKind.PROJECT
+
+
+def script(folder: Path, block: str, name: str = "one.py") -> Path:
+    file = folder / name
+    lines = "".join(f"# {line}".rstrip() + "\n" for line in block.splitlines())
+    file.write_text(f'"""A plugin."""\n\n# /// script\n{lines}# ///\n\nraise SystemExit("plugin code was run")\n')
+    return file
+
+
+def test_a_single_file_carries_its_manifest(folder: Path) -> None:
+    block = 'requires-python = ">=3.11"\ndependencies = ["six"]\n\n' + STAGE
+    manifest = read_manifest(script(folder, block))
+    assert (manifest.kind, manifest.name, manifest.entry) == (SourceKind.SCRIPT, "one", "one:plugin")
+    assert (manifest.requires_python, manifest.dependencies) == (">=3.11", ("six",))
+    assert manifest.script == (folder / "one.py").resolve()
+
+
+def test_a_mistake_in_a_single_file_has_the_place_in_that_file(folder: Path) -> None:
+    found = only(script(folder, STAGE + 'efects = "none"\n'))
+    assert found == "5:3 tool.penstock.stages.mask.efects unknown key ->effects"
+
+
+def test_a_single_file_without_a_block_is_refused(folder: Path) -> None:
+    (folder / "one.py").write_text("plugin = None\n")
+    assert "no `# /// script` block" in only(folder / "one.py")
+
+
+def test_a_command_plugin_needs_no_python(folder: Path) -> None:
+    (folder / "run.pl").write_text("#!/usr/bin/perl\n")
+    (folder / "run.pl").chmod(0o755)
+    manifest = read_manifest(write(folder, '[tool.penstock]\ncommand = ["./run.pl", "-w"]\n' + STAGE))
+    assert (manifest.command, manifest.entry, manifest.kind) == (("./run.pl", "-w"), None, SourceKind.BARE)
+
+
+def test_every_mistake_is_told_at_once(folder: Path) -> None:
+    text = """[project]
+name = "bad"
+dependencies = ["a b c"]
+dynamic = ["version", "dependencies"]
+
+[tool.penstock]
+entyr = "x:y"
+extras = ["fast"]
+limits = { memory = "12Mb", startup = 5, kill_after = "1s" }
+
+[tool.penstock.stages.Mask]
+effects = "extern"
+outputs = { found = "str" }
+hooks = { tool_pre_invoke = { writes = ["args"], raeds = [] } }
+
+[tool.penstock.stages.b]
+idempotent = "yes"
+"""
+    found = [line.split(" ", 2)[:2] for line in problems(write(folder, text))]
+    assert found == [
+        ["1:2", "project.version"],
+        ["3:17", "project.dependencies[0]"],
+        ["4:23", "project.dynamic[1]"],
+        ["7:1", "tool.penstock.entyr"],
+        ["8:11", "tool.penstock.extras[0]"],
+        ["9:21", "tool.penstock.limits.memory"],
+        ["9:39", "tool.penstock.limits.startup"],
+        ["9:42", "tool.penstock.limits.kill_after"],
+        ["11:23", "tool.penstock.stages.Mask"],
+        ["12:11", "tool.penstock.stages.Mask.effects"],
+        ["13:21", "tool.penstock.stages.Mask.outputs.found"],
+        ["14:41", "tool.penstock.stages.Mask.hooks.tool_pre_invoke.writes[0]"],
+        ["14:50", "tool.penstock.stages.Mask.hooks.tool_pre_invoke.raeds"],
+        ["17:14", "tool.penstock.stages.b.idempotent"],
+    ]
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ("config_schema = 'x'", "2:1 tool.penstock.config_schema unknown key ->config-schema"),
+        ("raload = 'overlap'", "2:1 tool.penstock.raload unknown key ->reload"),
+        ("reload = 'overlapp'", "2:10 tool.penstock.reload must be one of overlap, replace, not 'overlapp' ->overlap"),
+        ("permisions = {}", "2:1 tool.penstock.permisions unknown key ->permissions"),
+        ("permissions = { netwrk = [] }", "2:17 tool.penstock.permissions.netwrk unknown key ->network"),
+        ("env = { set = { X = 1 } }", "2:21 tool.penstock.env.set.X must be a string, not 1"),
+        ("concurrency = 0", "2:15 tool.penstock.concurrency input should be greater than or equal to 1"),
+        ("api = 'one'", "2:7 tool.penstock.api 'one' is not a version specifier like '>=3.11,<4'"),
+        ("entry = 'nope:plugin'", "2:9 tool.penstock.entry no nope.py and no package nope in the plugin's folder"),
+        ("entry = 'plugin'", "2:9 tool.penstock.entry 'plugin' is not 'module:object'"),
+        ("command = ['./gone']", "2:12 tool.penstock.command[0] no file './gone' in the plugin's folder"),
+        ("command = []", "2:11 tool.penstock.command command needs at least a program"),
+        ("config-schema = 'gone.json'", "2:17 tool.penstock.config-schema no file 'gone.json' in the plugin's folder"),
+        ("config-schema = '../x'", "2:17 tool.penstock.config-schema '../x' is outside the plugin's folder"),
+        ("limits.startup = '5 s'", "2:18 tool.penstock.limits.startup '5 s' is not a duration with its unit;"
+         " write it like '5s'"),
+        ("stages.mask.hooks = [1]", "2:21 tool.penstock.stages.mask.hooks the short form of hooks is a list of hook"
+         " names"),
+    ],
+)  # fmt: skip
+def test_a_mistake_is_told_with_its_place(folder: Path, line: str, expected: str) -> None:
+    stages = "" if line.startswith("stages") else STAGE
+    assert only(write(folder, f"[tool.penstock]\n{line}\n{stages}")) == expected
+
+
+def test_a_plugin_without_stages_is_refused(folder: Path) -> None:
+    assert only(write(folder, '[tool.penstock]\nsummary = "x"\n')) == "1:7 tool.penstock.stages is required"
+    assert "at least one stage" in only(write(folder, "[tool.penstock]\nstages = {}\n"))
+
+
+def test_entry_and_command_exclude_each_other(folder: Path) -> None:
+    text = '[tool.penstock]\nentry = "plugin:plugin"\ncommand = ["perl", "x.pl"]\n' + STAGE
+    assert only(write(folder, text)) == "2:1 tool.penstock.entry a plugin has an entry or a command, not both"
+
+
+def test_a_name_is_said_once(folder: Path) -> None:
+    text = PROJECT + '[tool.penstock]\nname = "other"\n' + STAGE
+    assert only(write(folder, text)).startswith("6:1 tool.penstock.name say it in [project]")
+
+
+def test_text_that_is_not_toml_is_refused_with_its_place(folder: Path) -> None:
+    assert only(write(folder, "[tool.penstock]\nentry = \n")).startswith("2:9 pyproject.toml not TOML")
+
+
+def test_a_folder_without_a_manifest_says_what_is_missing(folder: Path) -> None:
+    assert "no such file" in only(folder)
+    assert "is missing" in only(write(folder, PROJECT))
+    assert "no such file or folder" in only(folder / "nowhere")
+
+
+@pytest.mark.parametrize(
+    ("schema", "message"),
+    [
+        ("{", "not JSON"),
+        ("[]", "must be a JSON Schema of an object"),
+        ('{"properties": {}}', "must be a JSON Schema of an object"),
+        ('{"type": "object", "properties": {"a": {"type": "strin"}}}', "at properties/a/type"),
+        ('{"type": "object", "$ref": "https://example.invalid/schema"}', "not a valid JSON Schema"),
+    ],
+)
+def test_a_config_schema_must_describe_an_object(folder: Path, schema: str, message: str) -> None:
+    (folder / "schema.json").write_text(schema)
+    assert message in only(write(folder, '[tool.penstock]\nconfig-schema = "schema.json"\n' + STAGE))
+
+
+def test_places_survive_every_way_to_write_toml(folder: Path) -> None:
+    """Dotted keys, quoted keys, arrays of tables, multi-line strings and comments before the mistake."""
+    text = '''[[tool.other]]
+a = [1, { b = "]" }, 3] # [tool.penstock]
+[[tool.other]]
+"a.b"."c" = """
+[tool.penstock]
+"""
+[tool."penstock"]
+summary = \'\'\'
+x = 1\'\'\'
+"stages"."mask".outputs = { "x" = "int", y = "nit" }
+'''
+    assert only(write(folder, text)).startswith("10:46 tool.penstock.stages.mask.outputs.y must be one of")
+
+
+def test_reading_a_manifest_twice_gives_equal_values(folder: Path) -> None:
+    source = write(folder, PROJECT + STAGE)
+    first: Manifest = read_manifest(source)
+    assert first == read_manifest(source)
