@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from abc import ABC, abstractmethod
 
 import msgspec
@@ -19,10 +18,7 @@ class Outstanding(ABC):
     `settled` is True when nobody waits any more; an answer that still comes is then dropped.
     """
 
-    __slots__ = ("settled",)
-
-    def __init__(self) -> None:
-        self.settled = False
+    settled = False
 
     def settle(self) -> bool:
         """Note the end of the wait; False when it had ended before."""
@@ -42,25 +38,18 @@ class Outstanding(ABC):
 class Call(Outstanding):
     """One attempt of one stage. `deadline`, `queued_at` and `sent_at` are seconds of the monotonic clock.
 
-    `number` is 0 and `worker` empty until the call is written to a worker.
+    `number` is 0 and `worker` empty until the call is written to a worker; `expired` once its deadline was seen to.
+    What a new call has not yet stands in the class: one is made for every stage of every run.
     """
 
-    __slots__ = ("deadline", "invocation", "number", "queued_at", "sent_at", "timer", "worker")
+    invocation: Invocation
+    deadline: float
+    queued_at = 0.0
+    sent_at = 0.0
+    number = 0
+    worker = ""
+    expired = False
 
     def __init__(self, invocation: Invocation, deadline: float) -> None:
-        self.settled = False
         self.invocation = invocation
         self.deadline = deadline
-        self.queued_at = 0.0
-        self.sent_at = 0.0
-        self.number = 0
-        self.worker = ""
-        self.timer: asyncio.TimerHandle | None = None
-
-    def settle(self) -> bool:
-        """Note the end of the wait and stop its clock; False when it had ended before."""
-        if self.timer is not None:
-            self.timer.cancel()
-        waiting = not self.settled
-        self.settled = True
-        return waiting

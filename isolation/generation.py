@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import math
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
@@ -30,6 +31,8 @@ log = logging.getLogger("penstock.generation")
 
 MAX_WAITING_CALLS = 1024
 """Calls that may wait for a free place before callers are told that the plugin is busy."""
+
+NEVER = math.inf
 
 
 class _Progress(msgspec.Struct):
@@ -67,6 +70,8 @@ class Generation:
         self._closing = False
         self._firsts: list[asyncio.Future[None]] = []
         self._retired: dict[Worker, asyncio.Future[None]] = {}
+        self._alarm: asyncio.TimerHandle | None = None
+        self._alarm_at = NEVER
         self._stopping = asyncio.Event()
         self._stack = AsyncExitStack()
 
@@ -117,6 +122,8 @@ class Generation:
         self._stopping.set()
         self._give_up(Stopping(f"{self.spec.plugin} is being stopped"))
         await asyncio.gather(*(worker.stop() for worker in self._alive))
+        if self._alarm is not None:
+            self._alarm.cancel()
         await self._stack.aclose()
 
     # Keeping replicas alive.
@@ -187,12 +194,15 @@ class Generation:
             call.settle()
             call.failed(DeadlineExceeded("no time was left for the call", sent=False))
             return
-        call.timer = self._loop.call_later(call.deadline - now, self._expired, call)
+        if call.deadline < self._alarm_at:
+            self._set_alarm(call.deadline, now)
         worker = None if self._waiting else self._least_busy()
         if worker is None or not worker.invoke(call):
             self._wait(call)
 
     def _least_busy(self) -> Worker | None:
+        if len(self._routable) == 1:
+            return self._routable[0] if self._routable[0].has_room else None
         best = None
         for worker in self._routable:
             if worker.has_room and (best is None or worker.outstanding < best.outstanding):
@@ -226,7 +236,32 @@ class Generation:
         else:
             call.settle()
 
-    def _expired(self, call: Call) -> None:
+    # One alarm for all calls: set to the earliest deadline, and moved only when it rings or an earlier one comes.
+
+    def _set_alarm(self, at: float, now: float) -> None:
+        if self._alarm is not None:
+            self._alarm.cancel()
+        self._alarm_at = at
+        self._alarm = self._loop.call_later(at - now, self._ring)
+
+    def _ring(self) -> None:
+        self._alarm, self._alarm_at = None, NEVER
+        now = time.monotonic()
+        for call in self._unanswered():
+            if call.deadline <= now:
+                self._expire(call)
+        left = [call.deadline for call in self._unanswered()]
+        if left:
+            self._set_alarm(min(left), now)
+
+    def _unanswered(self) -> list[Call]:
+        calls = [call for call in self._waiting if not call.settled]
+        for worker in self._alive:
+            calls += worker.calls()
+        return [call for call in calls if not call.expired]
+
+    def _expire(self, call: Call) -> None:
+        call.expired = True
         worker = self._holder(call)
         if worker is not None:
             worker.expire(call)

@@ -69,6 +69,7 @@ class ChildProcess:
         self._stderr_size = 0
         self._unwritten = deque[memoryview]()
         self._unwritten_size = 0
+        self._held: list[bytes] | None = None
         self._reason = ""
         self._gone = False
         self._timers = set[asyncio.TimerHandle]()
@@ -126,6 +127,9 @@ class ChildProcess:
         """Write or queue `data`; False when the child's stdin is closed, and then nothing of it was written."""
         if self._stdin is None:
             return False
+        if self._held is not None:
+            self._held.append(data)
+            return True
         if self._unwritten:
             self._unwritten.append(memoryview(data))
             self._unwritten_size += len(data)
@@ -143,6 +147,16 @@ class ChildProcess:
             self._unwritten_size += len(data) - written
             self._loop.add_writer(self._stdin, self._stdin_ready)
         return True
+
+    def hold(self) -> None:
+        """Keep what is written until `release`: answers that came together are followed by one write, one wake-up."""
+        self._held = []
+
+    def release(self) -> None:
+        """Write what was held."""
+        held, self._held = self._held, None
+        if held:
+            self.write(held[0] if len(held) == 1 else b"".join(held))
 
     def _stdin_ready(self) -> None:
         while self._unwritten and self._stdin is not None:
@@ -277,7 +291,7 @@ class ChildProcess:
         self._drain()
         self._gone = True
         status = self._child.wait()
-        self._release()
+        self._close_pipes()
         self._events.exited(self._report(status))
 
     def _drain(self) -> None:
@@ -296,7 +310,7 @@ class ChildProcess:
             self._events.received(data)
         self._stop_reading_stdout()
 
-    def _release(self) -> None:
+    def _close_pipes(self) -> None:
         if self._stderr_fd is not None:
             with contextlib.suppress(OSError):
                 self._keep_stderr(os.read(self._stderr_fd, LARGE_READ_BYTES))

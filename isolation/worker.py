@@ -114,10 +114,7 @@ class WorkerEvents(Protocol):
 class _Question(Outstanding):
     """A request of the host's own: initialize, configure, ping, shutdown."""
 
-    __slots__ = ("reply",)
-
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        super().__init__()
         self.reply: asyncio.Future[bytes] = loop.create_future()
 
     def answered(self, result: msgspec.Raw) -> None:
@@ -146,6 +143,7 @@ class Worker:
         self._ledger = Ledger[Outstanding]()
         self._frames = FrameReader(spec.max_frame_bytes)
         self._broken = False
+        self._breach = ""
         self._overrun = False
         self._retired = False
         self._startup: asyncio.Timeout | None = None
@@ -162,6 +160,10 @@ class Worker:
         """Calls that it still owes an answer, abandoned ones included."""
         return len(self._ledger)
 
+    def calls(self) -> list[Call]:
+        """The calls that it owes an answer, oldest first."""
+        return [entry for entry in self._ledger if isinstance(entry, Call)]
+
     @property
     def has_room(self) -> bool:
         """Whether another call may be written now."""
@@ -171,23 +173,30 @@ class Worker:
 
     async def start(self, configs: Mapping[str, object]) -> None:
         """Shake hands, warm up, configure. Raises StartError; the child is gone then."""
+        phase = "before the handshake"
         try:
             async with asyncio.timeout(self.spec.startup_seconds) as self._startup:
                 answer = await self._ask("initialize", self.spec.initialize())
                 self._check(answer)
-                self.state = follow(self.state, Event.HANDSHAKE)
+                self._advance(Event.HANDSHAKE)
+                phase = "while it was warming up"
                 await self._ask("configure", {"configs": configs})
-                self.state = follow(self.state, Event.WARM)
+                self._advance(Event.WARM)
         except (CallError, TimeoutError, StartError) as error:
-            await self._abort(error)
+            await self._abort(error, phase)
         except asyncio.CancelledError:
             self._process.kill("start was given up")
             raise
         self._startup = None
         self._ping = self._loop.call_later(PING_EVERY_SECONDS, self._keep_alive)
 
-    async def _abort(self, error: Exception) -> None:
-        phase = "before the handshake" if self.state is State.STARTING else "while it was warming up"
+    def _advance(self, event: Event) -> None:
+        """Follow the table, unless the worker was told to stop meanwhile, or broke the protocol behind its answer."""
+        if self._retired:
+            raise StartError(self._breach or "was stopped while it was starting")
+        self.state = follow(self.state, event)
+
+    async def _abort(self, error: Exception, phase: str) -> None:
         self._process.kill("could not be started")
         report = await self.gone
         hint = StartError.hint
@@ -219,6 +228,8 @@ class Worker:
             raise StartError(
                 f"is {said.plugin.name} {said.plugin.version}; its manifest says {wanted.plugin_name} {wanted.version}"
             )
+        if said.concurrency < 1:
+            raise StartError(f"answered `initialize` wrongly: concurrency is {said.concurrency}, not at least 1")
         missing = [name for name in wanted.stages if name not in said.stages]
         if missing:
             offered = ", ".join(sorted(said.stages)) or "none"
@@ -329,12 +340,23 @@ class Worker:
         if self._broken:
             return
         try:
-            for frame in self._frames.feed(data):
-                self._take(messages.parse(frame))
+            frames = self._frames.feed(data)
+            if len(frames) == 1:
+                self._take(messages.parse(frames[0]))
+            else:
+                self._take_together(frames)
         except FrameTooLarge:
             self._break(f"sent a frame of over {self.spec.max_frame_bytes} bytes")
         except (Malformed, UnknownId) as error:
             self._break(str(error))
+
+    def _take_together(self, frames: list[bytes]) -> None:
+        self._process.hold()
+        try:
+            for frame in frames:
+                self._take(messages.parse(frame))
+        finally:
+            self._process.release()
 
     def _take(self, message: Answer | Notification | Request) -> None:
         if type(message) is Answer:
@@ -378,6 +400,7 @@ class Worker:
 
     def _break(self, reason: str) -> None:
         self._broken = True
+        self._breach = f"broke the protocol: {reason}"
         self._retire()
         self._process.kill(f"broke the protocol: {reason}")
         error = RemoteProtocolError(f"worker {self.name} broke the protocol: {reason}")

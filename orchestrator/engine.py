@@ -9,8 +9,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+
+import msgspec
 
 from orchestrator.door import admit_context, admit_payload
 from orchestrator.faults import StageFault
@@ -42,8 +43,7 @@ class UnknownHook(LookupError):
     hint = "docs/hooks.md lists the hooks; a custom one is declared under `hooks` in the pipeline file"
 
 
-@dataclass(frozen=True, slots=True)
-class Reply:
+class Reply(msgspec.Struct, frozen=True):
     """The one answer of a door to a hook's call. `payload` is JSON bytes; the runs are in file order."""
 
     verdict: str
@@ -65,9 +65,8 @@ class Reply:
 class HookCall:
     """One hook's call on its way through the pipelines of the hook."""
 
-    __slots__ = (
-        "context", "deadline", "engine", "first", "hook", "left", "mocks", "payload", "reply", "runs", "state",
-    )  # fmt: skip
+    mocks: Mapping[str, bytes] | None = None
+    state: Mapping[str, object] | None = None
 
     def __init__(self, engine: Engine, hook: str, payload: Body, context: Body, deadline: float) -> None:
         self.engine = engine
@@ -76,16 +75,14 @@ class HookCall:
         self.context = context
         self.deadline = deadline
         self.left = engine.routes.get(hook, ())
-        self.mocks: Mapping[str, bytes] | None = None
-        self.state: Mapping[str, object] | None = None
         self.runs: list[Traversal] = []
         self.reply: asyncio.Future[Reply] = engine.loop.create_future()
 
     def advance(self) -> None:
         """Run the next pipeline whose `match` holds, or answer."""
         while self.left:
-            route, *rest = self.left
-            self.left = tuple(rest)
+            route = self.left[0]
+            self.left = self.left[1:]
             run = self._traversal(route)
             if self._begins(route, run):
                 self.runs.append(run)
@@ -151,10 +148,14 @@ class HookCall:
         if last is not None and last.denied:
             return Reply("deny", self.first.raw, last.violation, last.fault, None, None, None, runs, self.hook)
         changed = self.payload is not self.first and self.payload.raw != self.first.raw
-        hints = _merged([run.hints for run in runs])
-        result = _merged([run.result for run in runs])
-        fault = next((run.fault for run in runs if run.fault is not None), None)
         verdict = "modify" if changed else "allow"
+        if last is not None and len(runs) == 1:
+            hints: Mapping[str, object] | None = last.hints
+            result, fault = last.result, last.fault
+        else:
+            hints = _merged([run.hints for run in runs])
+            result = _merged([run.result for run in runs])
+            fault = next((run.fault for run in runs if run.fault is not None), None)
         return Reply(verdict, self.payload.raw, None, fault, hints, self.state, result, runs, self.hook)
 
     def halt(self, fault: StageFault) -> None:
@@ -168,7 +169,7 @@ class HookCall:
         self.halt(_ABANDONED)
 
 
-def _merged(parts: list[Mapping[str, object] | None]) -> Mapping[str, object] | None:
+def _merged(parts: Sequence[Mapping[str, object] | None]) -> Mapping[str, object] | None:
     given = [part for part in parts if part]
     if len(given) < 2:
         return given[0] if given else None

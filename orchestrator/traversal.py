@@ -46,33 +46,25 @@ class Attempt(Call):
     `before` and `after` are the payload that it saw and left; `writes` what it changed, None when nothing.
     """
 
-    __slots__ = (
-        "after", "answer", "before", "ended", "fault", "out", "run", "started", "state", "state_writes", "tried",
-        "variant", "violation", "why", "wire", "writes",
-    )  # fmt: skip
+    variant: Variant
+    ended = 0.0
+    tried = 0
+    state = StageState.RUNNING
+    why: str | None = None
+    answer = NOTHING
+    out: Mapping[str, object] | None = None
+    violation: Violation | None = None
+    fault: StageFault | None = None
+    before: Body | None = None
+    after: Body | None = None
+    writes: Writes | None = None
+    state_writes: Writes | None = None
 
     def __init__(self, run: Traversal, wire: Wire, started: float) -> None:
-        self.settled = False
-        self.number = 0
-        self.worker = ""
-        self.timer = None
-        self.sent_at = 0.0
         self.run = run
         self.wire = wire
         self.variant = wire.plan.variants[-1]
-        self.started = self.queued_at = started
-        self.ended = 0.0
-        self.tried = 0
-        self.state = StageState.RUNNING
-        self.why: str | None = None
-        self.answer: StageAnswer = NOTHING
-        self.out: Mapping[str, object] | None = None
-        self.violation: Violation | None = None
-        self.fault: StageFault | None = None
-        self.before: Body | None = None
-        self.after: Body | None = None
-        self.writes: Writes | None = None
-        self.state_writes: Writes | None = None
+        self.started = started
 
     def answered(self, result: msgspec.Raw) -> None:
         """Take the stage's answer and let the run go on."""
@@ -89,11 +81,16 @@ class Traversal:
     After that `denied`, `violation`, `fault`, `payload`, `state`, `hints` and `result` are what the door answers with.
     """
 
-    __slots__ = (
-        "allowed_by_fallback", "attempts", "context", "deadline", "denied", "done", "ended", "fault", "hints", "id",
-        "inbox", "machine", "mocks", "payload", "result", "route", "seen", "started", "state", "state_writers",
-        "violation", "writers",
-    )  # fmt: skip
+    ended = 0.0
+    writers = 0
+    state_writers = 0
+    denied = False
+    allowed_by_fallback = False
+    violation: Violation | None = None
+    fault: StageFault | None = None
+    state: Mapping[str, object] | None = None
+    hints: dict[str, object] | None = None
+    result: Mapping[str, object] | None = None
 
     def __init__(
         self,
@@ -114,19 +111,10 @@ class Traversal:
         self.deadline = deadline
         self.done = done
         self.mocks = mocks
-        self.machine = route.start
+        self.machine = route.shape.initial
         self.inbox: list[Event] = []
         self.attempts: list[Attempt | None] = [None] * len(route.wires)
-        self.writers = self.state_writers = 0
         self.started = time.monotonic()
-        self.ended = 0.0
-        self.denied = False
-        self.allowed_by_fallback = False
-        self.violation: Violation | None = None
-        self.fault: StageFault | None = None
-        self.state: Mapping[str, object] | None = None
-        self.hints: dict[str, object] | None = None
-        self.result: Mapping[str, object] | None = None
 
     # Events in, commands out.
 

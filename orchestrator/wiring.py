@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from isolation.generation import Generation
 from isolation.protocol.messages import envelope
 from pipelines.plan import PipelinePlan, StagePlan, Variant
-from pipelines.run import RunState, Shape, initial
+from pipelines.run import Shape
 
 __all__ = ["Route", "Wire", "routes_of"]
 
@@ -34,7 +34,6 @@ class Route:
 
     plan: PipelinePlan
     shape: Shape
-    start: RunState
     wires: tuple[Wire, ...]
 
 
@@ -53,6 +52,6 @@ def routes_of(
         for plan in pipelines:
             shape = Shape.of([stage.needs for stage in plan.stages])
             wires = tuple(_wire(stage, hook, generations) for stage in plan.stages)
-            ready.append(Route(plan, shape, initial(shape), wires))
+            ready.append(Route(plan, shape, wires))
         routes[hook] = tuple(ready)
     return routes

@@ -144,8 +144,7 @@ def _why_no_answer(message: _Any) -> str:
     return "the error of an answer is an object with an integer code and a message"
 
 
-@dataclass(slots=True)
-class Invocation:
+class Invocation(msgspec.Struct):
     """One `stage/invoke` before it is written. All but `attempt` is JSON, encoded once by whoever owns it.
 
     `static` comes from `envelope`; `run` and `key` are the insides of JSON strings.

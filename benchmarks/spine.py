@@ -1,0 +1,168 @@
+"""How much the engine adds to a call, as ratios against a bare pipe and against asyncio with json.
+
+    uv run python benchmarks/spine.py [--rounds N]
+
+Contenders take turns in small batches, so that a noisy neighbour hits all of them; each figure is the ratio of the
+medians over all rounds. Absolute times are printed for orientation and mean nothing on another machine.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import os
+import statistics
+import sys
+import time
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import uvloop
+from rich.console import Console
+from rich.table import Table
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from baselines import AsyncioEcho, PipePingPong
+
+from isolation.store.store import Store, default_store_root
+from orchestrator.loading import load
+from orchestrator.orchestrator import Orchestrator
+
+HERE = Path(__file__).parent
+IN_FLIGHT = 32
+
+SMALL = json.dumps({"name": "lookup", "args": {"q": "card 4111 1111 1111 1111 " * 38, "limit": 10}}).encode()
+LARGE = json.dumps(
+    {
+        "name": "report",
+        "args": {f"row{n}": {"text": "a line of some report, not too short " * 8, "n": n} for n in range(310)},
+    }
+).encode()
+CONTEXT = b'{"request_id":"r-1","tenant":"acme"}'
+
+Figures = dict[str, list[float]]
+Batch = Callable[[], Awaitable[None]]
+
+
+async def _latencies(into: list[float], count: int, call: Callable[[], Awaitable[object]]) -> None:
+    for _ in range(count):
+        begun = time.perf_counter()
+        await call()
+        into.append(time.perf_counter() - begun)
+
+
+async def _seconds_per_call(into: list[float], count: int, call: Callable[[], Awaitable[object]]) -> None:
+    async def stream() -> None:
+        for _ in range(count // IN_FLIGHT):
+            await call()
+
+    begun = time.perf_counter()
+    async with asyncio.TaskGroup() as group:
+        for _ in range(IN_FLIGHT):
+            group.create_task(stream())
+    into.append((time.perf_counter() - begun) / (count // IN_FLIGHT * IN_FLIGHT))
+
+
+def _hook(penstock: Orchestrator, hook: str, payload: bytes) -> Callable[[], Awaitable[object]]:
+    return lambda: penstock.invoke(hook, payload, CONTEXT)
+
+
+async def _one_cpu(penstock: Orchestrator, figures: Figures, rounds: int) -> None:
+    one, chain = _hook(penstock, "bench_one", SMALL), _hook(penstock, "bench_chain", SMALL)
+    line = SMALL + b"\n"
+    with PipePingPong() as pipe:
+        for _ in range(rounds):
+            into = figures.setdefault("pipe", [])
+            for _ in range(200):
+                begun = time.perf_counter()
+                pipe.call(line)
+                into.append(time.perf_counter() - begun)
+            await _latencies(figures.setdefault("one", []), 200, one)
+            await _latencies(figures.setdefault("chain", []), 60, chain)
+
+
+async def _both_cpus(penstock: Orchestrator, figures: Figures, rounds: int) -> None:
+    contenders = {
+        "many": _hook(penstock, "bench_one", SMALL),
+        "many_plain": _hook(penstock, "bench_plain", SMALL),
+    }
+    large = {
+        "large": _hook(penstock, "bench_one", LARGE),
+        "large_read": _hook(penstock, "bench_read", LARGE),
+    }
+    async with AsyncioEcho() as echo:
+        contenders["echo_many"] = lambda: echo.call(SMALL)
+        large["echo_large"] = lambda: echo.call(LARGE)
+        for _ in range(rounds):
+            for name, call in contenders.items():
+                await _seconds_per_call(figures.setdefault(name, []), 1600, call)
+            for name, call in large.items():
+                await _latencies(figures.setdefault(name, []), 20, call)
+
+
+async def _section(name: str, rounds: int) -> Figures:
+    figures: Figures = {}
+    async with Orchestrator(load(HERE), Store(default_store_root())) as penstock:
+        for warm in ("bench_one", "bench_plain", "bench_read"):
+            for _ in range(200):
+                await penstock.invoke(warm, SMALL, CONTEXT)
+        await (_one_cpu if name == "one-cpu" else _both_cpus)(penstock, figures, rounds)
+    return figures
+
+
+def _run_section(name: str, rounds: int) -> Figures:
+    """Run one section; its workers and baselines inherit the CPUs it is given."""
+    cpus = os.sched_getaffinity(0)
+    if name == "one-cpu":
+        os.sched_setaffinity(0, {max(cpus)})
+    try:
+        return uvloop.run(_section(name, rounds))
+    finally:
+        os.sched_setaffinity(0, cpus)
+
+
+ROWS = (
+    ("one stage, one at a time, one CPU: p50 against a bare pipe", "one", "pipe", "at most", 3.0, False),
+    ("chain of five stages, one CPU: p50 against one stage", "chain", "one", "at most", 6.0, False),
+    ("32 in flight, msgspec worker: calls/s against asyncio + json", "many", "echo_many", "at least", 2.5, True),
+    ("32 in flight, stdlib worker: calls/s against asyncio + json", "many_plain", "echo_many", "at least", 1.0, True),
+    ("100 KB never looked at: calls/s against asyncio + json", "large", "echo_large", "at least", 10.0, True),
+    (
+        "100 KB all read, nothing changed: calls/s against asyncio + json",
+        "large_read",
+        "echo_large",
+        "at least",
+        5.0,
+        True,
+    ),
+)
+
+
+def _table(figures: Figures) -> Table:
+    table = Table(title=f"payloads of {len(SMALL)} and {len(LARGE)} bytes; medians of interleaved batches")
+    for heading in ("what", "ratio", "aim", "this", "against"):
+        table.add_column(heading, justify="left" if heading == "what" else "right")
+    for what, name, base, bound, aim, rate in ROWS:
+        ours, theirs = statistics.median(figures[name]), statistics.median(figures[base])
+        ratio = theirs / ours if rate else ours / theirs
+        met = ratio >= aim if bound == "at least" else ratio <= aim
+        style = "green" if met else "red"
+        table.add_row(
+            what, f"[{style}]{ratio:.2f}x", f"{bound} {aim:g}x", f"{ours * 1e6:.1f} us", f"{theirs * 1e6:.1f} us"
+        )
+    return table
+
+
+def main() -> None:
+    """Run both sections and print the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=30, help="batches of each contender")
+    rounds = parser.parse_args().rounds
+    figures = _run_section("one-cpu", rounds) | _run_section("both", rounds)
+    Console().print(_table(figures))
+
+
+if __name__ == "__main__":
+    main()
