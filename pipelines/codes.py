@@ -60,7 +60,7 @@ CODES: Mapping[str, str] = MappingProxyType(
         "expression-name": "An expression names something that is not there.",
         "expression-type": "An expression compares or combines kinds that do not go together, or gives the wrong kind.",
         "expression-regex": "A regular expression in an expression is wrong.",
-        "expression-limit": "An expression is too long, nested too deep, or could take for ever over a hostile payload.",
+        "expression-limit": "An expression is too long or nested too deep, or a hostile payload could make it slow.",
         "not-an-ancestor": "An expression refers to a stage that this stage does not need, directly or through others.",
         "may-be-skipped": "An expression refers to the `out` of a stage that may be skipped and has no `otherwise`.",
         "bad-out": "A value given in a stage's stead (`otherwise`, a mock) does not fit its declared outputs.",

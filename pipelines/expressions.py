@@ -1,6 +1,6 @@
 """Expressions of a pipeline file: checked against the names they may use, then evaluated on plain values.
 
-Google's CEL does the language; names are found by `expression_names`, work is bounded by `expression_work`.
+Google's CEL does the language; names are found by `cel.names`, work is bounded by `cel.work`.
 This file owns what is asked of an expression and what comes back. It reads no document.
 """
 
@@ -9,13 +9,14 @@ from __future__ import annotations
 import enum
 from collections.abc import Iterator, Mapping
 
-from pipelines.expression_calls import Call, calls_of
-from pipelines.expression_cel import CelFault, Program, Unusable, compile_text, pattern_fault, text_of
-from pipelines.expression_errors import ExpressionError, ExpressionFailed
-from pipelines.expression_names import Flat, Scope, flatten
-from pipelines.expression_tokens import Word
-from pipelines.expression_values import Reader
-from pipelines.expression_work import Work
+from pipelines.cel.calls import Call, calls_of
+from pipelines.cel.engine import CelFault, Program, Unusable, compile_text, pattern_fault, text_of
+from pipelines.cel.errors import ExpressionError, ExpressionFailed
+from pipelines.cel.names import flatten
+from pipelines.cel.slots import Flat, Scope
+from pipelines.cel.tokens import Word
+from pipelines.cel.values import Reader
+from pipelines.cel.work import Work
 from pipelines.fields import Kind
 
 __all__ = ["Expect", "Expression", "ExpressionError", "ExpressionFailed", "Scope", "compile_expression"]
