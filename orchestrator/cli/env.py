@@ -68,12 +68,10 @@ def _record(info: EnvironmentInfo) -> dict[str, object]:
 
 
 def _show_table(found: list[EnvironmentInfo]) -> None:
-    from rich import box
-    from rich.table import Table
-
+    from orchestrator.cli.tables import plain_table
     from orchestrator.cli.terminal import console
 
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, header_style="bold")
+    table = plain_table()
     table.add_column("environment", no_wrap=True)
     table.add_column("plugins")
     table.add_column("python", no_wrap=True)

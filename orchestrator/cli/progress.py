@@ -26,6 +26,20 @@ def terminal_watches(*, stdout_is_data: bool) -> bool:
     return sys.stderr.isatty() and not (stdout_is_data and sys.stdout.isatty())
 
 
+_PHASES = {
+    "interpreter": "looking for an interpreter",
+    "lock": "locking:",
+    "waiting": "waiting:",
+    "resolve": "",
+    "environment": "making its environment",
+    "install": "installing",
+    "start": "starting",
+}
+"""The phases worth showing, in words; the others are over before anybody reads them."""
+
+_LONG = frozenset({"lock", "waiting", "environment"})
+
+
 class Bars:
     """A bar for each plugin that starts, then one for the lines. They vanish when done."""
 
@@ -45,9 +59,16 @@ class Bars:
         self.clear()
 
     def started(self, event: StartEvent | BuildEvent) -> None:
-        """Show where the start of one plugin stands."""
-        if self._shown:
-            self._move(event.plugin, f"{event.phase} {event.detail}".strip(), event.fraction, total=1.0)
+        """Show where the start of one plugin stands; off a terminal, only what takes long or needs to be known."""
+        words = _PHASES.get(event.phase)
+        if event.phase == "source":
+            self.note(f"{event.plugin}: {event.detail}", tone="yellow", label="warning")
+        elif words is None:
+            self._drop(event.plugin)
+        elif self._shown:
+            self._move(event.plugin, f"{words} {event.detail}".strip(), event.fraction, total=1.0)
+        elif event.phase in _LONG:
+            self.note(f"{event.plugin}: {words} {event.detail}".strip())
 
     def lines(self, number: int, position: int, size: int | None) -> None:
         """Show how many lines are done, and how far in the input that is."""
@@ -73,25 +94,35 @@ class Bars:
             self._progress = None
             self._rows.clear()
 
+    def _drop(self, row: str) -> None:
+        with self._lock:
+            known = self._rows.pop(row, None)
+            if self._progress is not None and known is not None:
+                self._progress.remove_task(known)
+
     def _move(self, row: str, text: str, completed: float | None, total: float | None) -> None:
         with self._lock:
             progress = self._progress = self._progress or _begun()
             if row not in self._rows:
-                self._rows[row] = progress.add_task(row, total=total)
+                self._rows[row] = progress.add_task(row, total=total, said="")
             progress.update(
-                self._rows[row], completed=completed, total=total if completed is not None else None, said=text
+                self._rows[row],
+                completed=completed,
+                total=total if completed is not None else None,
+                said=text,
             )
 
 
 def _begun() -> Progress:
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+    from rich.table import Column
 
     from orchestrator.cli.terminal import error_console
 
     columns = (
-        TextColumn("{task.description}"),
-        BarColumn(bar_width=24),
-        TextColumn("{task.fields[said]}"),
+        TextColumn("{task.description}", table_column=Column(no_wrap=True)),
+        BarColumn(bar_width=20),
+        TextColumn("{task.fields[said]}", table_column=Column(no_wrap=True, overflow="ellipsis", ratio=1)),
         TimeElapsedColumn(),
     )
     progress = Progress(*columns, console=error_console(), transient=True)

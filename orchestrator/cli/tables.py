@@ -11,10 +11,15 @@ from rich.text import Text
 
 from orchestrator.cli.figures import PipelineFigures, Reason, StageFigures, Tally
 
-__all__ = ["milliseconds", "run_report"]
+__all__ = ["milliseconds", "plain_table", "run_report"]
 
 _VERDICTS = (("allow", "green"), ("modify", "yellow"), ("deny", "red"), ("failed", "bold red"))
 REASONS_SHOWN = 8
+
+
+def plain_table() -> Table:
+    """A table with a rule under its head and nothing else, two spaces between columns."""
+    return Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0), show_edge=False, header_style="bold")
 
 
 def run_report(tally: Tally, seconds: float) -> RenderableType:
@@ -26,17 +31,26 @@ def run_report(tally: Tally, seconds: float) -> RenderableType:
 
 
 def _runs(tally: Tally) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1), show_edge=False, header_style="bold")
-    table.add_column("hook and pipeline", no_wrap=True, overflow="ellipsis")
+    table = plain_table()
+    # Only names give way on a narrow terminal; a figure cut in half is worse than none.
+    table.add_column("hook and pipeline", overflow="fold")
     for name in ("runs", *(name for name, _ in _VERDICTS), "p50", "p99"):
         table.add_column(name, justify="right", no_wrap=True)
     hook = None
-    for (of_hook, pipeline), figures in tally.pipelines.items():
+    for (of_hook, pipeline), figures in _ordered(tally):
         if of_hook != hook:
             table.add_row(Text(of_hook, style="bold cyan"))
             hook = of_hook
         _add_pipeline(table, pipeline, figures)
     return table
+
+
+def _ordered(tally: Tally) -> list[tuple[tuple[str, str | None], PipelineFigures]]:
+    """Each hook in one place, in the order in which they came up; those that no pipeline ever took come last."""
+    taken = {hook for hook, pipeline in tally.pipelines if pipeline is not None}
+    hooks = list(dict.fromkeys(hook for hook, _ in tally.pipelines))
+    rank = {hook: (hook not in taken, place) for place, hook in enumerate(hooks)}
+    return sorted(tally.pipelines.items(), key=lambda item: (rank[item[0][0]], item[0][1] is None))
 
 
 def _add_pipeline(table: Table, pipeline: str | None, figures: PipelineFigures) -> None:
@@ -82,11 +96,11 @@ def milliseconds(value: float | None) -> str:
 
 
 def _reasons(reasons: Iterable[Reason]) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1), show_edge=False, header_style="bold")
+    table = plain_table()
     table.add_column("why denied or failed", no_wrap=True)
-    table.add_column("runs", justify="right")
-    table.add_column("first line", justify="right")
-    table.add_column("reason", overflow="ellipsis", no_wrap=True)
+    table.add_column("runs", justify="right", no_wrap=True)
+    table.add_column("first line", justify="right", no_wrap=True)
+    table.add_column("reason", overflow="fold")
     ordered = sorted(reasons, key=lambda reason: -reason.count)
     for reason in ordered[:REASONS_SHOWN]:
         style = "red" if reason.kind == "deny" else "bold red"
