@@ -1,0 +1,38 @@
+"""The plugins in their own environments: their own tests, and two that could not share one."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+PENSTOCK = str(Path(sys.executable).with_name("penstock"))
+# An environment may have to be built first, on a machine that is busy with other tests.
+SECONDS = 300
+
+
+def penstock(*arguments: str, text: str = "") -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [PENSTOCK, *arguments], input=text, capture_output=True, text=True, timeout=SECONDS, cwd=ROOT, check=False
+    )
+
+
+@pytest.mark.parametrize("name", ["search_replace", "deny_filter", "pii_filter", "schema_guard"])
+def test_the_own_tests_of_a_plugin_pass_in_its_own_environment(name: str) -> None:
+    run = penstock("plugin", "test", f"plugins/{name}")
+    assert run.returncode == 0, run.stdout + run.stderr
+    assert not (ROOT / "plugins" / name / ".venv").exists()
+
+
+def test_two_versions_of_one_library_run_in_one_pipeline() -> None:
+    line = json.dumps({"hook": "tool_pre_invoke", "payload": {"name": "t", "args": {"q": "x"}}})
+    run = penstock("run", "tests/plugins/pydantic_pipeline.yaml", "--input", "-", "--json", text=line)
+    assert run.returncode == 0, run.stderr
+    stages = json.loads(run.stdout)["stages"]
+    assert stages["first"]["out"]["version"].startswith("1.")
+    assert stages["second"]["out"]["version"].startswith("2.")
+    assert stages["first"]["out"]["host_modules"] == stages["second"]["out"]["host_modules"] == 0
