@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from orchestrator.cli.failures import Exit, write
+from orchestrator.cli.failures import Exit, printable, write
 from orchestrator.cli.options import EXISTING, json_option
 
 if TYPE_CHECKING:
@@ -85,10 +85,10 @@ def _start_plugins(loaded: Loaded, *, online: bool, as_json: bool, note: Callabl
 def _show(finding: Finding) -> None:
     sign, colour = _SIGNS[finding.level.value]
     first, *more = finding.message.splitlines() or [""]
-    write(f"{click.style(sign, fg=colour, bold=True)} {finding.subject:<{SUBJECT_WIDTH}} {first}")
+    write(f"{click.style(sign, fg=colour, bold=True)} {finding.subject:<{SUBJECT_WIDTH}} {printable(first)}")
     indent = " " * (SUBJECT_WIDTH + 3)
     for line in more:
-        write(indent + line)
+        write(indent + printable(line))
     if finding.remedy:
         write(indent + click.style("→ ", fg="cyan") + finding.remedy)
 

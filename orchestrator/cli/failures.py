@@ -14,7 +14,7 @@ import click
 if TYPE_CHECKING:
     from pipelines.problem import Problem
 
-__all__ = ["Exit", "Failed", "Invocation", "problem_record", "report", "say", "show_problems", "write"]
+__all__ = ["Exit", "Failed", "Invocation", "printable", "problem_record", "report", "say", "show_problems", "write"]
 
 
 class Exit(enum.IntEnum):
@@ -54,7 +54,12 @@ class Failed(Exception):
 def say(text: str, *, tone: str | None = None, label: str = "") -> None:
     """Write one line to stderr, its label coloured on a terminal."""
     head = click.style(f"{label}: ", fg=tone, bold=True) if label else ""
-    click.echo(head + text, err=True, color=_colour())
+    click.echo(head + printable(text), err=True, color=_colour())
+
+
+def printable(text: str) -> str:
+    """The text with its control characters shown instead of sent: what a plugin says must not steer a terminal."""
+    return "".join(c if c in "\n\t" or c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def write(text: str) -> None:

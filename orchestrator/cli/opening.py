@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 from isolation.store.store import Store, default_store_root
+from orchestrator.cli.logs import logged
 from orchestrator.orchestrator import Orchestrator
 
 if TYPE_CHECKING:
@@ -17,10 +18,13 @@ __all__ = ["opened"]
 
 
 @asynccontextmanager
-async def opened(loaded: Loaded, bars: Bars, *, locked: bool, offline: bool) -> AsyncIterator[Orchestrator]:
+async def opened(
+    loaded: Loaded, bars: Bars, *, locked: bool, offline: bool, verbosity: int = 0
+) -> AsyncIterator[Orchestrator]:
     """The file in service, with environments of the user's store; builds end when this is cancelled."""
     root = default_store_root()
-    with Store(root, offline=offline, locked=locked, pipeline=loaded.path) as store:
+    store = Store(root, offline=offline, locked=locked, pipeline=loaded.path)
+    with logged(bars.note, verbosity), store:
         async with Orchestrator(loaded, store, report=bars.started) as orchestrator:
             bars.clear()
             yield orchestrator

@@ -19,6 +19,7 @@ __all__ = [
     "path_argument",
     "pipeline_file",
     "profile_option",
+    "verbose_option",
 ]
 
 _Decorated = TypeVar("_Decorated", bound=Callable[..., object])
@@ -49,3 +50,6 @@ profile_option = click.option(
 )
 locked_option = click.option("--locked", is_flag=True, help="Refuse plugins that have no lock yet.")
 offline_option = click.option("--offline", is_flag=True, help="Build environments from what is cached; use no network.")
+verbose_option = click.option(
+    "-v", "--verbose", count=True, help="Show what plugins log while they work; twice: everything that is logged."
+)

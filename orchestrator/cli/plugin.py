@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from orchestrator.cli.failures import Exit, say, write
+from orchestrator.cli.failures import Exit, printable, say, write
 from orchestrator.cli.options import json_option, offline_option
 
 if TYPE_CHECKING:
@@ -109,7 +109,7 @@ def lock(folder: Path, upgrade: bool, offline: bool) -> Exit:
 
 
 def _heard(line: str) -> None:
-    say(click.style(line, dim=True))
+    say(line)
 
 
 def _configuration(manifest: Manifest, text: str) -> Mapping[str, object]:
@@ -149,7 +149,7 @@ def _show(finding: Finding) -> None:
     sign, colour = _SIGNS[finding.outcome.value]
     write(f"{click.style(sign, fg=colour, bold=True)} {finding.check}")
     for line in finding.said.splitlines():
-        write(f"    {line}")
+        write(f"    {printable(line)}")
     if finding.remedy:
         write(f"    {click.style('→', fg='cyan')} {finding.remedy}")
 

@@ -7,7 +7,7 @@ import threading
 from types import TracebackType
 from typing import TYPE_CHECKING
 
-from orchestrator.cli.failures import say
+from orchestrator.cli.failures import printable, say
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
@@ -84,7 +84,7 @@ class Bars:
             from rich.text import Text
 
             head = Text(f"{label}: ", style=f"bold {tone}" if tone else "") if label else Text()
-            self._progress.console.print(head.append_text(Text(text)), soft_wrap=True)
+            self._progress.console.print(head.append_text(Text(printable(text))), soft_wrap=True)
 
     def clear(self) -> None:
         """Take every bar off the screen."""

@@ -18,6 +18,7 @@ from orchestrator.cli.options import (
     path_argument,
     pipeline_file,
     profile_option,
+    verbose_option,
 )
 from pipelines.suggest import nearest
 
@@ -52,6 +53,7 @@ MAX_CONCURRENCY = 1024
 )
 @locked_option
 @offline_option
+@verbose_option
 def run(
     path: Path,
     pipeline: str | None,
@@ -62,6 +64,7 @@ def run(
     concurrency: int,
     locked: bool,
     offline: bool,
+    verbose: int,
 ) -> Exit:
     """Run calls through the pipelines of PATH, a pipeline file or a folder with pipeline.yaml.
 
@@ -76,7 +79,7 @@ def run(
     if pipeline is not None:
         _must_exist(pipeline, loaded.plan)
     descriptor = _opened(source, path)
-    wish = Wish(descriptor, source_name(source, path), pipeline, as_json, concurrency, locked, offline)
+    wish = Wish(descriptor, source_name(source, path), pipeline, as_json, concurrency, locked, offline, verbose)
     tally = perform(loaded, wish)
     failed = tally.malformed or (fail_on_deny and tally.denied_lines)
     return Exit.FAILED if failed else Exit.FINE

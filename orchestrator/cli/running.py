@@ -36,6 +36,7 @@ class Wish:
     concurrency: int
     locked: bool
     offline: bool
+    verbosity: int
 
 
 def perform(loaded: Loaded, wish: Wish) -> Tally:
@@ -58,7 +59,8 @@ class _Run:
 
     async def go(self) -> tuple[Tally, float]:
         wish = self._wish
-        async with opened(self._loaded, self._bars, locked=wish.locked, offline=wish.offline) as orchestrator:
+        service = opened(self._loaded, self._bars, locked=wish.locked, offline=wish.offline, verbosity=wish.verbosity)
+        async with service as orchestrator:
             self._orchestrator = orchestrator
             begun = time.monotonic()
             await feed(self._reader, list(self._loaded.plan.hooks), self._ask, self._take, wish.concurrency)

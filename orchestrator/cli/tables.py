@@ -9,6 +9,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from orchestrator.cli.failures import printable
 from orchestrator.cli.figures import PipelineFigures, Reason, StageFigures, Tally
 
 __all__ = ["milliseconds", "plain_table", "run_report"]
@@ -104,8 +105,8 @@ def _reasons(reasons: Iterable[Reason]) -> Table:
     ordered = sorted(reasons, key=lambda reason: -reason.count)
     for reason in ordered[:REASONS_SHOWN]:
         style = "red" if reason.kind == "deny" else "bold red"
-        text = reason.text.splitlines()[0] if reason.text else ""
-        table.add_row(Text(reason.code, style=style), str(reason.count), str(reason.line), Text(text))
+        text = printable(reason.text.splitlines()[0]) if reason.text else ""
+        table.add_row(Text(printable(reason.code), style=style), str(reason.count), str(reason.line), Text(text))
     if len(ordered) > REASONS_SHOWN:
         table.add_row(Text(f"and {len(ordered) - REASONS_SHOWN} more", style="dim"))
     return table

@@ -11,7 +11,14 @@ import click
 
 from orchestrator.cli.completing import tests
 from orchestrator.cli.failures import Exit, say, write
-from orchestrator.cli.options import json_option, locked_option, offline_option, path_argument, profile_option
+from orchestrator.cli.options import (
+    json_option,
+    locked_option,
+    offline_option,
+    path_argument,
+    profile_option,
+    verbose_option,
+)
 from pipelines.suggest import nearest
 
 if TYPE_CHECKING:
@@ -29,7 +36,10 @@ __all__ = ["test"]
 @json_option("Print one JSON object a test a line.")
 @locked_option
 @offline_option
-def test(path: Path, only: tuple[str, ...], profile: str | None, as_json: bool, locked: bool, offline: bool) -> Exit:
+@verbose_option
+def test(
+    path: Path, only: tuple[str, ...], profile: str | None, as_json: bool, locked: bool, offline: bool, verbose: int
+) -> Exit:
     """Run the tests of PATH: each sends its payload through its pipeline; a stage with a mock answers as that says.
 
     An expectation that does not hold is shown with its place and the values it looked at; the exit status is 1 then.
@@ -42,7 +52,7 @@ def test(path: Path, only: tuple[str, ...], profile: str | None, as_json: bool, 
         say(f"{loaded.path} has no tests; write some under `tests:`")
         return Exit.FINE
     show = _show_record if as_json else _show_lines
-    reports = _perform(loaded, only, show, locked=locked, offline=offline, as_json=as_json)
+    reports = _perform(loaded, only, show, locked=locked, offline=offline, as_json=as_json, verbose=verbose)
     failed = sum(not report.passed for report in reports)
     if not as_json:
         count = f"{len(reports)} test{'' if len(reports) == 1 else 's'}"
@@ -67,13 +77,14 @@ def _perform(
     locked: bool,
     offline: bool,
     as_json: bool,
+    verbose: int,
 ) -> list[CaseReport]:
     from orchestrator.cli.loop import run_loop
     from orchestrator.cli.opening import opened
     from orchestrator.cli.progress import Bars, terminal_watches
 
     async def go(bars: Bars) -> list[CaseReport]:
-        async with opened(loaded, bars, locked=locked, offline=offline) as orchestrator:
+        async with opened(loaded, bars, locked=locked, offline=offline, verbosity=verbose) as orchestrator:
             return await _run_cases(orchestrator, only, show)
 
     with Bars(shown=terminal_watches(stdout_is_data=as_json)) as bars:

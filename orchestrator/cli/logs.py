@@ -1,0 +1,59 @@
+"""What plugins and the host log, as lines on stderr: warnings always, more when asked. Changes no logger but ours."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+__all__ = ["logged"]
+
+_LEVELS = {0: logging.WARNING, 1: logging.INFO}
+_TONES = {logging.WARNING: "yellow", logging.ERROR: "red", logging.CRITICAL: "red"}
+_OWN_FIELDS = ("plugin", "worker", "pid", "reason", "run", "where")
+
+
+class _Lines(logging.Handler):
+    def __init__(self, note: Callable[..., None]) -> None:
+        super().__init__()
+        self._note = note
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write one record; a plugin's carries the line as the plugin sent it."""
+        line = getattr(record, "line", None)
+        text = _host_text(record) if line is None else _plugin_text(record, line)
+        self._note(text, tone=_TONES.get(record.levelno), label=record.levelname.lower())
+
+
+def _host_text(record: logging.LogRecord) -> str:
+    text = record.getMessage() + _pairs({name: getattr(record, name) for name in _OWN_FIELDS if hasattr(record, name)})
+    if record.exc_info:
+        text += "\n" + logging.Formatter().formatException(record.exc_info)
+    return text
+
+
+def _plugin_text(record: logging.LogRecord, line: object) -> str:
+    places = {"stage": getattr(line, "stage", None), "run": getattr(line, "run", None)}
+    fields = getattr(line, "fields", None)
+    known = {**(fields if isinstance(fields, dict) else {}), **{name: value for name, value in places.items() if value}}
+    traceback = getattr(line, "traceback", None)
+    tail = f"\n{traceback.rstrip()}" if isinstance(traceback, str) and traceback else ""
+    return f"{getattr(record, 'plugin', 'plugin')}: {record.getMessage()}{_pairs(known)}{tail}"
+
+
+def _pairs(fields: dict[str, object]) -> str:
+    return "".join(f" {name}={value}" for name, value in fields.items())
+
+
+@contextmanager
+def logged(note: Callable[..., None], verbosity: int) -> Iterator[None]:
+    """Show warnings, with `verbosity` 1 what plugins say of their work, with 2 everything."""
+    logger, lines = logging.getLogger("penstock"), _Lines(note)
+    before = logger.level
+    logger.setLevel(_LEVELS.get(verbosity, logging.DEBUG))
+    logger.addHandler(lines)
+    try:
+        yield
+    finally:
+        logger.removeHandler(lines)
+        logger.setLevel(before)
