@@ -78,17 +78,15 @@ class _Loop:
             self._take_up(line, arrived)
 
     def _take_up(self, line: bytes, arrived: float) -> None:
-        found = self._session.codec.invocation(line)
-        if found is not None:
-            self._begin(found[0], self._invoke(*found, arrived))
-            return
         call_id = None
         try:
-            request = self._session.request_of(line)
-            if request is None:
-                return
-            call_id = request.id
-            self._serve(request, arrived)
+            found = self._session.codec.invocation(line)
+            if found is not None:
+                call_id = found[0]
+                self._begin(call_id, self._invoke(*found, arrived))
+            elif (request := self._session.request_of(line)) is not None:
+                call_id = request.id
+                self._serve(request, arrived)
         except Exception as error:  # noqa: BLE001  # whatever is wrong with one line is that line's answer
             self._write(self._session.error_line(call_id, error))
 

@@ -6,6 +6,7 @@ from ..answer import Busy, Retryable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from types import TracebackType
     from typing import Any
 
 __all__ = [
@@ -39,6 +40,9 @@ TOO_LARGE = -32805
 # A traceback is for people; more than this is a recursion or a payload, and would fill the host's log.
 TRACEBACK_BYTES = 8192
 MESSAGE_CHARACTERS = 1000
+FRAMES = 30
+
+_OURS = __file__.rpartition("/")[0]
 
 
 class Fault(Exception):
@@ -82,13 +86,22 @@ def traceback_of(error: BaseException) -> str:
     try:
         import traceback
 
-        text = printable("".join(traceback.format_exception(error, limit=-30)))
+        lines = traceback.format_exception(type(error), error, _without_ours(error.__traceback__), limit=-FRAMES)
+        text = printable("".join(lines))
     except BaseException:  # noqa: BLE001  # the author's __str__ runs here, and memory may be short
         return ""
     encoded = text.encode()
     if len(encoded) <= TRACEBACK_BYTES:
         return text
     return "[...]\n" + encoded[6 - TRACEBACK_BYTES :].decode(errors="ignore")
+
+
+def _without_ours(frames: TracebackType | None) -> TracebackType | None:
+    """Leave out the runtime's own frames at the top, unless there are no others."""
+    found = frames
+    while found is not None and found.tb_frame.f_code.co_filename.startswith(_OURS):
+        found = found.tb_next
+    return found or frames
 
 
 def printable(text: str) -> str:

@@ -32,8 +32,6 @@ def masked_in(value, replacement):
         return changed, sum(found for _, found in pairs.values())
     if isinstance(value, list):
         pairs = [masked_in(item, replacement) for item in value]
-        merged = [
-            {**old, **new} if isinstance(old, dict) else new for old, (new, _) in zip(value, pairs, strict=True)
-        ]
+        merged = [{**old, **new} if isinstance(old, dict) else new for old, (new, _) in zip(value, pairs, strict=True)]
         return merged, sum(found for _, found in pairs)
     return value, 0
