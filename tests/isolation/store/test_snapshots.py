@@ -136,7 +136,8 @@ def test_a_damaged_snapshot_is_repaired(store: Store, project: Project) -> None:
 
 def test_half_saved_edits_are_never_mixed(store: Store, project: Project) -> None:
     """A writer saves `first`, then `second`, with the same number; a state with `second` ahead never existed."""
-    folder = project("one", files={"first": "0", "second": "0"})
+    between = {f"middle/{number}": "x" * 10_000 for number in range(100)}
+    folder = project("one", files={"first": "0", "second": "0", **between})
     manifest = read_manifest(folder)
     done, breath = threading.Event(), threading.Event()
 
@@ -151,12 +152,12 @@ def test_half_saved_edits_are_never_mixed(store: Store, project: Project) -> Non
                 number += 1
                 save("first", str(number))
                 save("second", str(number))
-            breath.wait(0.01)
+            breath.wait(0.15)
 
     writer = threading.Thread(target=edit)
     writer.start()
     try:
-        seen = [store.prepare(manifest).snapshot for _ in range(15)]
+        seen = [store.prepare(manifest).snapshot for _ in range(6)]
     finally:
         done.set()
         writer.join()
