@@ -18,6 +18,7 @@ from pipelines.lint.check import check
 from pipelines.lint.draft import BadPlugin
 from pipelines.plan import Plan
 from pipelines.problem import Mark, Problem
+from pipelines.spec import PROFILE
 from pipelines.tree import Table
 
 __all__ = ["Loaded", "load"]
@@ -47,7 +48,7 @@ def load(path: Path, *, profile: str | None = None) -> Loaded:
 
 
 def _merged(layers: Layers, profile: str | None) -> Table:
-    return layers.root if profile is None else overlay(layers.root, layers.profiles[profile], profile, [])
+    return layers.root if profile is None else overlay(layers.root, layers.profiles[profile], profile, PROFILE.keys, [])
 
 
 def _shown(path: Path) -> str:

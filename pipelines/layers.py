@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
@@ -132,9 +132,10 @@ class _Stack:
         self.layers.problems.append(Problem(mark, code, path, message))
 
 
-def overlay(base: Table, profile: Table, name: str, problems: list[Problem]) -> Table:
-    """Lay a profile over the file: mappings by key, everything else whole, null deletes."""
-    layered = relayer(profile, f"profile {name}")
+def overlay(base: Table, profile: Table, name: str, keys: Collection[str], problems: list[Problem]) -> Table:
+    """Lay those `keys` of a profile over the file: mappings by key, everything else whole, null deletes."""
+    known = {key: entry for key, entry in profile.entries.items() if key in keys}
+    layered = relayer(replace(profile, entries=known), f"profile {name}")
     assert isinstance(layered, Table)
     return _lay(base, layered, (), problems)
 

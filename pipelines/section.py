@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any, ClassVar
 
-from pipelines.shape import INVALID, Log, Schema, Shape, Site, unknown_key
-from pipelines.tree import Leaf, Table, Tree
+from pipelines.shape import INVALID, Log, Schema, Shape, Site, unknown_key, wrong_type
+from pipelines.tree import Table, Tree, plain
 
-__all__ = ["Key", "Record", "Section", "Short", "key", "keys_of"]
+__all__ = ["Key", "Overlay", "Record", "Section", "Short", "key", "keys_of"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,9 +67,7 @@ class Record:
 
     def read(self, tree: Tree, site: Site, log: Log) -> object:
         if not isinstance(tree, Table):
-            mark = site.key if isinstance(tree, Leaf) and tree.raw == "" else tree.mark
-            log.spoil(site.path, mark, "wrong-type", f"{self.words} is expected here")
-            return INVALID
+            return wrong_type(self, tree, site, log)
         known = keys_of(self.section)
         values: dict[str, object] = {}
         for name, entry in tree.entries.items():
@@ -124,3 +122,25 @@ class Short:
 
     def schema(self) -> Schema:
         return {"anyOf": [keys_of(self.section)[self.name].shape.schema(), Record(self.section).schema()]}
+
+
+@dataclass(frozen=True, slots=True)
+class Overlay:
+    """Some keys of a section, to be laid over it. Their values are judged once they are merged."""
+
+    section: type[Section]
+    keys: frozenset[str]
+    words: str = "a mapping laid over the file"
+
+    def read(self, tree: Tree, site: Site, log: Log) -> object:
+        if not isinstance(tree, Table):
+            return wrong_type(self, tree, site, log)
+        for name, entry in tree.entries.items():
+            if name not in self.keys:
+                code, message, near = unknown_key(name, self.keys, self.section.LATER)
+                below = site.below(name, entry.mark)
+                log.error(below.path, below.key, code, message, near)
+        return plain(tree)
+
+    def schema(self) -> Schema:
+        return {"type": "object", "properties": {key: {} for key in sorted(self.keys)}, "additionalProperties": False}

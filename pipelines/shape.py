@@ -19,7 +19,8 @@ from pipelines.units import SECONDS, amount
 
 __all__ = [
     "INVALID", "NAME", "RESERVED", "Amount", "Choice", "Exactly", "Flag", "Free", "FreeTable", "Invalid", "ListOf",
-    "Log", "MapOf", "OneOrMany", "Schema", "Shape", "Site", "Text", "Timeout", "Whole", "kind_of", "name_problem", "valid",
+    "Log", "MapOf", "OneOrMany", "Schema", "Shape", "Site", "Text", "Timeout", "Whole", "kind_of", "name_problem",
+    "unknown_key", "valid", "wrong_type",
 ]  # fmt: skip
 
 Schema = dict[str, object]
@@ -106,6 +107,10 @@ class Log:
         """Whether the value at `path`, or one that holds it, could not be read."""
         return any(path[:length] in self.spoiled for length in range(len(path) + 1))
 
+    def is_touched(self, path: Path) -> bool:
+        """Whether the value at `path`, or anything in it, could not be read."""
+        return self.is_spoiled(path) or any(spoiled[: len(path)] == path for spoiled in self.spoiled)
+
     def _add(self, path: Path, problem: Problem) -> None:
         if not self.is_spoiled(path):
             self.problems.append(problem)
@@ -133,7 +138,8 @@ def kind_of(tree: Tree) -> str:
     return names[type(tree.value)]
 
 
-def _wrong_type(shape: Shape, tree: Tree, site: Site, log: Log, more: str = "") -> Invalid:
+def wrong_type(shape: Shape, tree: Tree, site: Site, log: Log, more: str = "") -> Invalid:
+    """Report a value of another kind."""
     # An empty value has no text of its own: its key is what can be pointed at.
     mark = site.key if isinstance(tree, Leaf) and tree.raw == "" else tree.mark
     log.spoil(site.path, mark, "wrong-type", f"{shape.words} is expected here, not {kind_of(tree)}{more}")
@@ -150,7 +156,7 @@ class Text:
     def read(self, tree: Tree, site: Site, log: Log) -> object:
         if not isinstance(tree, Leaf) or not isinstance(tree.value, str):
             quote = f" (write '{tree.raw}' in quotes)" if isinstance(tree, Leaf) and tree.raw else ""
-            return _wrong_type(self, tree, site, log, quote)
+            return wrong_type(self, tree, site, log, quote)
         if self.pattern is not None and re.fullmatch(self.pattern, tree.value) is None:
             log.spoil(site.path, tree.mark, "wrong-value", f"{tree.value!r} is not {self.words}")
             return INVALID
@@ -172,7 +178,7 @@ class Choice:
 
     def read(self, tree: Tree, site: Site, log: Log) -> object:
         if not isinstance(tree, Leaf) or not isinstance(tree.value, str):
-            return _wrong_type(self, tree, site, log)
+            return wrong_type(self, tree, site, log)
         members = {str(member.value): member for member in self.kind}
         if tree.value not in members:
             message = f"{tree.value!r} is not {self.words}"
@@ -197,7 +203,7 @@ class Whole:
 
     def read(self, tree: Tree, site: Site, log: Log) -> object:
         if not isinstance(tree, Leaf) or type(tree.value) is not int:
-            return _wrong_type(self, tree, site, log)
+            return wrong_type(self, tree, site, log)
         if not self.low <= tree.value <= self.high:
             log.spoil(site.path, tree.mark, "wrong-value", f"{tree.value} is not {self.words}")
             return INVALID
@@ -219,7 +225,7 @@ class Exactly:
 
     def read(self, tree: Tree, site: Site, log: Log) -> object:
         if not isinstance(tree, Leaf) or type(tree.value) is not int:
-            return _wrong_type(self, tree, site, log)
+            return wrong_type(self, tree, site, log)
         if tree.value != self.value:
             log.spoil(site.path, tree.mark, "wrong-value", f"{tree.value} is not known here, only {self.value} is")
             return INVALID
@@ -248,7 +254,7 @@ class Flag:
                     guess[value.casefold()],
                 )
                 return INVALID
-            return _wrong_type(self, tree, site, log)
+            return wrong_type(self, tree, site, log)
         return tree.value
 
     def schema(self) -> Schema:
@@ -263,7 +269,7 @@ class Amount:
 
     def read(self, tree: Tree, site: Site, log: Log) -> object:
         if not isinstance(tree, Leaf) or isinstance(tree.value, bool | None):
-            return _wrong_type(self, tree, site, log)
+            return wrong_type(self, tree, site, log)
         text = tree.raw if not isinstance(tree.value, str) else tree.value
         seconds = amount(text, SECONDS)
         if seconds is None:
@@ -285,7 +291,7 @@ class Timeout:
 
     def read(self, tree: Tree, site: Site, log: Log) -> object:
         if not isinstance(tree, Leaf) or isinstance(tree.value, bool | None):
-            return _wrong_type(self, tree, site, log)
+            return wrong_type(self, tree, site, log)
         text = tree.value if isinstance(tree.value, str) else tree.raw
         return text if text[:1].isalpha() or Amount().read(tree, site, log) is not INVALID else INVALID
 
@@ -330,7 +336,7 @@ class FreeTable:
     words: str = "a mapping"
 
     def read(self, tree: Tree, site: Site, log: Log) -> object:
-        return plain(tree) if isinstance(tree, Table) else _wrong_type(self, tree, site, log)
+        return plain(tree) if isinstance(tree, Table) else wrong_type(self, tree, site, log)
 
     def schema(self) -> Schema:
         return {"type": "object"}
@@ -349,7 +355,7 @@ class ListOf:
 
     def read(self, tree: Tree, site: Site, log: Log) -> object:
         if not isinstance(tree, Listing):
-            return _wrong_type(self, tree, site, log)
+            return wrong_type(self, tree, site, log)
         if len(tree.items) < self.at_least:
             log.spoil(site.path, tree.mark, "wrong-value", "the list is empty")
             return INVALID
@@ -375,7 +381,7 @@ class OneOrMany:
         if isinstance(tree, Leaf) and isinstance(tree.value, str):
             return (self.item.read(tree, site, log),)
         if not isinstance(tree, Listing):
-            return _wrong_type(self, tree, site, log)
+            return wrong_type(self, tree, site, log)
         return ListOf(self.item, at_least=1).read(tree, site, log)
 
     def schema(self) -> Schema:
@@ -395,7 +401,7 @@ class MapOf:
 
     def read(self, tree: Tree, site: Site, log: Log) -> object:
         if not isinstance(tree, Table):
-            return _wrong_type(self, tree, site, log)
+            return wrong_type(self, tree, site, log)
         values = {}
         for key, entry in tree.entries.items():
             below = site.below(key, entry.mark)

@@ -13,7 +13,7 @@ import yaml
 
 from pipelines.problem import Mark, Problem
 from pipelines.scalars import BadNumber, resolve
-from pipelines.syntax import explain_error
+from pipelines.syntax import bad_character, explain_error
 from pipelines.tree import Entry, Leaf, Listing, Scalar, Style, Table, Tree, show_path
 
 __all__ = ["MAX_DEPTH", "MAX_FILE_BYTES", "MAX_VALUES", "parse"]
@@ -39,6 +39,8 @@ def parse(data: bytes, file: str, layer: str = "file") -> tuple[Tree | None, lis
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         return None, [_not_utf8(data, error, file)]
+    if "\ufeff" in text:
+        return None, [bad_character(text, file)]
     reader = _Reader(file, layer, text)
     try:
         for event in yaml.parse(text, Loader=yaml.CSafeLoader):
@@ -127,7 +129,7 @@ class _Reader:
             )
         if self._expects_key():
             self._stop(event, "anchor", "an alias cannot be a key")
-        self._add(found[0], None, found[1])
+        self._add(found[0], None, found[1], self._mark(event))
 
     def _scalar(self, event: yaml.ScalarEvent) -> Leaf:
         mark = self._mark(event)
@@ -141,7 +143,7 @@ class _Reader:
                 self._problem(mark, "bad-number", str(error))
         return Leaf(value, mark, self.layer, style, self.text[_index(event.start_mark) : _index(event.end_mark)])
 
-    def _add(self, tree: Tree, anchor: str | None, size: int) -> None:
+    def _add(self, tree: Tree, anchor: str | None, size: int, at: Mark | None = None) -> None:
         if anchor is not None:
             self._anchors[anchor] = (tree, size)
         if not self._open:
@@ -150,7 +152,7 @@ class _Reader:
         parent = self._open[-1]
         parent.size += size
         if parent.size > MAX_VALUES:
-            self._problem(tree.mark, "too-large", f"more than {MAX_VALUES} values, aliases followed")
+            self._problem(at or tree.mark, "too-large", f"more than {MAX_VALUES} values, aliases followed")
             raise _Stop
         if parent.entries is None:
             parent.items.append(tree)

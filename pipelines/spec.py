@@ -10,7 +10,7 @@ from types import MappingProxyType
 from typing import ClassVar
 
 from pipelines.plan import Mode, OnError, Unmatched
-from pipelines.section import Record, Section, Short, key
+from pipelines.section import Overlay, Record, Section, Short, key
 from pipelines.shape import (
     Amount,
     Choice,
@@ -29,7 +29,7 @@ from pipelines.shape import (
 )
 
 __all__ = ["CaseSpec", "ErrorClass", "FileSpec", "GrantSpec", "HookSpec", "NeedState", "OverrideSpec", "PipelineSpec"]
-__all__ += ["PluginSpec", "StageSpec", "Verdict"]
+__all__ += ["PROFILE", "PluginSpec", "StageSpec", "Verdict"]
 
 DEFAULT_DEADLINE_SECONDS = 10.0
 """A gateway waits this long at most when the file says nothing; enough for a cold model."""
@@ -170,7 +170,7 @@ class NeedSpec(Section):
 class OverrideSpec(Section):
     """Other settings of a stage, used when `when` holds; the first override that matches wins."""
 
-    when: str = key(_EXPRESSION, "CEL over payload, context and stages.", default="", required=True)
+    when: str | None = key(_EXPRESSION, "CEL over payload, context and stages.", required=True)
     with_: Mapping[str, object] = key(FreeTable(), f"{_WITH} Merged over the stage's.", default=_NOTHING)
     mode: Mode | None = key(Choice(Mode), "What a violation does.")
     timeout: str | None = key(_TIMEOUT, "Longest time of one attempt.")
@@ -270,6 +270,16 @@ _OVERLAID: Mapping[str, tuple[Shape, str]] = {
 
 
 @dataclass(frozen=True, slots=True)
+class _Overlaid(Section):
+    """What a profile may change."""
+
+    LATER: ClassVar[Mapping[str, str]] = {"secrets": "secrets"}
+
+
+PROFILE = Overlay(_Overlaid, frozenset(_OVERLAID))
+
+
+@dataclass(frozen=True, slots=True)
 class FileSpec(Section):
     """The whole file, includes and profile merged."""
 
@@ -286,7 +296,5 @@ class FileSpec(Section):
     pipelines: Mapping[str, PipelineSpec] = key(*_OVERLAID["pipelines"], default=_NOTHING)
     tests: tuple[CaseSpec | Invalid, ...] = key(*_OVERLAID["tests"], default=())
     profiles: Mapping[str, object] = key(
-        MapOf(FreeTable()),
-        "Overlays by name, merged by key over the file with `--profile`; null deletes.",
-        default=_NOTHING,
+        MapOf(PROFILE), "Overlays by name, laid over the file with `--profile`; null deletes.", default=_NOTHING
     )

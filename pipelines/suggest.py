@@ -8,7 +8,7 @@ __all__ = ["distance", "nearest"]
 
 
 def nearest(word: str, known: Iterable[str]) -> str | None:
-    """The word of `known` that `word` most likely stands for; ties go to the same first letter, then to the alphabet."""
+    """The word of `known` that `word` most likely stands for; ties go by first letter, then by alphabet."""
     plain = _fold(word)
     ranked = sorted((_rank(plain, candidate), candidate) for candidate in set(known) if candidate != word)
     if not ranked:

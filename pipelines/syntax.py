@@ -8,14 +8,14 @@ import yaml
 
 from pipelines.problem import Mark, Problem
 
-__all__ = ["explain_error"]
+__all__ = ["bad_character", "explain_error"]
 
 # What libyaml says, and what the writer has to do. The first that matches is used.
 _SENTENCES = (
     ("found character that cannot start any token", "no value starts with this character: quote the value"),
-    ("mapping values are not allowed", "`:` is not expected here: indent like the neighbours, or quote a value that holds `: `"),
+    ("mapping values are not allowed", "`:` is not expected here: indent like the neighbours, or quote the value"),
     ("block sequence entries are not allowed", "`- ` starts a list on a line of its own"),
-    ("did not find expected ',' or '}'", "`{` needs `,` between entries and `}` at its end; quote values that hold braces"),
+    ("did not find expected ',' or '}'", "`{` needs `,` between entries and `}` at its end; quote values with braces"),
     ("did not find expected ',' or ']'", "`[` needs `,` between its items and `]` at its end"),
     ("did not find expected '-' indicator", "every item of this list starts with `- ` at the same indentation"),
     ("did not find expected key", "a key is expected here: indent it like its neighbours, and quote values as a whole"),
@@ -39,8 +39,10 @@ _BANG = re.compile(r"(?:^|[:\-\[{,])\s*(![^\s'\"]*)")
 def explain_error(error: yaml.YAMLError, text: str, file: str) -> Problem:
     """Turn what libyaml raised into the one problem to report."""
     if isinstance(error, yaml.reader.ReaderError):
-        return _bad_character(text, file)
-    place = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
+        return bad_character(text, file)
+    place = getattr(error, "problem_mark", None)
+    if place is None or "could not find expected ':'" in str(error):
+        place = getattr(error, "context_mark", None)  # where the key starts that never became one
     if place is None:
         return Problem(Mark(file), "syntax", "", "the text is not YAML")
     lines = text.splitlines() or [""]
@@ -69,7 +71,8 @@ def _plain(error: yaml.YAMLError, line: str, mark: Mark) -> Problem:
     return Problem(mark, "syntax", "", sentence)
 
 
-def _bad_character(text: str, file: str) -> Problem:
+def bad_character(text: str, file: str) -> Problem:
+    """Name the first character of `text` that YAML does not allow."""
     index = next((i for i, character in enumerate(text) if not _printable(character)), 0)
     before = text[:index]
     mark = Mark(file, before.count("\n") + 1, index - before.rfind("\n"))

@@ -9,7 +9,8 @@ from dataclasses import dataclass, replace
 from pipelines.problem import Mark
 
 __all__ = [
-    "Entry", "Found", "Leaf", "Listing", "Path", "Scalar", "Style", "Table", "Tree", "find", "plain", "relayer", "show_path",
+    "Entry", "Found", "Leaf", "Listing", "Path", "Scalar", "Style", "Table", "Tree", "find", "plain", "relayer",
+    "show_path",
 ]  # fmt: skip
 
 Scalar = str | int | float | bool | None

@@ -1,4 +1,4 @@
-"""Amounts with a unit, as an operator writes them: `50ms`, `1m`, `16MiB`. A bare number is none: its unit is unknown."""
+"""Amounts with a unit, as an operator writes them: `50ms`, `1m`, `16MiB`. A bare number is none."""
 
 from __future__ import annotations
 

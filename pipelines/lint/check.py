@@ -15,7 +15,7 @@ from pipelines.plan import PipelinePlan, Plan, PluginPlan
 from pipelines.problem import Problem, Severity, SpecError
 from pipelines.section import Record
 from pipelines.shape import Log, Site, valid
-from pipelines.spec import FileSpec
+from pipelines.spec import PROFILE, FileSpec
 from pipelines.suggest import nearest
 
 __all__ = ["check"]
@@ -24,12 +24,14 @@ __all__ = ["check"]
 def check(layers: Layers, plugins: Plugins, files: Files, profile: str | None = None) -> Plan:
     """Give the plan of the file with `profile` laid over. Raise SpecError with every mistake of every profile."""
     problems = list(layers.problems)
+    unread = {problem.mark for problem in problems}
     plans: dict[str | None, Plan] = {}
     if layers.root.entries:
         for name in (None, *layers.profiles):
             plan, found = _check_one(layers, name, plugins, files)
             plans[name] = plan
-            problems += found
+            # What the text itself does not say well has no meaning to be judged.
+            problems += [problem for problem in found if problem.mark not in unread]
     if profile is not None and profile not in layers.profiles:
         mark = layers.root.entries["profiles"].mark if "profiles" in layers.root.entries else layers.root.mark
         message = f"the file has no profile {profile!r}"
@@ -43,7 +45,7 @@ def _check_one(layers: Layers, profile: str | None, plugins: Plugins, files: Fil
     log = Log()
     root = layers.root
     if profile is not None:
-        root = overlay(root, layers.profiles[profile], profile, log.problems)
+        root = overlay(root, layers.profiles[profile], profile, PROFILE.keys, log.problems)
     spec = Record(FileSpec).read(root, Site((), root.mark), log)
     assert isinstance(spec, FileSpec)
     draft = Draft(root, spec, log, files)

@@ -76,6 +76,10 @@ class Draft:
         """Report a mistake, at the value of `path` unless `at` says otherwise."""
         self.log.error(path, at or self.value(path), code, message, suggestion)
 
+    def spoil(self, path: Path, code: str, message: str, suggestion: str | None = None) -> None:
+        """Report a mistake from which others would follow."""
+        self.log.spoil(path, self.value(path), code, message, suggestion)
+
     def warn(self, path: Path, code: str, message: str, suggestion: str | None = None, at: Mark | None = None) -> None:
         """Report what is allowed and probably not meant."""
         self.log.warn(path, at or self.value(path), code, message, suggestion)

@@ -73,7 +73,7 @@ def _needs(
         place = _need_path(draft, (*path, "needs", i))
         if need.stage not in written:
             message = f"the pipeline has no stage {need.stage!r}"
-            draft.error(place, "unknown-stage", message, nearest(need.stage, [w for w in written if w != name]))
+            draft.spoil(place, "unknown-stage", message, nearest(need.stage, [w for w in written if w != name]))
         elif need.stage in found:
             draft.error(place, "wrong-value", f"{need.stage!r} is needed twice")
         elif need.stage in spec.stages:

@@ -49,7 +49,9 @@ def weave_pipeline(
     plans = []
     for hook in mine:
         desk = Desk.for_hook(draft, hook, mine, fields)
-        match = desk.compile((*path, "match"), spec.match, Expect.BOOL, stages=False) if spec.match else None
+        match = (
+            desk.compile((*path, "match"), spec.match, Expect.BOOL, stages=False) if spec.match is not None else None
+        )
         stages = tuple(weaver.weave(stage, index, desk, hook) for stage in graph.order)
         check_writes(draft, path, hook, graph, uses, settings)
         plans.append(PipelinePlan(name, hook, match, spec.deadline, stages, fallback, draft.key(path)))

@@ -44,6 +44,8 @@ def find_use(draft: Draft, path: Path, text: str) -> Use:
         )
         return Use("", "", None)
     if plugin not in draft.names(("plugins",)):
+        if draft.log.is_spoiled(("plugins",)):
+            return Use("", stage, None)
         near = nearest(plugin, draft.names(("plugins",)))
         draft.error(at, "unknown-plugin", f"there is no plugin {plugin!r} under `plugins`", near)
         return Use("", stage, None)
@@ -84,7 +86,7 @@ def timeout_of(draft: Draft, path: Path, written: str | None) -> float | None:
     names = draft.names(("policies", "timeouts"))
     if not written[0].isalpha():
         return amount(written, SECONDS)
-    if written not in names:
+    if written not in names and not draft.log.is_spoiled(("policies", "timeouts")):
         message = f"there is no timeout {written!r} under `policies.timeouts`"
         draft.error(path, "unknown-timeout", message, nearest(written, names))
     return None
@@ -179,7 +181,7 @@ class Weaver:
             yield key, value if text is None else compiled
 
     def _condition(self, desk: Desk, path: Path, name: str, text: str | None) -> Expression | None:
-        compiled = desk.compile(path, text, Expect.BOOL) if text else None
+        compiled = desk.compile(path, text, Expect.BOOL) if text is not None else None
         if compiled is not None:
             self._check_references(path, name, compiled, shift=0)
         return compiled
@@ -194,6 +196,8 @@ class Weaver:
                 continue
             if other not in self.graph.ancestors[name]:
                 seen.add(other)
+                if self.draft.log.is_touched((*self.path, "stages", name, "needs")):
+                    continue
                 message = f"{name} does not need {other!r}, so {other} may not have ended: add it to `needs`"
                 self.draft.error(path, "not-an-ancestor", message, at=mark)
             elif reference[2:3] == ("out",) and self._may_lack_out(name, other):
