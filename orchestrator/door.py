@@ -44,16 +44,20 @@ class DoorError(ValueError):
     hint = "payload and context are JSON objects: finite numbers, valid UTF-8, bounded depth and size"
 
 
-def admit_payload(data: bytes | Mapping[str, object]) -> Body:
+def admit_payload(data: bytes | Mapping[str, object] | Body) -> Body:
     """Check a payload; raises DoorError."""
+    if isinstance(data, Body):
+        return data
     try:
         return accept(data)
     except Unacceptable as error:
         raise DoorError(f"payload: {error}") from None
 
 
-def admit_context(data: bytes | Mapping[str, object] | None) -> Body:
+def admit_context(data: bytes | Mapping[str, object] | Body | None) -> Body:
     """Check a context and give it every member that a context has, "" for absent strings; raises DoorError."""
+    if isinstance(data, Body):
+        return data
     if isinstance(data, bytes):
         body = _ours_already(data)
         if body is not None:

@@ -201,8 +201,8 @@ class Engine:
     def submit(
         self,
         hook: str,
-        payload: bytes | Mapping[str, object],
-        context: bytes | Mapping[str, object] | None = None,
+        payload: bytes | Mapping[str, object] | Body,
+        context: bytes | Mapping[str, object] | Body | None = None,
         *,
         within_seconds: float = NO_DEADLINE_SECONDS,
         pipeline: str | None = None,
@@ -210,7 +210,8 @@ class Engine:
     ) -> HookCall:
         """Take a call in; its `reply` is a future that always gets a result. Raises UnknownHook and DoorError.
 
-        `pipeline` limits the call to one pipeline; `mocks` answers stages, by their id, in their plugins' stead.
+        A Body has passed the door before and is taken as it is. `pipeline` limits the call to one pipeline;
+        `mocks` answers stages, by their id, in their plugins' stead.
         """
         if hook not in self.hooks:
             raise UnknownHook(hook)

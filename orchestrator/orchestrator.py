@@ -18,6 +18,7 @@ from orchestrator.engine import NO_DEADLINE_SECONDS, Engine, HookCall, Reply
 from orchestrator.loading import Loaded
 from orchestrator.records import records_of
 from orchestrator.wiring import routes_of
+from pipelines.body import Body
 
 __all__ = ["HookResult", "Orchestrator", "StartEvent", "StartFailures"]
 
@@ -138,8 +139,8 @@ class Orchestrator:
     async def invoke(
         self,
         hook: str,
-        payload: bytes | Mapping[str, object],
-        context: bytes | Mapping[str, object] | None = None,
+        payload: bytes | Mapping[str, object] | Body,
+        context: bytes | Mapping[str, object] | Body | None = None,
         *,
         within_seconds: float = NO_DEADLINE_SECONDS,
         pipeline: str | None = None,
@@ -147,7 +148,8 @@ class Orchestrator:
     ) -> HookResult:
         """Answer one call of a hook. Raises UnknownHook and DoorError; everything else that goes wrong is a denial.
 
-        `pipeline` runs only that one; `mocks` gives the answers of stages, by their id, in their plugins' stead.
+        A Body (`orchestrator.door`) has passed the door before and is taken as it is. `pipeline` runs only that one;
+        `mocks` gives the answers of stages, by their id, in their plugins' stead.
         """
         call: HookCall = self.engine.submit(
             hook, payload, context, within_seconds=within_seconds, pipeline=pipeline, mocks=mocks

@@ -61,18 +61,24 @@ class Attempt(Call):
     state_writes: Writes | None = None
 
     def __init__(self, run: Traversal, wire: Wire, started: float) -> None:
-        self.run = run
+        self.run: Traversal | None = run
         self.wire = wire
         self.variant = wire.plan.variants[-1]
         self.started = started
 
     def answered(self, result: msgspec.Raw) -> None:
         """Take the stage's answer and let the run go on."""
-        self.run.answered(self, result)
+        if self.run is not None:
+            self.run.answered(self, result)
 
     def failed(self, error: CallError) -> None:
         """Take the reason why there is none and let the run go on."""
-        self.run.failed(self, fault_of(error))
+        if self.run is not None:
+            self.run.failed(self, fault_of(error))
+
+
+def _over(run: Traversal) -> None:
+    """Stand in for `done` once it was called."""
 
 
 class Traversal:
@@ -409,7 +415,12 @@ class Traversal:
 
     def _end(self) -> None:
         self.ended = time.monotonic()
-        self.done(self)
+        # Nothing calls back any more: without these two the run would be a cycle, left to the garbage collector.
+        for attempt in self.attempts:
+            if attempt is not None:
+                attempt.run = None
+        done, self.done = self.done, _over
+        done(self)
 
     def _deny(self, attempt: Attempt | None) -> None:
         self.denied = True

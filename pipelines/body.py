@@ -11,7 +11,7 @@ from collections.abc import Mapping
 
 import msgspec
 
-__all__ = ["MAX_BODY_BYTES", "MAX_DEPTH", "Body", "Unacceptable", "accept", "encode"]
+__all__ = ["MAX_BODY_BYTES", "MAX_DEPTH", "Body", "Unacceptable", "accept", "deeper_than", "encode"]
 
 MAX_BODY_BYTES = 8 * 1024 * 1024
 """Largest object that is accepted; half a frame, so that a changed payload and its context still fit into one."""
@@ -72,7 +72,9 @@ def accept(data: bytes | Mapping[str, object], *, limit: int = MAX_BODY_BYTES) -
         raise Unacceptable(_reason(error)) from None
     except ValueError as error:
         raise Unacceptable(f"a number is too long: {error}") from None
-    if raw.count(b"{") + raw.count(b"[") > MAX_DEPTH and _depth_exceeds(tree, MAX_DEPTH):
+    if len(raw) > limit:
+        raise Unacceptable(f"{len(raw)} bytes when its numbers are written out; the limit is {limit}")
+    if raw.count(b"{") + raw.count(b"[") > MAX_DEPTH and deeper_than(MAX_DEPTH, tree):
         raise Unacceptable(f"nested deeper than {MAX_DEPTH} levels")
     return Body(raw, tree)
 
@@ -93,7 +95,8 @@ def _reason(error: Exception) -> str:
     return text.replace("Expected `object`, got", "an object was expected, not").removeprefix("JSON is malformed: ")
 
 
-def _depth_exceeds(tree: object, limit: int) -> bool:
+def deeper_than(limit: int, tree: Tree) -> bool:
+    """Whether `tree` nests deeper than `limit` levels; it is one itself."""
     level: list[object] = [tree]
     depth = 0
     while level:
