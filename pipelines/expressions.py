@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping
 from pipelines.cel.calls import Call, calls_of
 from pipelines.cel.engine import CelFault, Program, Unusable, compile_text, pattern_fault, text_of
 from pipelines.cel.errors import ExpressionError, ExpressionFailed
+from pipelines.cel.functions import BINDING
 from pipelines.cel.names import flatten
 from pipelines.cel.slots import Flat, Scope
 from pipelines.cel.tokens import Word
@@ -77,7 +78,7 @@ def compile_expression(text: str, scope: Scope, expect: Expect) -> Expression:
     if faults:
         raise _first(faults)
     _check_type(compiled.type_name, expect)
-    reader = Reader(flat.slots, Work.of(calls), flat.slots.get(flat.text.strip()))
+    reader = Reader(flat.slots, Work.of(flat.tokens), flat.slots.get(flat.text.strip()))
     return Expression(text, expect, compiled, reader, frozenset(flat.references))
 
 
@@ -108,7 +109,7 @@ def _located(fault: CelFault, flat: Flat) -> ExpressionError:
 
 def _patterns(calls: tuple[Call, ...]) -> Iterator[ExpressionError]:
     """Check the literal patterns now; one made of data is let through, except where it would be made many times."""
-    loops = Work.of(calls).loops
+    loops = any(call.name in BINDING for call in calls)
     for call in calls:
         if call.name != "matches" or not call.arguments:
             continue

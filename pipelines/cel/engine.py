@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
+from pipelines.cel.functions import FUNCTIONS
 from pipelines.cel.slots import PREFIX, SLOTS_PER_KIND
 from pipelines.fields import Kind
 
@@ -25,8 +26,6 @@ class CelFault:
     offset: int
     code: str
     message: str
-    unknown: str | None = None
-    """The name that CEL does not know, where that is the mistake."""
 
 
 class Unusable(Exception):
@@ -128,6 +127,7 @@ def compile_text(text: str) -> Program | list[CelFault]:
 _REPORT = re.compile(r"^(?:INVALID_ARGUMENT: )?ERROR: <input>:(-?\d+):(-?\d+): (.*)$", re.MULTILINE)
 _UNKNOWN = re.compile(r"undeclared reference to '([^']*)'")
 _OVERLOAD = re.compile(r"found no matching overload for '([^']*)' applied to '\((.*)\)'")
+_NO_OVERLOAD = re.compile(r"No matching overloads found : ([^(]*)\((.*)\)")
 _OPERATORS = MappingProxyType(
     {"_?_:_": "?:", "_[_]": "[]", "@in": "in", "_[?_]": "[?]", "!_": "!", "-_": "-", "@not_strictly_false": "all"}
 )
@@ -153,14 +153,19 @@ def _fault(offset: int, message: str) -> CelFault:
     if message.startswith("Syntax error"):
         return CelFault(offset, "expression-syntax", _syntax(message))
     unknown = _UNKNOWN.match(message)
+    if unknown and unknown[1] in FUNCTIONS:
+        return CelFault(offset, "expression-type", f"called in another way than {FUNCTIONS[unknown[1]]}")
     if unknown:
-        return CelFault(offset, "expression-name", f"there is no {unknown[1]!r} to use here", unknown[1])
+        return CelFault(offset, "expression-name", f"there is no {unknown[1]!r} to use here")
     overload = _OVERLOAD.match(message)
     if overload:
-        name = _OPERATORS.get(overload[1], overload[1].strip("_"))
-        return CelFault(offset, "expression-type", f"{name} does not take ({overload[2]})")
+        return CelFault(offset, "expression-type", _mismatch(overload[1], overload[2]))
     code = "expression-syntax" if re.match(r"invalid|reserved|unsupported", message) else "expression-type"
     return CelFault(offset, code, message)
+
+
+def _mismatch(name: str, kinds: str) -> str:
+    return f"{_OPERATORS.get(name, name.strip('_'))} does not take ({kinds.replace('int64', 'int')})"
 
 
 def _syntax(message: str) -> str:
@@ -170,7 +175,9 @@ def _syntax(message: str) -> str:
 
 def _plain(message: str) -> str:
     """Drop what the library puts around its messages, absl's names of errors."""
-    return re.sub(r"^[A-Z_]+: |\s*\[[A-Z_]+\]\Z", "", message.partition("\n")[0])[:300]
+    short = re.sub(r"^[A-Z_]+: |\s*\[[A-Z_]+\]\Z", "", message.partition("\n")[0])[:300]
+    overload = _NO_OVERLOAD.match(short)
+    return _mismatch(overload[1], overload[2]) if overload else short
 
 
 def text_of(literal: str) -> str | None:

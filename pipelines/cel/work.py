@@ -6,11 +6,11 @@ round takes: `list.exists(x, text.contains(x))` over a large list and a large te
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 
-from pipelines.cel.calls import Call
-from pipelines.cel.functions import BINDING
+from pipelines.cel.calls import Call, calls_of
+from pipelines.cel.functions import BINDING, NAMES
+from pipelines.cel.tokens import Token, Word
 
 __all__ = ["MAX_CHARACTERS", "MAX_DEPTH", "MAX_MEMBERS", "Work", "weigh", "weigh_text"]
 
@@ -22,39 +22,93 @@ MAX_MEMBERS = 10_000
 
 MAX_DEPTH = 100
 _MAX_ROUNDS = 10_000
-_MAX_SCANNED = 1 << 26
-_MAX_SEARCHED = 1 << 32  # memchr and memcmp eat these four gibibytes in well under a second
-_SEARCHING = frozenset({"contains", "indexOf", "lastIndexOf", "startsWith", "endsWith", "split", "join", "matches"})
+
+_MAX_COMPARED = 1 << 28
+"""Characters times rounds, where a round only compares; a quarter of it where it searches or makes texts."""
+
+_MAX_VISITED = 1 << 22
+"""Members times rounds: `x in list` and `list + list` go through all members in each round."""
+
+_MAX_SEARCHED = 1 << 34
+"""Characters of a needle times those of the text times rounds: the square of all characters at worst."""
+
+_MAX_GROWN = 1 << 26
+"""Characters of a text that `replace` or `join` makes."""
+
+_SEARCHING = frozenset({"contains", "indexOf", "lastIndexOf", "startsWith", "endsWith", "split", "matches"})
+_COMPARING = frozenset({"has", "size", "startsWith", "endsWith", "type", "dyn", "exists", "all", "exists_one"})
 
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """What an expression does with text: `loops` over members, `searches` whose needle is data, `growths` of a text."""
+    """What an expression does with its data, as far as it can be slow.
+
+    `crossings` are loops whose condition names more than their own variable, so that each round may go through
+    everything again; `searches` have data for a needle, `joins` for a separator, `growths` can make a text longer.
+    """
 
     loops: int = 0
+    crossings: int = 0
     searches: int = 0
     growths: int = 0
+    joins: int = 0
+    splits: bool = False
+    compares_only: bool = True
 
     @classmethod
-    def of(cls, calls: Iterable[Call]) -> Work:
-        """Count what may be slow; a call whose arguments are literals is not."""
-        known = list(calls)
+    def of(cls, tokens: tuple[Token, ...]) -> Work:
+        """Count what may be slow; a search whose arguments are literals is not."""
+        calls = list(calls_of(tokens))
+        loops = [call for call in calls if call.name in BINDING]
         return cls(
-            sum(call.name in BINDING for call in known),
-            sum(call.name in _SEARCHING and not call.is_literal for call in known),
-            sum(call.name == "replace" and not call.shrinks for call in known),
+            loops=len(loops),
+            crossings=sum(_crosses(loop) for loop in loops),
+            searches=sum(call.name in _SEARCHING and not call.is_literal for call in calls),
+            growths=sum(call.name == "replace" and not call.shrinks for call in calls),
+            joins=sum(call.name == "join" and not call.is_literal for call in calls),
+            splits=any(call.name == "split" for call in calls),
+            compares_only={call.name for call in calls} <= _COMPARING and all(token.text != "+" for token in tokens),
         )
 
     def allows(self, characters: int, members: int) -> bool:
         """Tell whether an evaluation over so much data is short."""
-        rounds = min(_MAX_ROUNDS, members**self.loops) if self.loops else 1
+        if characters > MAX_CHARACTERS or members > MAX_MEMBERS:
+            return False
+        if self == _LIGHT:
+            return True
+        if self.splits and (self.loops or self.joins):
+            members += characters
+        rounds = min(_MAX_ROUNDS, members**self.loops) if self.crossings else 1
         return (
-            characters <= MAX_CHARACTERS
-            and members <= MAX_MEMBERS
-            and characters * rounds <= _MAX_SCANNED
-            and (not self.searches or characters * characters <= _MAX_SEARCHED)
-            and (not self.growths or characters ** (1 + self.growths) <= _MAX_SCANNED)
+            members <= MAX_MEMBERS
+            and characters * rounds <= (_MAX_COMPARED if self.compares_only else _MAX_COMPARED >> 2)
+            and (not self.crossings or members * rounds <= _MAX_VISITED)
+            and (not self.searches or characters * characters * rounds <= _MAX_SEARCHED)
+            and (not self.growths or characters ** (1 + self.growths) * rounds <= _MAX_GROWN)
+            and (not self.joins or characters * members * rounds <= _MAX_GROWN)
         )
+
+
+_LIGHT = Work()
+
+
+def _crosses(loop: Call) -> bool:
+    """Tell whether the condition of a loop names anything but the loop's variable and what loops inside it bind."""
+    body = [token for argument in loop.arguments[1:] for token in argument]
+    own = {loop.arguments[0][0].text} if loop.arguments else set()
+    own |= {inner.arguments[0][0].text for inner in calls_of(tuple(body)) if inner.name in BINDING and inner.arguments}
+    for at, token in enumerate(body):
+        is_member = at > 0 and body[at - 1].text in (".", "?")
+        is_called = at + 1 < len(body) and body[at + 1].text == "("
+        if token.word is Word.NAME and not is_member and not is_called and token.text not in own | NAMES:
+            return True
+    return any(inner.name in BINDING and _crosses_outwards(inner, loop) for inner in calls_of(tuple(body)))
+
+
+def _crosses_outwards(inner: Call, outer: Call) -> bool:
+    """Tell whether an inner condition names the outer variable: then each of its rounds may go through that again."""
+    name = outer.arguments[0][0].text
+    return any(token.text == name for argument in inner.arguments[1:] for token in argument)
 
 
 def weigh(value: object) -> tuple[int, int]:
