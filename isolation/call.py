@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from abc import ABC, abstractmethod
 
 import msgspec
@@ -11,11 +12,14 @@ from isolation.protocol.messages import Invocation
 
 __all__ = ["Call", "Outstanding"]
 
+log = logging.getLogger("penstock.call")
+
 
 class Outstanding(ABC):
     """Something that a worker owes an answer. Exactly one of `answered` and `failed` is called, once.
 
-    `settled` is True when nobody waits any more; an answer that still comes is then dropped.
+    `settled` is True when nobody waits any more; an answer that still comes is then dropped. What those two raise
+    is logged and goes no further: one caller's fault must not cost another its answer.
     """
 
     settled = False
@@ -25,6 +29,22 @@ class Outstanding(ABC):
         waiting = not self.settled
         self.settled = True
         return waiting
+
+    def resolve(self, result: msgspec.Raw) -> None:
+        """End the wait with a result, unless it has ended before."""
+        if self.settle():
+            try:
+                self.answered(result)
+            except Exception:  # the caller's code; see the class
+                log.exception("call.callback_failed")
+
+    def reject(self, error: CallError) -> None:
+        """End the wait with an error, unless it has ended before."""
+        if self.settle():
+            try:
+                self.failed(error)
+            except Exception:  # the caller's code; see the class
+                log.exception("call.callback_failed")
 
     @abstractmethod
     def answered(self, result: msgspec.Raw) -> None:

@@ -14,12 +14,13 @@ import time
 from collections import deque
 from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack
+from functools import partial
 from types import TracebackType
 
 import msgspec
 
 from isolation.call import Call
-from isolation.errors import DeadlineExceeded, NotSent, PluginBusy, StartError, Stopping
+from isolation.errors import DeadlineExceeded, ExitReport, NotSent, PluginBusy, StartError, Stopping
 from isolation.protocol.life import State
 from isolation.spec import WorkerSpec
 from isolation.supervision import Intensity, RestartLog
@@ -83,12 +84,12 @@ class Generation:
     @property
     def waiting(self) -> int:
         """Calls that wait for a free place."""
-        return len(self._waiting)
+        return sum(not call.settled for call in self._waiting)
 
     @property
     def failure(self) -> str | None:
         """Why the generation takes no calls any more; None while it does."""
-        return self._failure
+        return None if self._routable else self._failure
 
     async def __aenter__(self) -> Generation:
         await self.open()
@@ -121,10 +122,12 @@ class Generation:
         self._closing = True
         self._stopping.set()
         self._give_up(Stopping(f"{self.spec.plugin} is being stopped"))
-        await asyncio.gather(*(worker.stop() for worker in self._alive))
-        if self._alarm is not None:
-            self._alarm.cancel()
-        await self._stack.aclose()
+        try:
+            await asyncio.gather(*(worker.stop() for worker in self._alive))
+        finally:
+            await self._stack.aclose()
+            if self._alarm is not None:
+                self._alarm.cancel()
 
     # Keeping replicas alive.
 
@@ -134,7 +137,7 @@ class Generation:
             if self._closing or not first.done() or first.cancelled() or first.exception():
                 return
             pause = self._restarts.ended(self._loop.time(), planned=planned)
-            if pause is None:
+            if pause is None or self._failure is not None:
                 self._fail()
                 return
             with contextlib.suppress(TimeoutError):
@@ -146,11 +149,11 @@ class Generation:
         self._number += 1
         try:
             worker = Worker(self.spec, self._number, self, self._loop)
-        except OSError as error:
+        except (OSError, ValueError) as error:  # ValueError: a NUL in an argument or in the environment
             self._not_started(first, StartError(f"{self.spec.plugin}: cannot start {self.spec.python}: {error}"))
             return False
         self._alive.add(worker)
-        worker.gone.add_done_callback(lambda _: self._alive.discard(worker))
+        worker.gone.add_done_callback(partial(self._ended, worker))
         retired = self._retired[worker] = self._loop.create_future()
         try:
             await worker.start(self._configs)
@@ -165,6 +168,12 @@ class Generation:
         await retired
         return worker.planned_end
 
+    def _ended(self, worker: Worker, gone: asyncio.Future[ExitReport]) -> None:
+        self._alive.discard(worker)
+        report = gone.result()
+        fields = {"plugin": self.spec.plugin, "worker": worker.name, "how": str(report)}
+        log.log(logging.INFO if worker.planned_end else logging.WARNING, "worker.ended", extra=fields)
+
     def _not_started(self, first: asyncio.Future[None], error: StartError) -> None:
         if first.done():
             log.warning("worker.not_started", extra={"plugin": self.spec.plugin, "reason": str(error)})
@@ -173,16 +182,15 @@ class Generation:
 
     def _fail(self) -> None:
         """Over the restart intensity: answer at once from now on."""
-        log.error("generation.failed", extra={"plugin": self.spec.plugin})
-        self._failure = f"{self.spec.plugin} failed: its workers ended more often than its restart intensity allows"
+        if self._failure is None:
+            log.error("generation.failed", extra={"plugin": self.spec.plugin})
+            self._failure = f"{self.spec.plugin} failed: its workers ended more often than its restart intensity allows"
         if not self._routable:
             self._give_up(NotSent(self._failure))
 
     def _give_up(self, error: NotSent) -> None:
         while self._waiting:
-            call = self._waiting.popleft()
-            if call.settle():
-                call.failed(error)
+            self._waiting.popleft().reject(error)
 
     # Calls.
 
@@ -191,14 +199,16 @@ class Generation:
         now = time.monotonic()
         call.queued_at = now
         if now >= call.deadline:
-            call.settle()
-            call.failed(DeadlineExceeded("no time was left for the call", sent=False))
+            call.reject(DeadlineExceeded("no time was left for the call", sent=False))
             return
         if call.deadline < self._alarm_at:
             self._set_alarm(call.deadline, now)
         worker = None if self._waiting else self._least_busy()
-        if worker is None or not worker.invoke(call):
-            self._wait(call)
+        while worker is not None:
+            if worker.invoke(call):
+                return
+            worker = self._least_busy()  # that one is gone, and routed around by now
+        self._wait(call)
 
     def _least_busy(self) -> Worker | None:
         if len(self._routable) == 1:
@@ -219,8 +229,8 @@ class Generation:
             refusal = PluginBusy(f"{MAX_WAITING_CALLS} calls wait for {self.spec.plugin}")
         if refusal is None:
             self._waiting.append(call)
-        elif call.settle():
-            call.failed(refusal)
+        else:
+            call.reject(refusal)
 
     def _is_full(self) -> bool:
         if len(self._waiting) < MAX_WAITING_CALLS:
@@ -265,8 +275,8 @@ class Generation:
         worker = self._holder(call)
         if worker is not None:
             worker.expire(call)
-        elif call.settle():
-            call.failed(DeadlineExceeded(f"no worker of {self.spec.plugin} was free in time", sent=False))
+        else:
+            call.reject(DeadlineExceeded(f"no worker of {self.spec.plugin} was free in time", sent=False))
 
     def _holder(self, call: Call) -> Worker | None:
         return next((worker for worker in self._alive if worker.name == call.worker), None) if call.worker else None
@@ -277,6 +287,8 @@ class Generation:
             call = self._waiting.popleft()
             if not call.settled and not worker.invoke(call):
                 self._waiting.appendleft(call)
+                for other in tuple(self._routable):  # the worker that is gone is not among them any more
+                    self.freed(other)
 
     def retired(self, worker: Worker) -> None:
         """Route around `worker` from now on."""
@@ -294,8 +306,8 @@ class Generation:
             said = msgspec.json.decode(params, type=_Progress)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             return
-        fraction = said.done / said.total if said.done is not None and said.total else None
-        self._report(said.message, fraction)
+        fraction = max(0.0, min(1.0, said.done / said.total)) if said.done is not None and said.total else None
+        self._loop.call_soon(self._report, said.message, fraction)  # what it raises must not stop the reading
 
     def describe(self) -> str:
         """`pii@1a2b3c4d`: the generation as people see it."""

@@ -29,10 +29,11 @@ PIPE_BYTES = 256 * 1024
 
 STDERR_KEPT_BYTES = 8 * 1024
 STDERR_PAUSE_SECONDS = 0.02
-"""After a full read of stderr the loop is left to others for this long: a flood costs a plugin its own speed only."""
+"""After a read of stderr the loop is left to others for this long: a flood costs a plugin its own speed only."""
 
 EOF_GRACE_SECONDS = 0.05
-"""A child that ends closes its pipes an instant before its exit status is known; wait this long for the status."""
+"""A child that ends closes its pipes an instant before its exit status is known; wait this long for the status, and
+kill one that has none then: nothing can be said to it, or heard from it, any more."""
 
 EXIT_POLL_SECONDS = 0.01
 """How often to look for the end of a child where the system has no pidfd."""
@@ -45,6 +46,12 @@ class ProcessEvents(Protocol):
 
     def received(self, data: bytes) -> None:
         """Bytes of the child's stdout."""
+
+    def written(self) -> None:
+        """All that had waited for the child to read has been written."""
+
+    def ending(self) -> None:
+        """A pipe was closed or the process ended: no more can be asked, and `exited` follows. May be told again."""
 
     def exited(self, report: ExitReport) -> None:
         """The child is gone and reaped, its group killed."""
@@ -68,9 +75,11 @@ class ChildProcess:
         self._stderr = deque[bytes]()
         self._stderr_size = 0
         self._unwritten = deque[memoryview]()
-        self._unwritten_size = 0
+        self.unwritten = 0
+        """Bytes that wait for the child to read."""
         self._held: list[bytes] | None = None
         self._reason = ""
+        self._stopping = False
         self._gone = False
         self._timers = set[asyncio.TimerHandle]()
         # Popen from the loop's own thread: PDEATHSIG fires when the spawning thread ends, and this one outlives us.
@@ -102,11 +111,12 @@ class ChildProcess:
         assert self._stdout is not None and self._stderr_fd is not None
         self._loop.add_reader(self._stdout, self._stdout_ready)
         self._loop.add_reader(self._stderr_fd, self._stderr_ready)
-        if hasattr(os, "pidfd_open"):
+        try:
             self._exit_fd = os.pidfd_open(self.pid)
-            self._loop.add_reader(self._exit_fd, self._exit_ready)
-        else:
+        except (AttributeError, OSError):  # not Linux; or an old kernel, a sandbox, no descriptor left
             self._later(EXIT_POLL_SECONDS, self._poll_exit)
+        else:
+            self._loop.add_reader(self._exit_fd, self._exit_ready)
 
     def _later(self, seconds: float, act: Callable[[], None]) -> None:
         def run() -> None:
@@ -118,33 +128,28 @@ class ChildProcess:
 
     # Writing.
 
-    @property
-    def unwritten(self) -> int:
-        """Bytes that wait for the child to read."""
-        return self._unwritten_size
-
     def write(self, data: bytes) -> bool:
         """Write or queue `data`; False when the child's stdin is closed, and then nothing of it was written."""
         if self._stdin is None:
             return False
         if self._held is not None:
             self._held.append(data)
+            self.unwritten += len(data)
             return True
         if self._unwritten:
             self._unwritten.append(memoryview(data))
-            self._unwritten_size += len(data)
+            self.unwritten += len(data)
             return True
         try:
             written = os.write(self._stdin, data)
         except BlockingIOError:
             written = 0
         except OSError:
-            self._close_stdin()
-            self.kill("closed its stdin", grace_seconds=EOF_GRACE_SECONDS)
+            self._stdin_closed()
             return False
         if written < len(data):
             self._unwritten.append(memoryview(data)[written:])
-            self._unwritten_size += len(data) - written
+            self.unwritten += len(data) - written
             self._loop.add_writer(self._stdin, self._stdin_ready)
         return True
 
@@ -156,7 +161,9 @@ class ChildProcess:
         """Write what was held."""
         held, self._held = self._held, None
         if held:
-            self.write(held[0] if len(held) == 1 else b"".join(held))
+            data = held[0] if len(held) == 1 else b"".join(held)
+            self.unwritten = max(0, self.unwritten - len(data))
+            self.write(data)
 
     def _stdin_ready(self) -> None:
         while self._unwritten and self._stdin is not None:
@@ -166,23 +173,30 @@ class ChildProcess:
             except BlockingIOError:
                 return
             except OSError:
-                self._close_stdin()
-                self.kill("closed its stdin", grace_seconds=EOF_GRACE_SECONDS)
+                self._stdin_closed()
                 return
-            self._unwritten_size -= written
+            self.unwritten -= written
             if written < len(head):
                 self._unwritten[0] = head[written:]
                 return
             self._unwritten.popleft()
         if self._stdin is not None:
             self._loop.remove_writer(self._stdin)
+        if self._stopping:
+            self._close_stdin()
+        else:
+            self._events.written()
+
+    def _stdin_closed(self) -> None:
+        self._close_stdin()
+        self._ends_soon("closed its stdin")
 
     def _close_stdin(self) -> None:
         if self._stdin is None:
             return
         self._loop.remove_writer(self._stdin)
         self._unwritten.clear()
-        self._unwritten_size = 0
+        self.unwritten = 0
         self._stdin = None
         assert self._child.stdin
         self._child.stdin.close()
@@ -194,8 +208,9 @@ class ChildProcess:
             return
         try:
             data = os.read(self._stdout, READ_BYTES)
-            if len(data) == READ_BYTES:
-                with contextlib.suppress(BlockingIOError):
+            # Only the middle of a large frame is read in large pieces: many small ones would hold the loop too long.
+            if len(data) == READ_BYTES and b"\n" not in data:
+                with contextlib.suppress(OSError):
                     data += os.read(self._stdout, LARGE_READ_BYTES)
         except BlockingIOError:
             return
@@ -205,7 +220,7 @@ class ChildProcess:
             self._events.received(data)
         else:
             self._stop_reading_stdout()
-            self.kill("closed its stdout", grace_seconds=EOF_GRACE_SECONDS)
+            self._ends_soon("closed its stdout")
 
     def _stop_reading_stdout(self) -> None:
         if self._stdout is not None:
@@ -226,9 +241,8 @@ class ChildProcess:
             self._stderr_fd = None
             return
         self._keep_stderr(data)
-        if len(data) == READ_BYTES:
-            self._loop.remove_reader(self._stderr_fd)
-            self._later(STDERR_PAUSE_SECONDS, self._resume_stderr)
+        self._loop.remove_reader(self._stderr_fd)
+        self._later(STDERR_PAUSE_SECONDS, self._resume_stderr)
 
     def _resume_stderr(self) -> None:
         if self._stderr_fd is not None:
@@ -246,21 +260,23 @@ class ChildProcess:
 
     # Ending.
 
-    def kill(self, reason: str, *, grace_seconds: float = 0.0) -> None:
-        """End the child's whole group with SIGKILL, at once or after a grace. The first reason is kept."""
+    def _ends_soon(self, reason: str) -> None:
+        self._later(EOF_GRACE_SECONDS, lambda: self.kill(reason))
+        self._events.ending()
+
+    def kill(self, reason: str) -> None:
+        """End the child's whole group with SIGKILL. The first reason is kept."""
         if self._gone:
             return
         self._reason = self._reason or reason
-        if grace_seconds:
-            self._later(grace_seconds, lambda: self._signal(signal.SIGKILL))
-        else:
-            self._signal(signal.SIGKILL)
+        self._signal(signal.SIGKILL)
 
     def stop(self, reason: str, *, wait_seconds: float) -> None:
         """Walk the ladder: close stdin, wait, SIGTERM to the group, wait, SIGKILL. `exited` follows within 2 waits."""
         if self._gone:
             return
         self._reason = self._reason or reason
+        self._stopping = True
         if self._unwritten:
             self._later(wait_seconds / 4, self._close_stdin)
         else:
@@ -281,22 +297,29 @@ class ChildProcess:
             self._later(EXIT_POLL_SECONDS, self._poll_exit)
 
     def _ended(self) -> bool:
-        return os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
+        try:
+            return os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
+        except AttributeError:  # macOS before Python 3.13
+            return self._child.poll() is not None
+        except ChildProcessError:  # somebody else reaped it; how it ended is lost
+            return True
 
     def _exit_ready(self) -> None:
         if self._gone or not self._ended():
             return
         # Whoever of its group is left would keep our pipes open; the zombie still reserves the group's number.
         self._signal(signal.SIGKILL)
-        self._drain()
         self._gone = True
-        status = self._child.wait()
-        self._close_pipes()
-        self._events.exited(self._report(status))
+        try:
+            self._close_stdin()
+            self._events.ending()
+            self._drain()
+        finally:
+            status = self._child.wait()
+            self._close_pipes()
+            self._events.exited(self._report(status))
 
     def _drain(self) -> None:
-        if self._exit_fd is not None:
-            self._loop.remove_reader(self._exit_fd)
         # What a dead child wrote fits into its pipe; more can only come from a stranger that kept the pipe.
         left = LARGE_READ_BYTES
         while self._stdout is not None and left > 0:
@@ -311,6 +334,9 @@ class ChildProcess:
         self._stop_reading_stdout()
 
     def _close_pipes(self) -> None:
+        if self._exit_fd is not None:
+            self._loop.remove_reader(self._exit_fd)
+            os.close(self._exit_fd)
         if self._stderr_fd is not None:
             with contextlib.suppress(OSError):
                 self._keep_stderr(os.read(self._stderr_fd, LARGE_READ_BYTES))
@@ -320,8 +346,6 @@ class ChildProcess:
         assert self._child.stdout and self._child.stderr
         self._child.stdout.close()
         self._child.stderr.close()
-        if self._exit_fd is not None:
-            os.close(self._exit_fd)
         for timer in self._timers:
             timer.cancel()
 

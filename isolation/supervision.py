@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 __all__ = ["Intensity", "RestartLog"]
 
+_MOST_DOUBLINGS = 64  # far beyond any longest pause, and within a float
+
 
 @dataclass(frozen=True, slots=True)
 class Intensity:
@@ -41,4 +43,4 @@ class RestartLog:
             return None
         if recent == 1:
             return 0.0
-        return min(limits.longest_seconds, limits.first_seconds * 2.0 ** (recent - 2))
+        return min(limits.longest_seconds, limits.first_seconds * 2.0 ** min(recent - 2, _MOST_DOUBLINGS))

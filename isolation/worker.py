@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 import msgspec
@@ -49,8 +49,11 @@ PING_WITHIN_SECONDS = 5.0
 STOP_WAIT_SECONDS = 1.0
 """How long each rung of the stop ladder is given."""
 
+MAX_UNWRITTEN_BYTES = 1024 * 1024
+"""A worker that has not read this much takes no further call: what is queued towards it is this and one frame."""
+
 MAX_REFUSALS_UNWRITTEN_BYTES = 1024 * 1024
-"""A plugin that asks and asks and does not read our refusals is ended when this much waits for it."""
+"""A plugin that asks and asks and does not read our refusals is ended when this much of them waits for it."""
 
 
 class _Handshake(msgspec.Struct):
@@ -144,6 +147,8 @@ class Worker:
         self._frames = FrameReader(spec.max_frame_bytes)
         self._broken = False
         self._breach = ""
+        self._ending = False
+        self._refusals_unwritten = 0
         self._overrun = False
         self._retired = False
         self._startup: asyncio.Timeout | None = None
@@ -167,7 +172,11 @@ class Worker:
     @property
     def has_room(self) -> bool:
         """Whether another call may be written now."""
-        return len(self._ledger) < self.window and self.state is State.READY
+        return (
+            len(self._ledger) < self.window
+            and self.state is State.READY
+            and self._process.unwritten < MAX_UNWRITTEN_BYTES
+        )
 
     # Starting.
 
@@ -183,27 +192,32 @@ class Worker:
                 await self._ask("configure", {"configs": configs})
                 self._advance(Event.WARM)
         except (CallError, TimeoutError, StartError) as error:
+            self._startup = None
             await self._abort(error, phase)
         except asyncio.CancelledError:
             self._process.kill("start was given up")
+            await asyncio.shield(self.gone)
             raise
-        self._startup = None
+        finally:
+            self._startup = None
         self._ping = self._loop.call_later(PING_EVERY_SECONDS, self._keep_alive)
 
     def _advance(self, event: Event) -> None:
         """Follow the table, unless the worker was told to stop meanwhile, or broke the protocol behind its answer."""
+        if self._ending and not self._broken and not self.planned_end:
+            raise WorkerLost(self.name, ExitReport())
         if self._retired:
             raise StartError(self._breach or "was stopped while it was starting")
         self.state = follow(self.state, event)
 
     async def _abort(self, error: Exception, phase: str) -> None:
         self._process.kill("could not be started")
-        report = await self.gone
+        report = await asyncio.shield(self.gone)
         hint = StartError.hint
         if isinstance(error, StartError):
             text = str(error)
         elif isinstance(error, WorkerLost):
-            text = f"exited {phase}: {error.report}"
+            text = f"exited {phase}: {report}"
         elif isinstance(error, TimeoutError):
             text = f"said nothing for {self.spec.startup_seconds:g} s {phase}"
             hint = "raise `startup` under [tool.penstock.limits], or report progress while starting"
@@ -241,7 +255,7 @@ class Worker:
             self.window = self.spec.window or 1
             self.sequential = self.window == 1
         elif said.concurrency > 1:
-            self.window, self.sequential = said.concurrency, False
+            self.window, self.sequential = min(said.concurrency, self.spec.window or said.concurrency), False
         else:
             self.window, self.sequential = SEQUENTIAL_WINDOW, True
 
@@ -255,11 +269,14 @@ class Worker:
 
     def _question(self, method: str, params: Mapping[str, object]) -> _Question:
         question = _Question(self._loop)
+        if self.state is State.EXITED:
+            question.reject(WorkerLost(self.name, self.gone.result(), sent=False))
+            return question
         number = self._ledger.issue(question)
         frame = messages.request_frame(number, method, params)
         if len(frame) > self.spec.max_frame_bytes:
             self._ledger.settle(number)
-            question.failed(LocalProtocolError(f"{method} would be {len(frame)} bytes long"))
+            question.reject(LocalProtocolError(f"{method} would be {len(frame)} bytes long"))
         else:
             self._process.write(frame)  # a closed stdin ends the child, and its end fails the question
         return question
@@ -274,12 +291,8 @@ class Worker:
         frame = messages.invoke_frame(number, call.invocation, max(1, int(left * 1000)))
         if len(frame) > self.spec.max_frame_bytes:
             self._ledger.settle(number)
-            self._fail(
-                call,
-                LocalProtocolError(
-                    f"the call would be {len(frame)} bytes long; the limit is {self.spec.max_frame_bytes}"
-                ),
-            )
+            size = f"the call would be {len(frame)} bytes long; the limit is {self.spec.max_frame_bytes}"
+            call.reject(LocalProtocolError(size))
             return True
         if not self._process.write(frame):
             self._ledger.settle(number)
@@ -293,6 +306,9 @@ class Worker:
     def cancel(self, call: Call) -> None:
         """Nobody waits for `call` any more. Its place in the window is held until it is answered."""
         call.settled = True
+        self._abandon(call)
+
+    def _abandon(self, call: Call) -> None:
         if not self.sequential and self._ledger.holds(call.number):
             self._process.write(messages.notification_frame("$/cancelRequest", {"id": call.number}))
 
@@ -301,8 +317,8 @@ class Worker:
         if not self._ledger.holds(call.number):
             return
         if not call.settled:
-            self.cancel(call)
-            call.failed(DeadlineExceeded(f"no answer within {call.deadline - call.queued_at:.3g} s"))
+            self._abandon(call)
+            call.reject(DeadlineExceeded(f"no answer within {call.deadline - call.queued_at:.3g} s"))
         if not self._broken:
             self._loop.call_later(self.spec.kill_after_seconds, self._overran, call)
 
@@ -331,6 +347,7 @@ class Worker:
 
     def _end_overrun(self) -> None:
         self.planned_end = True
+        self._retire()
         self._process.kill("a call overran its deadline")
 
     # What comes from the child.
@@ -340,17 +357,19 @@ class Worker:
         if self._broken:
             return
         try:
-            frames = self._frames.feed(data)
+            try:
+                frames = self._frames.feed(data)
+            except FrameTooLarge as end:
+                self._take_together(end.frames)
+                raise Malformed(f"sent a frame of over {self.spec.max_frame_bytes} bytes") from end
             if len(frames) == 1:
                 self._take(messages.parse(frames[0]))
             else:
                 self._take_together(frames)
-        except FrameTooLarge:
-            self._break(f"sent a frame of over {self.spec.max_frame_bytes} bytes")
         except (Malformed, UnknownId) as error:
             self._break(str(error))
 
-    def _take_together(self, frames: list[bytes]) -> None:
+    def _take_together(self, frames: Sequence[bytes]) -> None:
         self._process.hold()
         try:
             for frame in frames:
@@ -362,11 +381,10 @@ class Worker:
         if type(message) is Answer:
             entry = self._ledger.settle(message.id)
             self._events.freed(self)
-            if entry.settle():
-                if isinstance(message.error, messages.Fault):
-                    entry.failed(error_of(message.error))
-                else:
-                    entry.answered(message.result)
+            if isinstance(message.error, messages.Fault):
+                entry.reject(error_of(message.error))
+            else:
+                entry.resolve(message.result)
             if self._overrun:
                 self._end_when_alone()
             elif self._retired and not len(self._ledger):
@@ -379,7 +397,7 @@ class Worker:
     def _notified(self, message: Notification) -> None:
         if message.method == "log":
             self._log(message.params)
-        elif message.method == "$/progress" and self._startup is not None:
+        elif message.method == "$/progress" and self._startup is not None and not self._startup.expired():
             self._startup.reschedule(self._loop.time() + self.spec.startup_seconds)
             self._events.progressed(self, message.params)
 
@@ -393,10 +411,14 @@ class Worker:
             log.log(level, "%s", line.message, extra={"plugin": self.spec.plugin, "worker": self.name, "line": line})
 
     def _refuse(self, request: Request) -> None:
-        if self._process.unwritten > MAX_REFUSALS_UNWRITTEN_BYTES:
+        if not self._process.unwritten:
+            self._refusals_unwritten = 0
+        if self._refusals_unwritten > MAX_REFUSALS_UNWRITTEN_BYTES:
             raise Malformed("asks and does not read the answers")
         text = f"the host offers no {request.method[:80]!r}"
-        self._process.write(messages.error_frame(request.id, messages.METHOD_NOT_FOUND, text))
+        frame = messages.error_frame(request.id, messages.METHOD_NOT_FOUND, text)
+        self._refusals_unwritten += len(frame)
+        self._process.write(frame)
 
     def _break(self, reason: str) -> None:
         self._broken = True
@@ -405,7 +427,16 @@ class Worker:
         self._process.kill(f"broke the protocol: {reason}")
         error = RemoteProtocolError(f"worker {self.name} broke the protocol: {reason}")
         for entry in self._ledger.close():
-            self._fail(entry, error)
+            entry.reject(error)
+
+    def written(self) -> None:
+        """The child has read what waited for it."""
+        self._events.freed(self)
+
+    def ending(self) -> None:
+        """The child can be asked nothing more; what it owes may still come, or fails when it is gone."""
+        self._ending = True
+        self._retire()
 
     def exited(self, report: ExitReport) -> None:
         """The child is gone: every call that it owes fails now."""
@@ -415,13 +446,9 @@ class Worker:
         self._retire()
         for place, entry in enumerate(self._ledger.close()):
             # A sequential worker was at the oldest call; it never read the others.
-            self._fail(entry, WorkerLost(self.name, report, sent=place == 0 or not self.sequential))
+            entry.reject(WorkerLost(self.name, report, sent=place == 0 or not self.sequential))
         if not self.gone.done():
             self.gone.set_result(report)
-
-    def _fail(self, entry: Outstanding, error: CallError) -> None:
-        if entry.settle():
-            entry.failed(error)
 
     # Liveness.
 
@@ -436,7 +463,7 @@ class Worker:
 
     def _missed(self, question: _Question) -> None:
         if not question.reply.done() and self.state is not State.EXITED:
-            self._process.kill("missed a ping")
+            self.kill("missed a ping")
 
     # Ending.
 
@@ -465,5 +492,6 @@ class Worker:
         return await asyncio.shield(self.gone)
 
     def kill(self, reason: str) -> None:
-        """End the child at once."""
+        """End the child at once; it takes no more calls from now on."""
+        self._retire()
         self._process.kill(reason)
