@@ -17,23 +17,26 @@ _GROUP = re.compile(r"\d+")
 _GROUPINGS = frozenset({(4, 4, 4, 4), (4, 6, 5), (4, 6, 4), (4, 4, 4, 4, 3), (4, 4, 4, 1), (6, 13), (4, 4, 5)})
 _MIN_CARD, _MAX_CARD = 13, 19
 
-# ISO/IEC 7812 ranges of the payment networks: prefix of the number, lengths in use.
-_NETWORKS = (
-    (re.compile(r"4"), {13, 16, 19}),  # Visa
-    (re.compile(r"5[1-5]|2(?:22[1-9]|2[3-9]|[3-6]|7[01]|720)"), {16}),  # Mastercard
-    (re.compile(r"3[47]"), {15}),  # American Express
-    (re.compile(r"3(?:0[0-59]|[689])"), {14, 16, 17, 18, 19}),  # Diners Club
-    (re.compile(r"35(?:2[89]|[3-8])"), {16, 17, 18, 19}),  # JCB
-    (re.compile(r"6(?:011|4[4-9]|5|0|2|3|7|8|9|1)"), {16, 17, 18, 19}),  # Discover, UnionPay, Maestro, RuPay
-    (re.compile(r"5(?:0|[6-9])"), {16, 17, 18, 19}),  # Maestro, Dankort, Elo
-    (re.compile(r"220[0-4]|9792"), {16, 17, 18, 19}),  # Mir, Troy
+# ISO/IEC 7812: prefixes of the payment networks, and how long their numbers are.
+_NETWORK = re.compile(
+    r"""4(?:\d{12}|\d{15}|\d{18})                                   # Visa
+    | (?:5[1-5]\d\d|222[1-9]|22[3-9]\d|2[3-6]\d\d|27[01]\d|2720)\d{12}  # Mastercard
+    | 3[47]\d{13}                                              # American Express
+    | 3(?:0[0-59]|[689]\d)\d{11}                               # Diners Club
+    | (?:35(?:2[89]|[3-8]\d)                                   # JCB
+      |  6(?:011|4[4-9]\d|5\d\d|2\d\d)                         # Discover, UnionPay, RuPay
+      |  6(?:0[678]\d|3(?:04|3[134]|[79]\d)|7(?:5[069]|6[1-37]|71))  # RuPay, Hipercard, Maestro
+      |  5(?:0(?:1[89]|2\d|38|6\d)|6(?:1[02]|02)|8(?:1[089]|9[23]))  # Maestro, Dankort, Verve, Elo
+      |  220[0-4] | 9792                                       # Mir, Troy
+      )\d{12,15}""",
+    re.VERBOSE,
 )
 
 
 def cards(text: str, name: str) -> Iterator[Find]:
     """Find payment cards: a network's prefix and length, Luhn's check digit, and a grouping that cards have.
 
-    A run of its own may be grouped in any way; within a longer run of numbers only the customary groups count.
+    Where nothing else stands in the run of numbers, it may also be in single digits, in pairs or in few large groups.
     """
     for run in _RUN.finditer(text):
         if len(run[0]) < _MIN_CARD:
@@ -63,18 +66,22 @@ def _card_from(text: str, groups: list[tuple[int, int]], first: int) -> int:
         # One group of many is a number of its own; behind a dot it is the fraction of one.
         alone = len(lengths) == 1 and text[start - 1 : start] != "." and not _FRACTION.match(text, end)
         whole = first == 0 and index == len(groups) - 1
-        may_be = whole or alone or tuple(lengths) in _GROUPINGS
+        may_be = (whole and _is_spread(lengths)) or alone or tuple(lengths) in _GROUPINGS
         if may_be and is_card(_digits(text[groups[first][0] : end])):
             return index + 1
     return 0
+
+
+def _is_spread(lengths: list[int]) -> bool:
+    """Tell whether a number was pulled apart on purpose or by hand: other groups are numbers of their own."""
+    return max(lengths) == 1 or set(lengths[:-1]) == {2} or min(lengths) >= 4
 
 
 def is_card(digits: str) -> bool:
     """Tell whether the digits are a payment card's: prefix, length, check digit, and not one digit all through."""
     if not _MIN_CARD <= len(digits) <= _MAX_CARD or len(set(digits)) == 1:
         return False
-    fits = any(len(digits) in lengths and prefix.match(digits) for prefix, lengths in _NETWORKS)
-    return fits and luhn.is_valid(digits)
+    return _NETWORK.fullmatch(digits) is not None and luhn.is_valid(digits)
 
 
 def _digits(text: str) -> str:

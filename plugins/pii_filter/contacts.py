@@ -46,7 +46,8 @@ def _is_no_address(text: str, start: int, domain: re.Match[str]) -> bool:
 
 # A run of what phone numbers are written with: it begins with +, ( or a digit and ends with a digit.
 _PHONE = re.compile(r"(?<![\w+.,/@#$€£-])(?:\+|\()?\d(?:[ ().\-/\t]{0,3}\d){5,19}(?![\w@])(?![.,]\d)")
-_SEPARATOR = re.compile(r"[ ().\-/]")
+# How national numbers are grouped: an area code in brackets or behind a 0, or a few groups of two to four digits.
+_GROUPED = re.compile(r"\(\d{2,5}\)|(?<!\d)0\d{1,4}[ .\-/]|(?<!\d)\d{2,4}(?:[ .\-/]\d{2,4}){2,4}(?!\d)")
 _WRITTEN_DATE = re.compile(r"\(?(?:\d{4}[-/.]\d{1,2}[-/.]\d{1,2}|\d{1,2}[-/.]\d{1,2}[-/.]\d{4})\b")
 _PHONE_NAME = re.compile(r"phone|mobile|cell|tel(?:efon|ephone|)?\b|fax|whatsapp|msisdn|handy", re.IGNORECASE)
 
@@ -63,7 +64,7 @@ def phones(regions: Sequence[str]) -> Detector:
             if window.startswith("+"):
                 yield from _numbers(window, match.start(), None, Leniency.VALID)
             elif not _WRITTEN_DATE.match(window) and (
-                _SEPARATOR.search(window)
+                _GROUPED.search(window)
                 or _PHONE_NAME.search(f"{name} {text[max(0, match.start() - 24) : match.start()]}")
             ):
                 yield from _national(window, match.start(), regions)

@@ -21,7 +21,7 @@ class _Number:
     """One kind of number. `shape` is how it is written where it can be told without being named.
 
     `bare` is how it is written where digits alone would be too many things; one of `words` must then stand before it
-    or in the name of its member.
+    or in the name of its member. A shape in blanks must not be part of a row of numbers.
     """
 
     module: str
@@ -38,15 +38,17 @@ KNOWN = {
     "ca_sin": _Number("ca.sin", None, r"\d{3}[ -]?\d{3}[ -]?\d{3}", "sin|social insurance|nas"),
     "ch_ssn": _Number("ch.ssn", r"756\.?\d{4}\.?\d{4}\.?\d\d"),
     "cn_ric": _Number("cn.ric", r"[1-9]\d{5}(?:19|20)\d{9}[0-9Xx]"),
-    "de_idnr": _Number("de.idnr", r"\d\d \d{3} \d{3} \d{3}", r"\d{11}", "idnr|steuer|tax.?id|tin"),
+    "de_idnr": _Number("de.idnr", r"(?<!\d )\d\d \d{3} \d{3} \d{3}(?! \d)", r"\d{11}", "idnr|steuer|tax.?id|tin"),
     "dk_cpr": _Number("dk.cpr", None, r"\d{6}-?\d{4}", "cpr|personnummer"),
     "es_dni": _Number("es.dni", r"\d{8}-?[A-Za-z]"),
     "es_nie": _Number("es.nie", r"[XYZxyz]-?\d{7}-?[A-Za-z]"),
     "fi_hetu": _Number("fi.hetu", r"\d{6}[-+A-FU-Y]\d{3}[0-9A-Y]"),
     "fr_nir": _Number("fr.nir", r"[12378] ?\d\d ?\d\d ?\d[0-9AB] ?\d{3} ?\d{3} ?\d\d"),
-    "gb_nhs": _Number("gb.nhs", r"\d{3} \d{3} \d{4}", r"\d{3}-?\d{3}-?\d{4}", "nhs|national health"),
+    "gb_nhs": _Number("gb.nhs", r"(?<!\d )\d{3} \d{3} \d{4}(?! \d)", r"\d{3}-?\d{3}-?\d{4}", "nhs|national health"),
     "ie_pps": _Number("ie.pps", None, r"\d{7}[A-Wa-w][A-IWa-iw]?", "pps"),
-    "in_aadhaar": _Number("in_.aadhaar", r"[2-9]\d{3} \d{4} \d{4}", r"[2-9]\d{11}", "aadhaar|aadhar|uidai"),
+    "in_aadhaar": _Number(
+        "in_.aadhaar", r"(?<!\d )[2-9]\d{3} \d{4} \d{4}(?! \d)", r"[2-9]\d{11}", "aadhaar|aadhar|uidai"
+    ),
     "it_codicefiscale": _Number(
         "it.codicefiscale", r"[A-Za-z]{6}[0-9LMNP-Vlmnp-v]{2}[A-EHLMPRSTa-ehlmprst]\w{2}[A-Za-z]\w{3}[A-Za-z]"
     ),
@@ -64,6 +66,10 @@ KNOWN = {
 """Every national number that can be asked for, by country code and name."""
 
 
+# What is before and behind a number: no letter, no digit, no sign of a longer number.
+_BEFORE, _BEHIND = r"(?<![\w.+-])(?<!\d,)", r"(?![\w-])(?![.,]\d)"
+
+
 @dataclass(frozen=True, slots=True)
 class _Search:
     stdnum: ModuleType
@@ -74,19 +80,24 @@ class _Search:
     @classmethod
     def of(cls, number: _Number) -> _Search:
         named = re.compile(rf"(?<![^\W_])(?:{number.words})(?![^\W\d_])", re.IGNORECASE) if number.words else None
-        return cls(import_module(f"stdnum.{number.module}"), _standing(number.shape), _standing(number.bare), named)
+        return cls(import_module(f"stdnum.{number.module}"), _behind(number.shape), _behind(number.bare), named)
 
-    def finds(self, text: str, name: str) -> Iterator[Find]:
-        for pattern, must_be_named in ((self.shape, False), (self.bare, True)):
-            for match in pattern.finditer(text) if pattern else ():
-                if must_be_named and not self._is_named(text, match.start(), name):
-                    continue
-                if self.stdnum.is_valid(match[0]):
-                    yield Find(match.start(), match.end(), "national_id", self.stdnum.compact(match[0]).upper())
+    def at(self, text: str, start: int, name: str) -> Find | None:
+        """Find a number that begins at `start`."""
+        match = self.shape.match(text, start) if self.shape else None
+        if match is None or not self.stdnum.is_valid(match[0]):
+            match = self.bare.match(text, start) if self.bare and self._is_named(text, start, name) else None
+        if match is None or not self.stdnum.is_valid(match[0]):
+            return None
+        return Find(start, match.end(), "national_id", self.stdnum.compact(match[0]).upper())
 
     def _is_named(self, text: str, start: int, name: str) -> bool:
         near = text[max(0, start - _NEAR_CHARS) : start]
         return bool(self.words and (self.words.search(near) or self.words.search(_apart(name))))
+
+
+def _behind(pattern: str | None) -> re.Pattern[str] | None:
+    return re.compile(rf"(?:{pattern}){_BEHIND}") if pattern else None
 
 
 def _apart(name: str) -> str:
@@ -94,24 +105,23 @@ def _apart(name: str) -> str:
     return re.sub(r"(?<=[a-z])(?=[A-Z])|[_.-]", " ", name)
 
 
-def _standing(pattern: str | None) -> re.Pattern[str] | None:
-    """Let a pattern match only what no letter, digit or sign of a longer number continues."""
-    return re.compile(rf"(?<![\w.+-])(?<!\d,)(?:{pattern})(?![\w-])(?![.,]\d)") if pattern else None
-
-
 def national_ids(kinds: Sequence[str]) -> Detector:
     """Find the kinds of numbers asked for. Raises ValueError for a kind that is not known."""
     for kind in kinds:
         if kind not in KNOWN:
             raise ValueError(f"national_ids: '{kind}' is not known; known are {', '.join(KNOWN)}")
-    searches = [_Search.of(KNOWN[kind]) for kind in kinds]
+    numbers = [KNOWN[kind] for kind in kinds]
+    searches = [_Search.of(number) for number in numbers]
+    shapes = [shape for number in numbers for shape in (number.shape, number.bare) if shape]
+    # One pass says where any of them may begin; only there are they tried one by one.
+    anywhere = re.compile(rf"{_BEFORE}(?=(?:{'|'.join(shapes) or '(?!)'}){_BEHIND})")
 
     def detect(text: str, name: str) -> Iterator[Find]:
-        taken: list[Find] = []
-        for search in searches:
-            for find in search.finds(text, name):
-                if all(find.end <= other.start or other.end <= find.start for other in taken):
-                    taken.append(find)
-        yield from taken
+        end = 0
+        for place in anywhere.finditer(text):
+            finds = (search.at(text, place.start(), name) for search in searches if place.start() >= end)
+            if find := next((find for find in finds if find), None):
+                end = find.end
+                yield find
 
     return detect

@@ -101,6 +101,7 @@ def test_spaced_and_disguised_cards_are_found() -> None:
         "4111111111111111f",
         "550e8400-e29b-41d4-a716-446655440000",
         "sha256:4111111111111111aa",
+        "386 100 368 328 996 783",  # a row of a table
     ],
 )
 def test_a_long_number_is_not_yet_a_card(text: str) -> None:
