@@ -14,7 +14,18 @@ import click
 if TYPE_CHECKING:
     from pipelines.problem import Problem
 
-__all__ = ["Exit", "Failed", "Invocation", "printable", "problem_record", "report", "say", "show_problems", "write"]
+__all__ = [
+    "Exit",
+    "Failed",
+    "Invocation",
+    "Terminated",
+    "printable",
+    "problem_record",
+    "report",
+    "say",
+    "show_problems",
+    "write",
+]
 
 
 class Exit(enum.IntEnum):
@@ -39,6 +50,10 @@ class Invocation:
 
     json: bool = False
     traceback: bool = False
+
+
+class Terminated(BaseException):
+    """SIGTERM arrived and everything was stopped."""
 
 
 class Failed(Exception):
@@ -89,8 +104,9 @@ def _report(error: BaseException, invocation: Invocation) -> Exit:
         return Exit.INTERRUPTED
     if isinstance(error, click.ClickException):
         return _usage(error)
-    if isinstance(error, SystemExit):
-        return Exit.TERMINATED if error.code == Exit.TERMINATED else Exit.FAILED
+    if isinstance(error, Terminated):
+        say("terminated")
+        return Exit.TERMINATED
     return _ours(error, invocation)
 
 

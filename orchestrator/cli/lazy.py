@@ -53,5 +53,6 @@ class LazyGroup(click.Group):
             from pipelines.suggest import nearest
 
             close = nearest(name, self.table)
-            raise click.UsageError(f"no command {name!r}{f'; did you mean {close!r}?' if close else ''}", ctx)
+            meant = f" Did you mean {close!r}?" if close else ""
+            raise click.UsageError(f"No such command {name!r}.{meant}", ctx)
         return super().resolve_command(ctx, args)

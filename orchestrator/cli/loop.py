@@ -9,7 +9,7 @@ from typing import TypeVar
 
 import uvloop
 
-from orchestrator.cli.failures import Exit
+from orchestrator.cli.failures import Terminated
 
 __all__ = ["run_loop"]
 
@@ -17,12 +17,12 @@ _Result = TypeVar("_Result")
 
 
 def run_loop(work: Coroutine[object, object, _Result]) -> _Result:
-    """Return what `work` returns. Raise KeyboardInterrupt after Ctrl-C and SystemExit(143) after SIGTERM."""
+    """Return what `work` returns. Raise KeyboardInterrupt after Ctrl-C and Terminated after SIGTERM."""
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         try:
             return runner.run(_terminable(work))
         except asyncio.CancelledError:
-            raise SystemExit(int(Exit.TERMINATED)) from None
+            raise Terminated from None
 
 
 async def _terminable(work: Coroutine[object, object, _Result]) -> _Result:

@@ -1,0 +1,117 @@
+"""The root of the command line: help, versions, suggestions, completion, and what becomes of errors."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from subprocess import CompletedProcess
+
+import click
+import pytest
+
+from orchestrator.cli.failures import Exit, Failed, Invocation, report
+from orchestrator.cli.main import COMMANDS, main, penstock
+
+Run = Callable[..., "CompletedProcess[str]"]
+
+
+def test_help_imports_nothing_heavy() -> None:
+    """It must stay within a fifth of a second of CPU, and imports are what costs."""
+    code = "import sys; from orchestrator.cli.main import main; main(['--help']); print(*sys.modules, file=sys.stderr)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    heavy = {"asyncio", "pydantic", "yaml", "rich", "msgspec", "uvloop", "networkx", "jsonschema_rs", "subprocess"}
+    assert not heavy & set(done.stderr.split())
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_each_command_says_what_the_table_says(name: str) -> None:
+    command = penstock.get_command(click.Context(penstock), name)
+    assert command is not None
+    assert (command.name, command.short_help) == (name, COMMANDS[name].short_help)
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_each_command_has_help(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([name, "--help"]) == 0
+    assert capsys.readouterr().out.startswith(f"Usage: penstock {name} ")
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["lnit"], "No such command 'lnit'. Did you mean 'lint'?"),
+        (["plugin", "chek"], "No such command 'chek'. Did you mean 'check'?"),
+        (["lint", "--strcit", "."], "No such option '--strcit'. Did you mean '--strict'?"),
+        (["--versoin"], "No such option '--versoin'."),
+        (["lint", "no/such/file.yaml"], "'no/such/file.yaml' does not exist"),
+        (["lint"], "Missing argument 'PATH...'"),
+        (["run"], "Missing argument 'PATH'"),
+        (["env"], "Usage: penstock env"),
+    ],
+)
+def test_wrong_usage_is_explained_on_stderr(words: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(words) == Exit.USAGE
+    heard = capsys.readouterr()
+    assert said in heard.err
+    assert heard.out == ""
+
+
+def test_no_command_at_all_shows_help_and_is_wrong_usage(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([]) == Exit.USAGE
+    assert "Commands:" in capsys.readouterr().err
+
+
+def test_the_version_is_data(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out.startswith("penstock ")
+
+
+def test_a_bug_is_one_line_and_tells_how_to_see_more(capsys: pytest.CaptureFixture[str]) -> None:
+    assert report(ZeroDivisionError("oops\nmore"), Invocation()) == Exit.FAILED
+    expected = "error: unexpected ZeroDivisionError: oops (a bug; `penstock --traceback ...` shows where)\n"
+    assert capsys.readouterr().err == expected
+
+
+def test_a_bug_shows_its_traceback_when_asked(capsys: pytest.CaptureFixture[str]) -> None:
+    report(ZeroDivisionError("oops"), Invocation(traceback=True))
+    assert capsys.readouterr().err.startswith("ZeroDivisionError: oops\n")
+
+
+def test_a_known_failure_has_its_code_and_its_hint(capsys: pytest.CaptureFixture[str]) -> None:
+    assert report(Failed("it broke", hint="mend it"), Invocation()) == Exit.FAILED
+    assert capsys.readouterr().err == "error: it broke [penstock.failed]\nhint: mend it\n"
+
+
+def test_several_failures_are_all_told(capsys: pytest.CaptureFixture[str]) -> None:
+    assert report(ExceptionGroup("two", [Failed("one"), Failed("two")]), Invocation()) == Exit.FAILED
+    assert capsys.readouterr().err.count("error: ") == 2
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_each_shell_gets_its_script(penstock: Run, shell: str) -> None:
+    done = penstock("completion", shell)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "_PENSTOCK_COMPLETE" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("typed", "expected"),
+    [
+        ("penstock li", {"lint"}),
+        ("penstock plugin ", {"new", "check", "test", "lock"}),
+        ("penstock run guard --pipeline ", {"call", "second"}),
+        ("penstock run guard --profile l", {"lax"}),
+        ("penstock test guard --only a", {"a secret is masked", "a mock answers"}),
+        ("penstock explain --file guard pipelines.call.", {"pipelines.call.hook", "pipelines.call.stages"}),
+        ("penstock run elsewhere --pipeline ", set()),
+    ],
+)
+def test_words_are_completed(penstock: Run, guard: Path, typed: str, expected: set[str]) -> None:
+    words = typed.split(" ")
+    done = penstock(_PENSTOCK_COMPLETE="fish_complete", COMP_WORDS=typed, COMP_CWORD=words[-1])
+    found = {line.split(",", 1)[1].split("\t")[0] for line in done.stdout.splitlines()}
+    assert expected <= found
+    if not expected:
+        assert not found
