@@ -15,7 +15,10 @@ _MARK = "penstock-compiled"
 
 
 class Compilers:
-    """At most one compiling process for each environment, all of them ended with the store."""
+    """At most one compiling process for each environment, all of them ended with the store.
+
+    They take turns: the work can wait, and the processors belong to those who start workers.
+    """
 
     def __init__(self, layout: Layout) -> None:
         self._layout = layout
@@ -30,7 +33,7 @@ class Compilers:
         with self._guard:
             self._reap()
             if fingerprint not in self._running:
-                self._running[fingerprint] = self._start(environment, self._layout.lock(f"bytecode-{fingerprint}"))
+                self._running[fingerprint] = self._start(environment, self._layout.lock("bytecode"))
 
     def wait(self, seconds: float) -> bool:
         """Wait until all are done; False when time is up. For tests and benchmarks that want a quiet machine."""
@@ -49,7 +52,6 @@ class Compilers:
             for process in self._running.values():
                 if process.stdin is not None:
                     process.stdin.close()
-                process.terminate()
             for process in self._running.values():
                 _reap_within(process, 2.0)
             self._running.clear()

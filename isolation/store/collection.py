@@ -12,7 +12,7 @@ from isolation.store.uses import Uses
 
 __all__ = ["GcReport", "Removed", "collect"]
 
-_LOCKS_OF = {"environments": ("build", "bytecode"), "snapshots": ("snapshot",)}
+_LOCKS_OF = {"environments": ("build",), "snapshots": ("snapshot",)}
 
 
 @dataclass(frozen=True, slots=True)

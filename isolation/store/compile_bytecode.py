@@ -19,19 +19,21 @@ import time
 from collections.abc import Iterator
 
 LONGEST_SECONDS = 900.0
+TURN_SECONDS = 0.2
 MARK = "penstock-compiled"
 
 
 def main(environment: str, lockfile: str) -> int:
     """Compile everything, then seal. Return 0 when both are done."""
-    lock = os.open(lockfile, os.O_RDWR | os.O_CREAT, 0o600)
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        return 3
     os.nice(19)
-    identity = os.stat(environment)
     until = time.monotonic() + LONGEST_SECONDS
+    lock = os.open(lockfile, os.O_RDWR | os.O_CREAT, 0o600)
+    while not taken(lock):
+        if abandoned(TURN_SECONDS) or time.monotonic() > until:
+            return 3
+    if os.path.exists(os.path.join(environment, MARK)):
+        return 0
+    identity = os.stat(environment)
     for path in modules(environment):
         if abandoned() or time.monotonic() > until:
             return 4
@@ -51,9 +53,18 @@ def modules(environment: str) -> Iterator[str]:
                 yield os.path.join(folder, name)
 
 
-def abandoned() -> bool:
+def taken(lock: int) -> bool:
+    """Try to become the one process that compiles in this store."""
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
+
+
+def abandoned(within_seconds: float = 0.0) -> bool:
     """Tell whether the process that started this one is gone or has closed the pipe."""
-    return bool(select.select([0], [], [], 0)[0])
+    return bool(select.select([0], [], [], within_seconds)[0])
 
 
 def seal(environment: str) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from isolation.errors import EnvironmentBuildError
@@ -15,9 +15,10 @@ from isolation.store.filelock import FileLock, LockMode, LockTimeout
 from isolation.store.interpreters import Interpreter
 from isolation.store.layout import Layout, Workplace
 from isolation.store.lockfiles import Locked
+from isolation.store.mirrored import for_mirror
 from isolation.store.resolution import LAYOUT, Resolution
 from isolation.store.seal import read_seal, write_seal
-from isolation.store.uv import Uv
+from isolation.store.uv import Uv, UvStopped
 from isolation.store.vendored import from_folders, wheel_folders
 
 __all__ = ["BUILD_WAIT_SECONDS", "Environments"]
@@ -82,6 +83,8 @@ class Environments:
                 stopped=lambda: self._uv.stopped,
             )
         except LockTimeout:
+            if self._uv.stopped:
+                raise UvStopped from None
             raise EnvironmentBuildError(
                 order.manifest.name,
                 f"another process has been building its environment for {BUILD_WAIT_SECONDS:.0f} s",
@@ -117,8 +120,7 @@ class Environments:
         order.tell("built", order.locked.fingerprint, 0.9)
 
     def _install(self, order: _Order, resolution: Resolution, venv: Path, place: Workplace) -> None:
-        folders = wheel_folders(order.manifest, self._uv.environment)
-        (place.path / _PYLOCK).write_text(from_folders(order.locked.pylock, folders), encoding="utf-8")
+        source = self._write_source(order, resolution, place.path)
         total = len(resolution.packages)
         order.tell("install", f"{total} package{'s' if total > 1 else ''}", 0.25)
         seen = 0
@@ -130,9 +132,19 @@ class Environments:
                 seen += match[1] in {"Downloaded", "Built"}
                 order.tell("install", f"{match[1]}{match[2]}", 0.25 + 0.6 * min(seen / total, 1.0))
 
-        arguments = ["pip", "sync", _PYLOCK, "--python", str(venv / "bin" / "python"), "--require-hashes"]
+        arguments = ["pip", "sync", source, "--python", str(venv / "bin" / "python"), "--require-hashes"]
         arguments += [*self._build_rule(order, resolution), "--link-mode", "copy", "--preview-features", "pylock"]
         self._uv_step(order, Doing.INSTALL, arguments, place, heard=heard)
+
+    def _write_source(self, order: _Order, resolution: Resolution, folder: Path) -> str:
+        """Write down what to install for uv: the lock with wheels that are at hand, or names for a mirror."""
+        mirrored = for_mirror(resolution, self._uv.environment)
+        folders = wheel_folders(order.manifest, self._uv.environment)
+        if mirrored is not None and not folders:
+            (folder / "requirements.txt").write_text(mirrored, encoding="utf-8")
+            return "requirements.txt"
+        (folder / _PYLOCK).write_text(from_folders(order.locked.pylock, folders), encoding="utf-8")
+        return _PYLOCK
 
     def _build_rule(self, order: _Order, resolution: Resolution) -> list[str]:
         """Refuse every build from source, or where some are allowed, every other one."""
@@ -143,7 +155,8 @@ class Environments:
         return [word for name in refused for word in ("--only-binary", name)]
 
     def _check_sources(self, order: _Order, resolution: Resolution) -> None:
-        refused = resolution.refused_sources(order.manifest.sdists)
+        python = order.interpreter.version
+        refused = resolution.sources(python, exclude=order.manifest.sdists)
         if refused:
             raise EnvironmentBuildError(
                 order.manifest.name,
@@ -151,7 +164,7 @@ class Environments:
                 " nobody has allowed",
                 hint='choose a version with a wheel, or allow the build: `sdists = ["NAME"]` in [tool.penstock]',
             )
-        for name in resolution.built_from_source(order.manifest.sdists):
+        for name in resolution.sources(python, exclude=frozenset()):
             order.tell("source", f"{name} is built from source: its build runs unconfined, as you")
 
     def _uv_step(
@@ -163,7 +176,7 @@ class Environments:
             raise failure(order.manifest.name, doing, outcome, folder=order.folder)
 
     def _facts(self, order: _Order, resolution: Resolution) -> dict[str, object]:
-        interpreter = replace(order.interpreter)
+        interpreter = order.interpreter
         return {
             "layout": LAYOUT,
             "fingerprint": order.locked.fingerprint,

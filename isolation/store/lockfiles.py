@@ -29,7 +29,7 @@ from isolation.store.resolution import (
     fingerprint_of,
     read_pylock,
 )
-from isolation.store.uv import Uv, UvOutcome
+from isolation.store.uv import Uv, UvOutcome, UvStopped
 
 __all__ = ["LOCK_WAIT_SECONDS", "Locked", "Lockfiles", "lock_path"]
 
@@ -133,6 +133,8 @@ class Lockfiles:
                 stopped=lambda: self._uv.stopped,
             )
         except LockTimeout:
+            if self._uv.stopped:
+                raise UvStopped from None
             message = f"another process has been locking it for {LOCK_WAIT_SECONDS:.0f} s"
             raise EnvironmentBuildError(manifest.name, message, hint="end that process, then try again") from None
         with lock:
@@ -165,7 +167,7 @@ class Lockfiles:
 
     def _exported(self, manifest: Manifest, extras: Sequence[str], interpreter: Interpreter) -> str:
         # A project would be part of its own export, as an editable folder without a hash.
-        of = ["--project", str(manifest.root), "--no-emit-project", "--no-dev"]
+        of = ["--project", str(manifest.root), "--no-emit-project", "--no-default-groups"]
         if manifest.script is not None:
             of = ["--script", str(manifest.script)]
         chosen = [word for extra in sorted(extras) for word in ("--extra", extra)]

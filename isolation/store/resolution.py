@@ -12,7 +12,9 @@ import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from packaging.markers import InvalidMarker, Marker, UndefinedEnvironmentName
 from packaging.utils import canonicalize_name
+from packaging.version import Version
 
 from isolation.store.interpreters import Interpreter
 
@@ -30,13 +32,14 @@ class UnusableLock(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Package:
-    """One locked package. `wheels` and `sdist` are hashes, `algorithm:hex`."""
+    """One locked package. `wheels` and `sdist` are hashes, `algorithm:hex`; `index` is where it was found, or ""."""
 
     name: str
     version: str
     marker: str
     wheels: tuple[str, ...]
     sdist: str | None
+    index: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,13 +49,10 @@ class Resolution:
     packages: tuple[Package, ...]
     pylock: str
 
-    def built_from_source(self, allowed: frozenset[str]) -> tuple[str, ...]:
-        """List the packages without any wheel that the author allows to be built."""
-        return tuple(package.name for package in self.packages if not package.wheels and package.name in allowed)
-
-    def refused_sources(self, allowed: frozenset[str]) -> tuple[str, ...]:
-        """List the packages without any wheel that nobody allowed to be built."""
-        return tuple(package.name for package in self.packages if not package.wheels and package.name not in allowed)
+    def sources(self, python: str, *, exclude: frozenset[str]) -> tuple[str, ...]:
+        """List what would have to be built from source on this platform and version of Python."""
+        bare = (package for package in self.packages if not package.wheels and package.name not in exclude)
+        return tuple(package.name for package in bare if _applies(package.marker, python))
 
 
 NO_PACKAGES = Resolution((), "")
@@ -95,20 +95,35 @@ def digest_of(value: object) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:_DIGEST_LETTERS]
 
 
+def _applies(marker: str, python: str) -> bool:
+    if not marker:
+        return True
+    version = Version(python)
+    here = {"python_version": f"{version.major}.{version.minor}", "python_full_version": python}
+    try:
+        return Marker(marker).evaluate(here)
+    except (InvalidMarker, UndefinedEnvironmentName):
+        # uv understands more than we do and judges for itself.
+        return False
+
+
 def _package(entry: Mapping[str, object]) -> Package:
     name = canonicalize_name(str(entry.get("name", "")))
     for kind in ("directory", "vcs"):
         if kind in entry:
             raise UnusableLock(f"'{name}' comes from a {kind} and has no hash")
-    wheels = entry.get("wheels")
+    wheels, archive = entry.get("wheels"), entry.get("archive")
+    if isinstance(archive, dict) and str(archive.get("url", archive.get("path"))).endswith(".whl"):
+        wheels, archive = [archive], None
     files = [_hash(name, wheel) for wheel in wheels] if isinstance(wheels, list) else []
-    sdist = entry.get("sdist", entry.get("archive"))
+    sdist = entry.get("sdist", archive)
     return Package(
         name=name,
         version=str(entry.get("version", "")),
         marker=str(entry.get("marker", "")),
         wheels=tuple(sorted(files)),
         sdist=None if sdist is None else _hash(name, sdist),
+        index=str(entry.get("index", "")),
     )
 
 

@@ -17,7 +17,7 @@ from isolation.store.layout import Layout, Workplace
 from isolation.store.resolution import digest_of
 from isolation.store.seal import make_read_only, read_seal, write_seal
 
-__all__ = ["Snapshots", "runtime_version"]
+__all__ = ["Shot", "Snapshots", "runtime_version"]
 
 STEADY_SECONDS = 10.0
 """How long to wait for a folder to hold still; an editor or a checkout is done long before."""

@@ -21,7 +21,7 @@ from isolation.store.inventory import EnvironmentInfo, list_environments
 from isolation.store.layout import Layout
 from isolation.store.leases import Leases
 from isolation.store.lockfiles import Lockfiles
-from isolation.store.snapshots import Snapshots
+from isolation.store.snapshots import Shot, Snapshots
 from isolation.store.uses import Use, Uses, now
 from isolation.store.uv import Uv, UvStopped, uv_environment
 
@@ -130,7 +130,10 @@ class Store:
     def prepare_all(
         self, wanted: Sequence[tuple[Manifest, tuple[str, ...] | None]], report: Report = unheard
     ) -> list[Prepared]:
-        """Prepare several plugins at once, in the order asked. Raises one error that names every failure."""
+        """Prepare several plugins at once, in the order asked. Raises one error that names every failure.
+
+        `report` is called from several threads.
+        """
         errors: list[EnvironmentBuildError] = []
 
         def one(pair: tuple[Manifest, tuple[str, ...] | None]) -> Prepared | None:
@@ -213,10 +216,8 @@ class Store:
     ) -> Prepared:
         for _ in range(_LOOKS):
             shot = self._snapshots.look(manifest, fingerprint)
-            self._leases.take(shot.digest)
-            if self._snapshots.keep(manifest, shot, fingerprint, report):
+            if self._kept(manifest, shot, fingerprint, report):
                 break
-            self._leases.drop(shot.digest)
         else:
             raise EnvironmentBuildError(
                 manifest.name, "its files keep changing while they are copied", hint="try again when they are at rest"
@@ -227,6 +228,17 @@ class Store:
         return Prepared(
             manifest.name, self._snapshots.files(shot.digest), environment, python, fingerprint, shot.digest
         )
+
+    def _kept(self, manifest: Manifest, shot: Shot, fingerprint: str | None, report: Report) -> bool:
+        """Put a shot into the store under a lease, which is given back unless it worked."""
+        self._leases.take(shot.digest)
+        kept = False
+        try:
+            kept = self._snapshots.keep(manifest, shot, fingerprint, report)
+        finally:
+            if not kept:
+                self._leases.drop(shot.digest)
+        return kept
 
     def _extras(self, manifest: Manifest, extras: tuple[str, ...] | None) -> tuple[str, ...]:
         chosen = manifest.extras if extras is None else extras

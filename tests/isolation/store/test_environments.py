@@ -11,8 +11,8 @@ import tomllib
 from pathlib import Path
 
 import pytest
-from conftest import Project
-from wheelhouse import wheel
+from conftest import DISTRIBUTIONS, Project
+from wheelhouse import Index, wheel
 
 from isolation.errors import EnvironmentBuildError
 from isolation.manifest import read_manifest
@@ -211,6 +211,21 @@ def test_a_vendored_wheel_with_other_content_is_refused(
     cold = {**variables, "UV_CACHE_DIR": str(tmp_path / "cold"), "UV_FIND_LINKS": str(vendored)}
     with Store(tmp_path / "other", offline=True, environment=cold) as offline:
         assert "does not have the hash" in refused(offline, folder).message
+
+
+def test_a_mirror_serves_what_was_locked_with_another_index(
+    project: Project, variables: dict[str, str], tmp_path: Path
+) -> None:
+    own = {name: value for name, value in variables.items() if name != "UV_DEFAULT_INDEX"}
+    with Index(DISTRIBUTIONS) as author:
+        head = f'[[tool.uv.index]]\nurl = "{author.url}"\ndefault = true\n'
+        folder = project("one", "alpha<2", head=head)
+        with Store(tmp_path / "store", environment=own) as store:
+            store.lock(read_manifest(folder))
+    cold = {**variables, "UV_CACHE_DIR": str(tmp_path / "cold")}
+    with Store(tmp_path / "store", environment=cold) as store:
+        prepared = store.prepare(read_manifest(folder))
+    assert said(prepared.python, "import alpha; print(alpha.value)") == "1"
 
 
 def test_an_index_out_of_reach_says_so(project: Project, variables: dict[str, str], tmp_path: Path) -> None:

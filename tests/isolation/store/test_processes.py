@@ -184,7 +184,7 @@ def test_a_killed_host_takes_its_compiling_process_along(
             told = next_line(process)
         process.kill()
         process.wait(PATIENCE_SECONDS)
-    lock = root / "locks" / f"bytecode-{Path(told['environment']).name}"
+    lock = root / "locks" / "bytecode"
     FileLock.take(lock, LockMode.EXCLUSIVE, within_seconds=PATIENCE_SECONDS).release()
     assert imports(told["python"]) == "1 1999"
 
