@@ -152,6 +152,8 @@ class Text:
 
     words: str = "text"
     pattern: str | None = None
+    known: tuple[str, ...] = ()
+    """Values for an editor to offer; others are judged elsewhere."""
 
     def read(self, tree: Tree, site: Site, log: Log) -> object:
         if not isinstance(tree, Leaf) or not isinstance(tree.value, str):
@@ -163,7 +165,9 @@ class Text:
         return tree.value
 
     def schema(self) -> Schema:
-        return {"type": "string"} if self.pattern is None else {"type": "string", "pattern": f"^(?:{self.pattern})$"}
+        text: Schema = {"type": "string"}
+        text |= {} if self.pattern is None else {"pattern": f"^(?:{self.pattern})$"}
+        return {"anyOf": [{"enum": list(self.known)}, text]} if self.known else text
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import ClassVar
 
+from pipelines.hooks import CATALOGUE
 from pipelines.plan import Mode, OnError, Unmatched
 from pipelines.section import Overlay, Record, Section, Short, key
 from pipelines.shape import (
@@ -71,6 +72,7 @@ class ErrorClass(enum.Enum):
     NEED_UNMET = "NeedUnmet"
 
 
+_HOOK = Text("the name of a hook", known=tuple(CATALOGUE))
 _EXPRESSION = Text("a CEL expression")
 _TIMEOUT = Timeout()
 _WITH = "Configuration of the plugin, checked against its own schema; `{file: PATH}` stands for the content of a file."
@@ -231,9 +233,7 @@ class PipelineSpec(Section):
         "undo_deadline": "compensation",
         "finally": "stages after the answer",
     }
-    hook: tuple[str | Invalid, ...] = key(
-        OneOrMany(Text("the name of a hook")), "The hook, or hooks.", default=(), required=True
-    )
+    hook: tuple[str | Invalid, ...] = key(OneOrMany(_HOOK), "The hook, or hooks.", default=(), required=True)
     match: str | None = key(_EXPRESSION, "CEL; the pipeline applies where it is true.")
     deadline: float = key(Amount(), "Longest time of a whole run.", default=DEFAULT_DEADLINE_SECONDS)
     stages: Mapping[str, StageSpec] = key(
@@ -248,7 +248,7 @@ class CaseSpec(Section):
 
     name: str = key(Text(), "What it shows.", default="", required=True)
     pipeline: str = key(Text("the name of a pipeline"), "The pipeline it runs.", default="", required=True)
-    hook: str | None = key(Text("the name of a hook"), "Which of the pipeline's hooks; the first when not said.")
+    hook: str | None = key(_HOOK, "Which of the pipeline's hooks; the first when not said.")
     payload: Mapping[str, object] = key(FreeTable(), "The payload of the call.", default=_NOTHING, required=True)
     context: Mapping[str, object] = key(FreeTable(), "The context of the call.", default=_NOTHING)
     mock: Mapping[str, object] = key(

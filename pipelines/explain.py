@@ -1,0 +1,203 @@
+"""What may stand at a path of a pipeline file, what does, and which layer set it. Made from the tables of `spec`."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from pipelines.problem import Mark
+from pipelines.section import Overlay, Record, Section, Short, keys_of
+from pipelines.shape import Free, FreeTable, ListOf, MapOf, OneOrMany, Shape
+from pipelines.spec import DEFAULT_DEADLINE_SECONDS, FileSpec
+from pipelines.suggest import nearest
+from pipelines.tree import Listing, Path, Table, Tree, find, plain, show_path
+from pipelines.units import show_seconds
+
+__all__ = ["Explanation", "Member", "NoSuchPath", "explain", "read_path"]
+
+
+class NoSuchPath(ValueError):
+    """The language has no such place, or the file has not; `suggestion` is a path that there is."""
+
+    def __init__(self, message: str, suggestion: str | None = None) -> None:
+        self.message, self.suggestion = message, suggestion
+        super().__init__(message if suggestion is None else f"{message}; did you mean {suggestion!r}?")
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """A key that may stand below: `layer` and `mark` say who set it, None where nobody did."""
+
+    name: str
+    documentation: str
+    layer: str | None = None
+    mark: Mark | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """Everything known of one path.
+
+    `layer` is `file`, `include`, `profile NAME` or `default`; `inherited` is the path a value comes from that is
+    not written at its own place. `value` is as JSON has it, None where nothing is set and there is no default.
+    """
+
+    path: str
+    documentation: str
+    type: str
+    required: bool
+    value: object
+    layer: str
+    mark: Mark | None
+    inherited: str | None = None
+    members: tuple[Member, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """Where in the language a path leads."""
+
+    shape: Shape
+    documentation: str
+    required: bool = False
+    default: object = None
+
+
+# What holds where neither the place itself nor `defaults` says anything. `*` is any name.
+_BUILT_IN: Mapping[tuple[str, ...], object] = {
+    ("plugins", "*", "replicas"): 1,
+    ("pipelines", "*", "deadline"): show_seconds(DEFAULT_DEADLINE_SECONDS),
+    ("pipelines", "*", "stages", "*", "mode"): "enforce",
+    ("pipelines", "*", "stages", "*", "on_error"): "fail where the mode is enforce, else continue",
+    ("pipelines", "*", "stages", "*", "timeout"): "the deadline of the pipeline",
+    ("pipelines", "*", "fallback", "verdict"): "deny",
+    ("hooks", "*", "unmatched"): "deny on admission hooks that the file has a pipeline for, else allow",
+    ("hooks", "*", "can_deny"): True,
+}
+
+_INHERITED: Mapping[tuple[str, ...], Path] = {
+    ("plugins", "*", "replicas"): ("defaults", "plugin", "replicas"),
+    ("pipelines", "*", "stages", "*", "mode"): ("defaults", "stage", "mode"),
+    ("pipelines", "*", "stages", "*", "on_error"): ("defaults", "stage", "on_error"),
+    ("pipelines", "*", "stages", "*", "timeout"): ("defaults", "stage", "timeout"),
+}
+
+
+def read_path(text: str) -> Path:
+    """Take `pipelines.guard.stages.pii.needs[0]` apart. Raise NoSuchPath where it is no path at all."""
+    parts: list[str | int] = []
+    for piece in text.strip().removeprefix(".").split(".") if text.strip(" .") else []:
+        match = re.fullmatch(r"([^\[\]]+)((?:\[[0-9]+\])*)", piece)
+        if match is None:
+            raise NoSuchPath(f"{text!r} is not a path such as pipelines.guard.stages.pii.needs[0]")
+        parts += [match[1], *(int(number) for number in re.findall(r"[0-9]+", match[2]))]
+    return tuple(parts)
+
+
+def explain(root: Table, text: str) -> Explanation:
+    """Explain the path `text` of the merged file `root`. Raise NoSuchPath."""
+    path = read_path(text)
+    place = _place(root, path)
+    found = find(root, path)
+    members = _members(place.shape, found.value if found.whole else None)
+    result = Explanation(
+        show_path(path), place.documentation, place.shape.words, place.required, None, "default", None, members=members
+    )
+    if found.whole:
+        return replace(result, value=plain(found.value), layer=found.value.layer, mark=found.value.mark)
+    return _unset(result, root, path, place)
+
+
+def _unset(result: Explanation, root: Table, path: Path, place: _Place) -> Explanation:
+    pattern = _pattern(path)
+    inherited = _INHERITED.get(pattern, ())
+    found = find(root, inherited)
+    if inherited and found.whole:
+        mark, layer = found.value.mark, found.value.layer
+        return replace(result, value=plain(found.value), layer=layer, mark=mark, inherited=show_path(inherited))
+    simple = place.default if isinstance(place.default, str | int | float | bool) else None
+    return replace(result, value=_BUILT_IN.get(pattern, simple))
+
+
+def _pattern(path: Path) -> tuple[str, ...]:
+    """The path with `*` for the names that the operator chose: every second part below a map."""
+    named = {1: ("plugins", "pipelines", "hooks"), 3: ("pipelines",)}
+    return tuple(
+        "*" if i in named and path[0] in named[i] and (i == 1 or path[2] == "stages") else str(part)
+        for i, part in enumerate(path)
+    )
+
+
+def _place(root: Table, path: Path) -> _Place:
+    place = _Place(Record(FileSpec), FileSpec.__doc__ or "")
+    here: Tree | None = root
+    for i, part in enumerate(path):
+        place = _step(place, part, path[:i], here)
+        found = find(root, path[: i + 1])
+        here = found.value if found.whole else None
+    return place
+
+
+def _step(place: _Place, part: str | int, above: Path, here: Tree | None) -> _Place:
+    shape = place.shape
+    section = _section_of(shape)
+    if section is not None and isinstance(part, str):
+        return _key(section, part, above)
+    if isinstance(shape, MapOf) and isinstance(part, str):
+        _demand(part, above, here)
+        return _Place(shape.value, _doc(shape.value) or place.documentation)
+    if isinstance(shape, ListOf | OneOrMany) and isinstance(part, int):
+        if not isinstance(here, Listing) or part >= len(here.items):
+            raise NoSuchPath(f"{show_path(above)} has no item {part}")
+        return _Place(shape.item, _doc(shape.item) or place.documentation)
+    if isinstance(shape, Free | FreeTable):
+        _demand(part, above, here)
+        return _Place(Free(), place.documentation)
+    raise NoSuchPath(f"nothing stands below {show_path(above)}: it is {shape.words}", show_path(above))
+
+
+def _key(section: type[Section], name: str, above: Path) -> _Place:
+    known = keys_of(section)
+    if name not in known:
+        near = nearest(name, known)
+        if name in section.LATER:
+            raise NoSuchPath(f"this version of penstock does not build {section.LATER[name]} yet")
+        where = show_path(above) or "the file"
+        raise NoSuchPath(f"{where} has no key {name!r}", None if near is None else show_path((*above, near)))
+    about = known[name]
+    return _Place(about.shape, about.doc, about.required, about.default)
+
+
+def _demand(part: str | int, above: Path, here: Tree | None) -> None:
+    """A name that the operator chooses must be in the file: nothing else says that it exists."""
+    names = list(here.entries) if isinstance(here, Table) else []
+    inside = isinstance(here, Listing) and isinstance(part, int) and part < len(here.items)
+    if not inside and part not in names:
+        near = nearest(str(part), names)
+        message = f"{show_path(above)} has no {part!r} in this file"
+        raise NoSuchPath(message, None if near is None else show_path((*above, near)))
+
+
+def _section_of(shape: Shape) -> type[Section] | None:
+    if isinstance(shape, Overlay):
+        return FileSpec
+    return shape.section if isinstance(shape, Record | Short) else None
+
+
+def _doc(shape: Shape) -> str:
+    section = _section_of(shape)
+    return "" if section is None else (section.__doc__ or "").strip()
+
+
+def _members(shape: Shape, tree: Tree | None) -> tuple[Member, ...]:
+    section = _section_of(shape)
+    entries = tree.entries if isinstance(tree, Table) else {}
+    if section is not None:
+        listed = {name: about.doc for name, about in keys_of(section).items()}
+    else:
+        listed = {name: _doc(shape.value) if isinstance(shape, MapOf) else "" for name in entries}
+    return tuple(
+        Member(name, doc, entries[name].value.layer, entries[name].mark) if name in entries else Member(name, doc)
+        for name, doc in listed.items()
+    )
