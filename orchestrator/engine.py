@@ -21,7 +21,7 @@ from orchestrator.wiring import Route
 from pipelines.answer import Violation
 from pipelines.body import Body, encode
 from pipelines.expressions import ExpressionFailed
-from pipelines.merge import apply_patch
+from pipelines.merge import apply_patch, same
 from pipelines.plan import Unmatched
 
 __all__ = ["Engine", "HookCall", "Reply", "UnknownHook"]
@@ -32,6 +32,8 @@ NO_DEADLINE_SECONDS = 3600.0
 """Stands for the hook's deadline where the door names none; each run still has its pipeline's own."""
 
 _SHUTDOWN = StageFault("Shutdown", "penstock.shutdown", "the host is stopping")
+
+_INTERNAL = StageFault("InternalError", "penstock.internal", "the host failed; its log has the traceback")
 
 _ABANDONED = StageFault("Abandoned", "penstock.timeout", "the caller went away")
 
@@ -65,6 +67,7 @@ class Reply(msgspec.Struct, frozen=True):
 class HookCall:
     """One hook's call on its way through the pipelines of the hook."""
 
+    advancing = False
     mocks: Mapping[str, bytes] | None = None
     state: Mapping[str, object] | None = None
 
@@ -80,6 +83,14 @@ class HookCall:
 
     def advance(self) -> None:
         """Run the next pipeline whose `match` holds, or answer."""
+        self.advancing = True
+        try:
+            self._advance()
+        except Exception:  # noqa: BLE001  a bug of ours must end in a denial, not leave the door waiting
+            self._crash()
+        self.advancing = False
+
+    def _advance(self) -> None:
         while self.left:
             route = self.left[0]
             self.left = self.left[1:]
@@ -87,11 +98,13 @@ class HookCall:
             if self._begins(route, run):
                 self.runs.append(run)
                 run.start()
-                return
-            if run.denied:
+                if not run.ended or run.denied or not self.left:
+                    return
+            elif run.fault is not None:
                 self.runs.append(run)
-                self._answer(run)
-                return
+                if run.denied:
+                    self._answer(run)
+                    return
         self._answer(None)
 
     def _traversal(self, route: Route) -> Traversal:
@@ -115,29 +128,38 @@ class HookCall:
 
     def _ended(self, run: Traversal) -> None:
         try:
-            if run.denied or not self.left:
+            if not run.denied:
                 self._carry(run)
+            if run.denied or not self.left:
                 self._answer(run)
-                return
-            self._carry(run)
-            self.advance()
-        except Exception:
-            log.exception("hook.crashed", extra={"run": run.id})
-            run.refuse(StageFault("InternalError", "penstock.internal", "the host failed; its log has the traceback"))
-            self._answer(run)
+            elif not self.advancing:
+                self.advance()
+        except Exception:  # noqa: BLE001  as above
+            self._crash()
+
+    def _crash(self) -> None:
+        """Deny after a bug of ours."""
+        log.exception("hook.crashed", extra={"hook": self.hook})
+        self.left = ()
+        if not self.runs:
+            self._settle(_refused(self, _INTERNAL))
+            return
+        self.runs[-1].refuse(_INTERNAL)
+        self._answer(self.runs[-1])
 
     def _carry(self, run: Traversal) -> None:
         """Hand what `run` left to the next pipeline."""
-        if run.denied:
-            return
         self.payload = run.payload
         if run.state is not None:
             self.state = run.state
             self.context = Body.of({**self.context.tree, "state": run.state})
 
     def _answer(self, last: Traversal | None) -> None:
+        self._settle(self._reply(last))
+
+    def _settle(self, reply: Reply) -> None:
         if not self.reply.done():
-            self.reply.set_result(self._reply(last))
+            self.reply.set_result(reply)
         self.engine.ended(self)
 
     def _reply(self, last: Traversal | None) -> Reply:
@@ -147,14 +169,15 @@ class HookCall:
             return Reply("deny", self.first.raw, violation, None, None, None, None, runs, self.hook)
         if last is not None and last.denied:
             return Reply("deny", self.first.raw, last.violation, last.fault, None, None, None, runs, self.hook)
-        changed = self.payload is not self.first and self.payload.raw != self.first.raw
-        verdict = "modify" if changed else "allow"
+        if len(runs) > 1 and self.payload is not self.first and same(self.payload.tree, self.first.tree):
+            self.payload = self.first  # one pipeline took back what another did
+        verdict = "allow" if self.payload is self.first else "modify"
         if last is not None and len(runs) == 1:
             hints: Mapping[str, object] | None = last.hints
             result, fault = last.result, last.fault
         else:
             hints = _merged([run.hints for run in runs])
-            result = _merged([run.result for run in runs])
+            result = next((run.result for run in reversed(runs) if run.result is not None), None)
             fault = next((run.fault for run in runs if run.fault is not None), None)
         return Reply(verdict, self.payload.raw, None, fault, hints, self.state, result, runs, self.hook)
 
@@ -220,10 +243,10 @@ class Engine:
             call.left = tuple(route for route in call.left if route.plan.name == pipeline)
         if mocks:
             call.mocks = {stage: encode(answer) for stage, answer in mocks.items()}
-        self._calls.add(call)
         if self._closing:
-            call.reply.set_result(_refusal(call))
+            call.reply.set_result(_refused(call, _SHUTDOWN))
         else:
+            self._calls.add(call)
             call.advance()
         return call
 
@@ -238,6 +261,6 @@ class Engine:
             call.halt(_SHUTDOWN)
 
 
-def _refusal(call: HookCall) -> Reply:
-    violation = Violation(code=_SHUTDOWN.code, reason=_SHUTDOWN.message)
-    return Reply("deny", call.first.raw, violation, _SHUTDOWN, None, None, None, (), call.hook)
+def _refused(call: HookCall, fault: StageFault) -> Reply:
+    violation = Violation(code=fault.code, reason=fault.message)
+    return Reply("deny", call.first.raw, violation, fault, None, None, None, (), call.hook)

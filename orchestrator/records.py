@@ -49,7 +49,7 @@ def _run(run: Traversal, hook: str) -> dict[str, object]:
         "error": run.fault.as_json() if run.fault else None,
         "duration_ms": _ms(run.ended - run.started),
         "stages": {
-            wire.plan.id: _stage(attempt) if attempt else _untouched(run, wire.plan.index)
+            wire.plan.id: _stage(attempt) if attempt else _untouched()
             for wire, attempt in zip(run.route.wires, run.attempts, strict=True)
         },
     }
@@ -59,13 +59,13 @@ def verdict_of(run: Traversal) -> str:
     """The verdict of one run."""
     if run.denied:
         return "deny"
-    return "modify" if run.payload is not run.seen and run.payload.raw != run.seen.raw else "allow"
+    return "modify" if run.payload is not run.seen else "allow"
 
 
-def _untouched(run: Traversal, stage: int) -> dict[str, object]:
-    state = run.machine.stages[stage]
+def _untouched() -> dict[str, object]:
+    """A stage that was never taken up: the run had ended before its turn."""
     return {
-        "state": (StageState.CANCELLED if state is StageState.PENDING else state).value,
+        "state": StageState.CANCELLED.value,
         "why": "ended",
         "duration_ms": 0.0,
         "queued_ms": 0.0,

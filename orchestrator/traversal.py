@@ -23,16 +23,15 @@ from pipelines.answer import (
     BadAnswer,
     StageAnswer,
     Violation,
+    payload_after,
     read_answer,
-    read_patch,
-    read_payload,
     state_after,
     state_after_error,
 )
 from pipelines.body import Body
 from pipelines.expressions import Expression, ExpressionFailed
-from pipelines.merge import Contribution, MergeConflict, Writes, apply_patch, diff, first_outside, join
-from pipelines.plan import Mode, StageState, Variant
+from pipelines.merge import Contribution, MergeConflict, Writes, apply_patch, diff, first_outside, join, same
+from pipelines.plan import Mode, OnError, StageState, Variant
 from pipelines.run import BEGIN, Cancel, Command, Event, Finish, Halt, Invoke, Settled, advance
 
 __all__ = ["Attempt", "Traversal"]
@@ -43,7 +42,8 @@ log = logging.getLogger("penstock.run")
 class Attempt(Call):
     """One stage of one run, from the moment it is taken up. Times are monotonic seconds.
 
-    `before` and `after` are the payload that it saw and left; `writes` what it changed, None when nothing.
+    `before` and `after` are the payload that it saw and left; `writes` what it changed, None when nothing. `context`
+    is what it saw where its ancestors wrote state.
     """
 
     variant: Variant
@@ -56,6 +56,7 @@ class Attempt(Call):
     violation: Violation | None = None
     fault: StageFault | None = None
     before: Body | None = None
+    context: Body | None = None
     after: Body | None = None
     writes: Writes | None = None
     state_writes: Writes | None = None
@@ -75,6 +76,10 @@ class Attempt(Call):
         """Take the reason why there is none and let the run go on."""
         if self.run is not None:
             self.run.failed(self, fault_of(error))
+
+
+def _strictest(variants: tuple[Variant, ...]) -> Variant:
+    return next((variant for variant in variants if variant.on_error is OnError.FAIL), variants[-1])
 
 
 def _over(run: Traversal) -> None:
@@ -147,7 +152,9 @@ class Traversal:
             self._judge(attempt, result)
         except BadAnswer as error:
             self._fault(attempt, StageFault("PluginError", "penstock.plugin_error", str(error)))
-        except Exception:  # noqa: BLE001  a bug of ours must end the run, not leave it waiting
+        except Exception:
+            if self.inbox:
+                raise  # a mock answers while commands are performed: the loop that performs them ends the run
             self._crash("answer")
             return
         self._settle(attempt)
@@ -188,14 +195,18 @@ class Traversal:
     def _crash(self, where: str) -> None:
         log.exception("run.crashed", extra={"run": self.id, "where": where})
         self.inbox.clear()
-        if not self.ended:
-            for stage, attempt in enumerate(self.attempts):
-                if attempt is not None and attempt.state is StageState.RUNNING:
-                    self._abandon(stage)
-            self.denied = True
-            self.fault = StageFault("InternalError", "penstock.internal", "the host failed; its log has the traceback")
-            self._deny_for(self.fault, None)
-            self._end()
+        if self.ended:
+            return
+        self.machine = self.machine._replace(decided=True)
+        for stage in range(len(self.attempts)):
+            try:
+                self._abandon(stage)
+            except Exception:
+                log.exception("run.crashed", extra={"run": self.id, "where": "cancel"})
+        self.denied = True
+        self.fault = StageFault("InternalError", "penstock.internal", "the host failed; its log has the traceback")
+        self._deny_for(self.fault, None)
+        self._end()
 
     # Taking a stage up.
 
@@ -219,9 +230,8 @@ class Traversal:
         wire = attempt.wire
         plan = wire.plan
         place = len(plan.variants) - 1
-        payload = attempt.before = self._view(plan.ancestors)
         if place:
-            place = self._choose(plan.variants, payload)
+            place = self._choose(attempt)
         variant = attempt.variant = plan.variants[place]
         if variant.mode is Mode.DISABLED:
             self._skip(attempt, "disabled")
@@ -229,15 +239,23 @@ class Traversal:
         if unmet >= 0:
             self._unmet(attempt, unmet)
             return False
-        if plan.when is not None and not self._evaluate(plan.when, payload):
+        payload = attempt.before
+        if payload is None:
+            payload = attempt.before = self._view(plan.ancestors)
+        if plan.when is not None and not self._evaluate(plan.when, attempt, payload):
             self._skip(attempt, "when")
             return False
         self._send(attempt, payload, wire.envelopes[place])
         return True
 
-    def _choose(self, variants: tuple[Variant, ...], payload: Body) -> int:
+    def _choose(self, attempt: Attempt) -> int:
+        """Find the place of the variant that applies. While that is unknown, an error counts as in the strictest."""
+        variants = attempt.wire.plan.variants
+        attempt.variant = _strictest(variants)
+        payload = attempt.before = self._view(attempt.wire.plan.ancestors)
         for place, variant in enumerate(variants):
-            if variant.when is None or self._evaluate(variant.when, payload):
+            attempt.variant = _strictest(variants[place:])
+            if variant.when is None or self._evaluate(variant.when, attempt, payload):
                 return place
         return len(variants) - 1
 
@@ -258,22 +276,22 @@ class Traversal:
 
     def _send(self, attempt: Attempt, payload: Body, envelope: bytes) -> None:
         wire = attempt.wire
-        attempt.tried = 1
         run = self.id.encode()
-        inputs = self._inputs(wire, payload) if wire.plan.inputs else b"{}"
+        inputs = self._inputs(attempt, payload) if wire.plan.inputs else b"{}"
         attempt.invocation = Invocation(
-            envelope, run, run + wire.key, inputs, self._context_of(wire.plan.ancestors).raw, payload.raw
+            envelope, run, run + wire.key, inputs, self._context_of(attempt).raw, payload.raw
         )
         attempt.deadline = min(attempt.started + attempt.variant.timeout_seconds, self.deadline)
+        attempt.tried = 1
         if self.mocks is not None and wire.plan.id in self.mocks:
             self.answered(attempt, self.mocks[wire.plan.id])
         else:
             wire.generation.submit(attempt)
 
-    def _inputs(self, wire: Wire, payload: Body) -> bytes:
+    def _inputs(self, attempt: Attempt, payload: Body) -> bytes:
         values = {
-            name: self._evaluate(value, payload) if isinstance(value, Expression) else value
-            for name, value in wire.plan.inputs
+            name: self._evaluate(value, attempt, payload) if isinstance(value, Expression) else value
+            for name, value in attempt.wire.plan.inputs
         }
         try:
             return json.dumps(values, allow_nan=False, ensure_ascii=False).encode()
@@ -293,52 +311,51 @@ class Traversal:
     # Judging an answer.
 
     def _judge(self, attempt: Attempt, result: msgspec.Raw | bytes) -> None:
-        answer = read_answer(result, may_have_result=self.route.plan.hook.answer is not None)
+        answer = read_answer(result, self.route.plan.hook.answer)
         if answer is NOTHING:
             attempt.state = StageState.SUCCEEDED
             return
         mode = attempt.variant.mode
         state = state_after(answer, mode)
-        if mode is not Mode.AUDIT and state is StageState.SUCCEEDED:
-            self._apply(attempt, answer)
-            attempt.answer = answer
+        if state is StageState.SUCCEEDED:
+            self._apply(attempt, answer, keep=mode is not Mode.AUDIT)
         attempt.out = answer.out
         attempt.violation = answer.violation
         if answer.violation is not None:
             attempt.why = "violation"
         attempt.state = state
 
-    def _apply(self, attempt: Attempt, answer: StageAnswer) -> None:
-        plan = attempt.wire.plan
-        bit = 1 << plan.index
-        if answer.changes_payload():
-            self._apply_payload(attempt, answer)
+    def _apply(self, attempt: Attempt, answer: StageAnswer, *, keep: bool) -> None:
+        """Take over what the stage changed; raises BadAnswer before anything is. An audited answer is only judged."""
+        changes = answer.changes_payload() and self._change_payload(attempt, answer)
+        if not keep:
+            return
+        attempt.answer = answer
+        bit = 1 << attempt.wire.plan.index
+        if changes:
+            self.writers |= bit
         if answer.state:
-            before = self._state_of(plan.ancestors)
+            before = self._state_of(attempt.wire.plan.ancestors)
             after = apply_patch(before, answer.state)
-            assert isinstance(after, dict)
+            assert isinstance(after, dict)  # an object was patched with an object
             attempt.state_writes = diff(before, after)
             self.state_writers |= bit
 
-    def _apply_payload(self, attempt: Attempt, answer: StageAnswer) -> None:
+    def _change_payload(self, attempt: Attempt, answer: StageAnswer) -> bool:
         assert attempt.before is not None
         plan = attempt.wire.plan
-        if bytes(answer.payload):
-            after = read_payload(answer.payload)
-        else:
-            tree = apply_patch(attempt.before.tree, read_patch(answer.patch))
-            assert isinstance(tree, dict)
-            after = Body.of(tree)
-        writes = diff(attempt.before.tree, after.tree)
+        before = attempt.before.tree
+        after = payload_after(answer, attempt.before)
+        writes = diff(before, after.tree)
         if not writes:
-            return
+            return False
         if plan.writes is not None:
-            outside = first_outside(writes, [path[1:] for path in plan.writes])
+            outside = first_outside(writes, [path[1:] for path in plan.writes], before)
             if outside is not None:
                 raise BadAnswer(f"it changed payload.{'.'.join(outside)}, which its manifest does not list in `writes`")
         attempt.after = after
         attempt.writes = writes
-        self.writers |= 1 << plan.index
+        return True
 
     def _fault(self, attempt: Attempt, fault: StageFault) -> None:
         attempt.fault = fault
@@ -378,13 +395,18 @@ class Traversal:
                 found.append(Contribution(plan.index, plan.ancestors, writes or {}))
         return found
 
-    def _context_of(self, ancestors: int) -> Body:
+    def _context_of(self, attempt: Attempt) -> Body:
+        """The run's context, with the state that the ancestors of `attempt` left. Raises MergeConflict."""
+        ancestors = attempt.wire.plan.ancestors
         if not self.state_writers & ancestors:
             return self.context
-        return Body.of({**self.context.tree, "state": self._state_of(ancestors)})
+        if attempt.context is None:
+            attempt.context = Body.of({**self.context.tree, "state": self._state_of(ancestors)})
+        return attempt.context
 
-    def _evaluate(self, expression: Expression, payload: Body) -> object:
-        return expression.evaluate({"payload": payload.tree, "context": self.context.tree, "stages": self._stages()})
+    def _evaluate(self, expression: Expression, attempt: Attempt, payload: Body) -> object:
+        context = self._context_of(attempt).tree
+        return expression.evaluate({"payload": payload.tree, "context": context, "stages": self._stages()})
 
     def _stages(self) -> dict[str, object]:
         return {
@@ -447,29 +469,34 @@ class Traversal:
     def _allow(self) -> None:
         """Settle what a last stage that needs every stage would see. Raises MergeConflict."""
         everything = (1 << len(self.attempts)) - 1
-        if self.writers:
-            self.payload = self._view(everything)
-        if self.state_writers:
-            self.state = self._state_of(everything)
+        payload = self._view(everything) if self.writers else self.seen
+        if self.writers & (self.writers - 1) and same(payload.tree, self.seen.tree):
+            payload = self.seen  # one stage took back what another did
+        state = self._state_of(everything) if self.state_writers else None
         self._collect()
+        self.payload = payload
+        self.state = state
 
     def _collect(self) -> None:
         given: list[Contribution] = []
+        answers: list[StageAnswer] = []
         for attempt in self.attempts:
             if attempt is None or attempt.answer is NOTHING:
                 continue
             plan = attempt.wire.plan
-            if attempt.answer.hints is not None:
-                self._hint(attempt.answer)
+            answers.append(attempt.answer)
             if attempt.answer.result is not None:
                 given.append(Contribution(plan.index, plan.ancestors, {("result",): attempt.answer.result}))
         if given:
             result = join({}, given)["result"]
             assert isinstance(result, dict)
             self.result = result
+        for answer in answers:
+            self._hint(answer)
 
     def _hint(self, answer: StageAnswer) -> None:
-        assert answer.hints is not None
+        if answer.hints is None:
+            return
         hints = self.hints = self.hints or {}
         headers = hints.setdefault("http_headers", {})
         assert isinstance(headers, dict)

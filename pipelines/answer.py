@@ -9,10 +9,23 @@ from collections.abc import Mapping
 
 import msgspec
 
-from pipelines.body import Body, Unacceptable, accept
+from pipelines.body import MAX_BODY_BYTES, MAX_DEPTH, Body, Unacceptable, accept, deeper_than, encode
+from pipelines.fields import Field, misfits
+from pipelines.merge import apply_patch
 from pipelines.plan import Mode, OnError, StageState
 
-__all__ = ["HOST_PREFIX", "NOTHING", "BadAnswer", "Hints", "StageAnswer", "Violation", "read_answer", "state_after"]
+__all__ = [
+    "HOST_PREFIX",
+    "NOTHING",
+    "BadAnswer",
+    "Hints",
+    "StageAnswer",
+    "Violation",
+    "payload_after",
+    "read_answer",
+    "state_after",
+    "state_after_error",
+]
 
 HOST_PREFIX = "penstock."
 """Violation codes that begin so are the host's own."""
@@ -60,11 +73,14 @@ class StageAnswer(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
 NOTHING = StageAnswer()
 
 _decode = msgspec.json.Decoder(StageAnswer).decode
-_decode_object = msgspec.json.Decoder(dict[str, object]).decode
 
 
-def read_answer(raw: bytes | msgspec.Raw, *, may_have_result: bool = True) -> StageAnswer:
-    """Read the result of a `stage/invoke`; raises BadAnswer. `null` and `{}` say nothing: allow, unchanged."""
+def read_answer(raw: bytes | msgspec.Raw, result: tuple[Field, ...] | None) -> StageAnswer:
+    """Read the result of a `stage/invoke`; raises BadAnswer. `null` and `{}` say nothing: allow, unchanged.
+
+    `result` has the fields that the hook's own answer may have, nothing in it when any may be; None where the hook is
+    answered with the payload.
+    """
     data = bytes(raw)
     if data in (b"{}", b"null"):
         return NOTHING
@@ -78,25 +94,44 @@ def read_answer(raw: bytes | msgspec.Raw, *, may_have_result: bool = True) -> St
         raise BadAnswer("an answer has a payload or a patch, not both")
     if answer.violation is not None and answer.violation.code.startswith(HOST_PREFIX):
         raise BadAnswer(f"the code {answer.violation.code!r} is the host's own")
-    if answer.result is not None and not may_have_result:
-        raise BadAnswer("this hook is answered with the payload; it takes no result")
+    if answer.result is not None:
+        _check_result(answer.result, result)
+    if data.count(b"{") + data.count(b"[") > MAX_DEPTH:
+        _check_depth(answer)
     return answer
 
 
-def read_payload(raw: msgspec.Raw) -> Body:
-    """Check a payload that came back, as the door checks one that comes in; raises BadAnswer."""
-    try:
-        return accept(bytes(raw))
-    except Unacceptable as error:
-        raise BadAnswer(f"its payload: {error}") from None
+def _check_result(given: Mapping[str, object], fields: tuple[Field, ...] | None) -> None:
+    if fields is None:
+        raise BadAnswer("this hook is answered with the payload; it takes no result")
+    misfit = next(misfits(fields, given, ("result",)), None) if fields else None
+    if misfit is not None:
+        raise BadAnswer(misfit)
 
 
-def read_patch(raw: msgspec.Raw) -> Mapping[str, object]:
-    """Check a merge patch; raises BadAnswer."""
+def _check_depth(answer: StageAnswer) -> None:
+    details = answer.violation.details if answer.violation is not None else None
+    parts = {"out": answer.out, "state": answer.state, "result": answer.result, "violation.details": details}
+    for name, part in parts.items():
+        if part is not None and deeper_than(MAX_DEPTH, encode(part)):
+            raise BadAnswer(f"its {name} is nested deeper than {MAX_DEPTH} levels")
+
+
+def payload_after(answer: StageAnswer, before: Body) -> Body:
+    """Check a payload or patch that came back, as the door checks what comes in; raises BadAnswer."""
+    raw = bytes(answer.payload)
+    patch = bytes(answer.patch)
     try:
-        return accept(bytes(raw)).tree
+        if raw:
+            return accept(raw)
+        tree = apply_patch(before.tree, accept(patch).tree)
     except Unacceptable as error:
-        raise BadAnswer(f"its patch: {error}") from None
+        raise BadAnswer(f"its {'payload' if raw else 'patch'}: {error}") from None
+    assert isinstance(tree, dict)  # an object was patched with an object
+    after = Body.of(tree)
+    if len(after.raw) > MAX_BODY_BYTES:
+        raise BadAnswer(f"its patch makes the payload {len(after.raw)} bytes; the limit is {MAX_BODY_BYTES}")
+    return after
 
 
 _AFTER_VIOLATION = {

@@ -7,6 +7,7 @@ numbers and no key twice, and may be forwarded untouched.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 
 import msgspec
@@ -74,7 +75,7 @@ def accept(data: bytes | Mapping[str, object], *, limit: int = MAX_BODY_BYTES) -
         raise Unacceptable(f"a number is too long: {error}") from None
     if len(raw) > limit:
         raise Unacceptable(f"{len(raw)} bytes when its numbers are written out; the limit is {limit}")
-    if raw.count(b"{") + raw.count(b"[") > MAX_DEPTH and deeper_than(MAX_DEPTH, tree):
+    if raw.count(b"{") + raw.count(b"[") > MAX_DEPTH and deeper_than(MAX_DEPTH, raw):
         raise Unacceptable(f"nested deeper than {MAX_DEPTH} levels")
     return Body(raw, tree)
 
@@ -95,17 +96,21 @@ def _reason(error: Exception) -> str:
     return text.replace("Expected `object`, got", "an object was expected, not").removeprefix("JSON is malformed: ")
 
 
-def deeper_than(limit: int, tree: Tree) -> bool:
-    """Whether `tree` nests deeper than `limit` levels; it is one itself."""
-    level: list[object] = [tree]
-    depth = 0
-    while level:
-        depth += 1
-        if depth > limit:
-            return True
-        below: list[object] = []
-        for value in level:
-            members = value.values() if isinstance(value, dict) else value
-            below.extend(member for member in members if type(member) is dict or type(member) is list)  # type: ignore[attr-defined]  # only lists are left
-        level = below
-    return False
+_SHAPE = bytes.maketrans(b"{}", b"[]")
+_NO_SHAPE = bytes(byte for byte in range(256) if byte not in b'"[]{}')
+_STRING = re.compile(rb'"[^"]*"')
+
+
+def deeper_than(limit: int, raw: bytes) -> bool:
+    """Whether compact JSON nests deeper than `limit` levels. A walk over the values takes ten times as long."""
+    if b"\\" in raw:
+        raw = raw.replace(b"\\\\", b"").replace(b'\\"', b"")
+    shape = raw.translate(_SHAPE, _NO_SHAPE).replace(b'""', b"")
+    if b'"' in shape:
+        shape = _STRING.sub(b"", shape)
+    for _ in range(limit):
+        # Each pass takes the innermost level away, everywhere at once.
+        shape = shape.replace(b"[]", b"")
+        if not shape:
+            return False
+    return True

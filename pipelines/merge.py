@@ -97,14 +97,24 @@ def apply_patch(target: object, patch: object) -> object:
     return result
 
 
-def first_outside(writes: Writes, allowed: Sequence[Path]) -> Path | None:
-    """Return a written path that no path of `allowed` covers, None when all are covered."""
+def first_outside(writes: Writes, allowed: Sequence[Path], before: Mapping[str, object]) -> Path | None:
+    """Return a path written over `before` that no path of `allowed` covers, None when all are covered.
+
+    An object that leads to an allowed path may be made where nothing, or null, stood.
+    """
     for path, value in writes.items():
-        covered = any(path[: len(root)] == root for root in allowed)
-        opens_the_way = value is OBJECT and any(root[: len(path)] == path for root in allowed)
-        if not covered and not opens_the_way:
+        if any(path[: len(root)] == root for root in allowed):
+            continue
+        leads_there = value is OBJECT and any(root[: len(path)] == path for root in allowed)
+        if not leads_there or _at(before, path) is not None:
             return path
     return None
+
+
+def _at(root: object, path: Path) -> object:
+    for key in path:
+        root = root.get(key) if isinstance(root, dict) else None
+    return root
 
 
 def join(base: Mapping[str, object], contributions: Sequence[Contribution]) -> dict[str, object]:
@@ -113,12 +123,14 @@ def join(base: Mapping[str, object], contributions: Sequence[Contribution]) -> d
     for place, left in enumerate(live):
         for right in live[place + 1 :]:
             if not right.ancestors >> left.stage & 1:
-                _compare(left, right)
+                _compare(left, right, live)
+                _compare(right, left, live)
+    writes = {path: value for one in live for path, value in one.writes.items()}
     result = dict(base)
     fresh = {id(result)}
-    for one in live:
-        for path, value in one.writes.items():
-            _set(result, path, value, fresh)
+    # From the root down: a new object replaces what stood there before its own members are set.
+    for path in sorted(writes, key=len):
+        _set(result, path, writes[path], fresh)
     return result
 
 
@@ -133,14 +145,27 @@ def _not_overridden(one: Contribution, others: Sequence[Contribution]) -> Writes
     }
 
 
-def _compare(left: Contribution, right: Contribution) -> None:
-    for one, other in ((left, right), (right, left)):
-        for path, value in one.writes.items():
-            if path in other.writes and not same(other.writes[path], value):
-                raise MergeConflict(path, (left.stage, right.stage))
-            for length in range(1, len(path)):
-                if other.writes.get(path[:length], OBJECT) is not OBJECT:
-                    raise MergeConflict(path[:length], (left.stage, right.stage))
+def _compare(one: Contribution, other: Contribution, live: Sequence[Contribution]) -> None:
+    for path, value in one.writes.items():
+        if path in other.writes and not same(other.writes[path], value):
+            raise MergeConflict(path, _pair(one, other))
+        for length in range(1, len(path)):
+            above = path[:length]
+            if above in other.writes and not (other.writes[above] is OBJECT and _saw_object(one, above, live)):
+                raise MergeConflict(above, _pair(one, other))
+
+
+def _saw_object(one: Contribution, path: Path, live: Sequence[Contribution]) -> bool:
+    """Whether the object at `path` that `one` wrote into is a new one too, of its own or of a stage it could see."""
+    return any(
+        other.writes.get(path) is OBJECT
+        for other in live
+        if other.stage == one.stage or one.ancestors >> other.stage & 1
+    )
+
+
+def _pair(one: Contribution, other: Contribution) -> tuple[int, int]:
+    return min(one.stage, other.stage), max(one.stage, other.stage)
 
 
 def _set(root: dict[str, object], path: Path, value: object, fresh: set[int]) -> None:
@@ -157,7 +182,8 @@ def _set(root: dict[str, object], path: Path, value: object, fresh: set[int]) ->
     last = path[-1]
     if value is ABSENT:
         here.pop(last, None)
-    elif value is not OBJECT:
+    elif value is OBJECT:
+        new = here[last] = dict[str, object]()
+        fresh.add(id(new))
+    else:
         here[last] = value
-    elif not isinstance(here.get(last), dict):
-        here[last] = {}

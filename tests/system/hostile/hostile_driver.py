@@ -18,7 +18,8 @@ from isolation.errors import CallError, StartError
 from isolation.generation import Generation
 from isolation.protocol.messages import Invocation, envelope
 from isolation.spec import WorkerSpec, child_environment
-from pipelines.answer import BadAnswer, StageAnswer, read_answer, read_patch, read_payload
+from pipelines.answer import BadAnswer, StageAnswer, payload_after, read_answer
+from pipelines.body import Body
 
 __all__ = ["FRAME_BYTES", "MARKER", "Seen", "ask", "configs", "left_behind", "see", "spec_of"]
 
@@ -114,11 +115,9 @@ async def ask(generation: Generation, seconds: float) -> StageAnswer | Exception
 
 def _read(result: bytes) -> StageAnswer | Exception:
     try:
-        answer = read_answer(result)
-        if bytes(answer.payload):
-            read_payload(answer.payload)
-        if bytes(answer.patch):
-            read_patch(answer.patch)
+        answer = read_answer(result, ())
+        if answer.changes_payload():
+            payload_after(answer, Body.of({}))
     except BadAnswer as error:
         return error
     return answer
