@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
+from pipelines.cel.functions import FUNCTIONS
+from pipelines.codes import GROUPS
 from pipelines.hooks import CATALOGUE, CONTEXT, Field, Hook
 
 PAGES = Path(__file__).parent
@@ -26,6 +28,9 @@ On an **admission** hook, nothing is let in that no pipeline judged, once the fi
 Every hook comes with the same context. Absent texts are `""`.
 
 """
+
+_MADE = "<!-- Made by `python docs/generate.py` from pipelines/cel/functions.py. -->"
+_END = "<!-- /Made -->"
 
 _TAIL = """\
 ## Hooks of your own
@@ -91,9 +96,45 @@ def _rows(field: Field, prefix: str) -> Iterator[str]:
         yield from _rows(inner, f"{name}.")
 
 
+def expressions_page() -> str:
+    """Render docs/expressions.md: the page as it stands, with its table of functions made anew."""
+    page = (PAGES / "expressions.md").read_text(encoding="utf-8")
+    head, _, rest = page.partition(_MADE)
+    rows = [f"| `{name}` | {text.replace('|', chr(92) + '|')} |" for name, text in FUNCTIONS.items()]
+    table = "\n".join(["| function | what it does |", "|---|---|", *rows])
+    return f"{head}{_MADE}\n{table}\n{_END}{rest.partition(_END)[2]}"
+
+
+_ERRORS = """\
+# Problems of a pipeline file
+
+<!-- Made by `python docs/generate.py` from pipelines/codes.py. -->
+
+`penstock lint`, `run` and `test` read a file in the same way and report every mistake at once, each on one line:
+
+```text
+FILE:LINE:COLUMN: CODE path: message; did you mean 'word'?
+```
+
+Lines and columns count from 1 and point at the key or the value that is wrong, in the file, include, profile or
+manifest that says it. A file with a mistake is refused as a whole, with exit status 78. A warning refuses nothing.
+
+"""
+
+
+def errors_page() -> str:
+    """Render docs/errors.md."""
+    return _ERRORS + "\n".join(_group(title, codes) for title, codes in GROUPS.items())
+
+
+def _group(title: str, codes: Mapping[str, str]) -> str:
+    rows = "".join(f"| `{code}` | {sentence} |\n" for code, sentence in codes.items())
+    return f"## {title}\n\n| code | |\n|---|---|\n{rows}"
+
+
 def pages() -> dict[str, str]:
     """Return every generated page by its file name."""
-    return {"hooks.md": hooks_page()}
+    return {"hooks.md": hooks_page(), "errors.md": errors_page(), "expressions.md": expressions_page()}
 
 
 if __name__ == "__main__":

@@ -6,9 +6,10 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
+from pipelines.containers import Free, FreeTable, ListOf, MapOf, OneOrMany
 from pipelines.problem import Mark
+from pipelines.reading import Shape
 from pipelines.section import Overlay, Record, Section, Short, keys_of
-from pipelines.shape import Free, FreeTable, ListOf, MapOf, OneOrMany, Shape
 from pipelines.spec import DEFAULT_DEADLINE_SECONDS, FileSpec
 from pipelines.suggest import nearest
 from pipelines.tree import Listing, Path, Table, Tree, find, plain, show_path

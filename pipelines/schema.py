@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import json
 
+from pipelines.reading import Schema
 from pipelines.section import Record
-from pipelines.shape import Schema
 from pipelines.spec import FileSpec
 
 __all__ = ["document", "text"]

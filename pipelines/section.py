@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, ClassVar
 
-from pipelines.shape import INVALID, Log, Schema, Shape, Site, unknown_key, wrong_type
+from pipelines.reading import INVALID, Log, Schema, Shape, Site, wrong_type
+from pipelines.suggest import nearest
 from pipelines.tree import Table, Tree, plain
 
 __all__ = ["Key", "Overlay", "Record", "Section", "Short", "key", "keys_of"]
@@ -144,3 +145,11 @@ class Overlay:
 
     def schema(self) -> Schema:
         return {"type": "object", "properties": {key: {} for key in sorted(self.keys)}, "additionalProperties": False}
+
+
+def unknown_key(key: str, known: Iterable[str], later: Mapping[str, str]) -> tuple[str, str, str | None]:
+    """Code, message and suggestion for a key that is not in a table of keys."""
+    if key in later:
+        return "not-supported", f"this version of penstock does not build {later[key]} yet", None
+    names = list(known)
+    return "unknown-key", f"there is no key {key!r} here", nearest(key, names)

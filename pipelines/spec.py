@@ -9,25 +9,13 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import ClassVar
 
+from pipelines.containers import Free, FreeTable, ListOf, MapOf, OneOrMany
+from pipelines.durations import Amount, Timeout
 from pipelines.hooks import CATALOGUE
 from pipelines.plan import Mode, OnError, Unmatched
+from pipelines.reading import Invalid, Shape
 from pipelines.section import Overlay, Record, Section, Short, key
-from pipelines.shape import (
-    Amount,
-    Choice,
-    Exactly,
-    Flag,
-    Free,
-    FreeTable,
-    Invalid,
-    ListOf,
-    MapOf,
-    OneOrMany,
-    Shape,
-    Text,
-    Timeout,
-    Whole,
-)
+from pipelines.shape import Choice, Exactly, Flag, Text, Whole
 
 __all__ = ["CaseSpec", "ErrorClass", "FileSpec", "GrantSpec", "HookSpec", "NeedState", "OverrideSpec", "PipelineSpec"]
 __all__ += ["PROFILE", "PluginSpec", "StageSpec", "Verdict"]

@@ -10,7 +10,7 @@ from pipelines.fields import Field, Kind, misfits
 from pipelines.hooks import CONTEXT, Hook
 from pipelines.lint.draft import Draft
 from pipelines.lint.expressions import Desk, stage_fields
-from pipelines.lint.stages import Use, misfit_out
+from pipelines.lint.uses import Use, misfit_out
 from pipelines.plan import Case
 from pipelines.spec import CaseSpec
 from pipelines.suggest import nearest

@@ -13,8 +13,8 @@ from pipelines.lint.pipelines import Woven, weave_pipeline
 from pipelines.lint.plugins import declare, grants, replicas, unused
 from pipelines.plan import PipelinePlan, Plan, PluginPlan
 from pipelines.problem import Problem, Severity, SpecError
+from pipelines.reading import Log, Site, valid
 from pipelines.section import Record
-from pipelines.shape import Log, Site, valid
 from pipelines.spec import PROFILE, FileSpec
 from pipelines.suggest import nearest
 

@@ -10,7 +10,7 @@ from pipelines.declaration import PluginDeclaration
 from pipelines.layers import Files
 from pipelines.places import locate
 from pipelines.problem import Mark, Problem
-from pipelines.shape import Log
+from pipelines.reading import Log
 from pipelines.spec import FileSpec
 from pipelines.tree import Found, Leaf, Path, Table, Tree, find
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from pipelines.lint.draft import Draft
 from pipelines.plan import Mode, OnError
-from pipelines.shape import Invalid
+from pipelines.reading import Invalid
 from pipelines.spec import NeedState, PipelineSpec, StageSpec
 from pipelines.suggest import nearest
 from pipelines.tree import Path

@@ -11,10 +11,11 @@ from pipelines.lint.configuration import Configurations
 from pipelines.lint.draft import Draft
 from pipelines.lint.expressions import Desk, stage_fields
 from pipelines.lint.graph import draw
-from pipelines.lint.stages import Use, Weaver, find_use, settings_of
+from pipelines.lint.stages import Weaver
+from pipelines.lint.uses import Use, find_use, settings_of
 from pipelines.lint.writes import check_writes
 from pipelines.plan import Fallback, Mode, PipelinePlan
-from pipelines.shape import Invalid
+from pipelines.reading import Invalid
 from pipelines.spec import ErrorClass, PipelineSpec, Verdict
 from pipelines.suggest import nearest
 from pipelines.tree import Path

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from pipelines.declaration import Asks, PluginDeclaration
 from pipelines.lint.draft import BadPlugin, Draft, Plugins
-from pipelines.shape import Invalid, valid
+from pipelines.reading import Invalid, valid
 from pipelines.spec import GrantSpec, PluginSpec
 from pipelines.suggest import nearest
 

@@ -5,91 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from pipelines.declaration import StageDeclaration
 from pipelines.expressions import Expect, Expression
-from pipelines.fields import Kind
 from pipelines.hooks import Hook
 from pipelines.lint.configuration import Configurations
 from pipelines.lint.draft import Draft
 from pipelines.lint.expressions import Desk, mention, template
 from pipelines.lint.graph import Graph, Settings
+from pipelines.lint.uses import Use, misfit_out, timeout_of
 from pipelines.plan import Mode, Need, OnError, StagePlan, StageState, Variant
 from pipelines.spec import NeedState, OverrideSpec, StageSpec
 from pipelines.suggest import nearest
 from pipelines.tree import Path, Table, Tree, plain
-from pipelines.units import SECONDS, amount
 
-__all__ = ["Use", "Weaver", "find_use", "misfit_out", "settings_of", "timeout_of"]
-
-
-@dataclass(frozen=True, slots=True)
-class Use:
-    """What `uses` comes to; `declaration` is None where the plugin or the stage is not known."""
-
-    plugin: str
-    stage: str
-    declaration: StageDeclaration | None
-
-
-def find_use(draft: Draft, path: Path, text: str) -> Use:
-    """Take `PLUGIN/STAGE` apart and look both up."""
-    plugin, slash, stage = text.partition("/")
-    at = (*path, "uses")
-    if not text:
-        return Use("", "", None)
-    if not slash or not plugin or not stage or "/" in stage:
-        near = nearest(plugin, draft.names(("plugins",)))
-        draft.error(
-            at, "wrong-value", f"{text!r} is not of the form PLUGIN/STAGE", _whole(draft, plugin or stage, near)
-        )
-        return Use("", "", None)
-    if plugin not in draft.names(("plugins",)):
-        if draft.log.is_spoiled(("plugins",)):
-            return Use("", stage, None)
-        near = nearest(plugin, draft.names(("plugins",)))
-        draft.error(at, "unknown-plugin", f"there is no plugin {plugin!r} under `plugins`", near)
-        return Use("", stage, None)
-    offered = draft.declarations[plugin].stages if plugin in draft.declarations else None
-    if offered is not None and stage not in offered:
-        message = f"the plugin {plugin} offers no stage {stage!r}, only {', '.join(offered)}"
-        draft.error(at, "unknown-stage", message, nearest(stage, offered), at=draft.inside(at, len(plugin) + 1))
-    return Use(plugin, stage, None if offered is None else offered.get(stage))
-
-
-def _whole(draft: Draft, written: str, near: str | None) -> str | None:
-    """`pii/mask` for `pii`, where the plugin has one stage and there is no doubt."""
-    name = written if written in draft.declarations else near
-    stages = list(draft.declarations[name].stages) if name in draft.declarations and name is not None else []
-    return f"{name}/{stages[0]}" if len(stages) == 1 else None
-
-
-def settings_of(draft: Draft, stage: StageSpec) -> tuple[Settings, ...]:
-    """Mode and on_error of every override, and last of the stage as written."""
-    defaults = draft.spec.defaults.stage
-    base = stage.mode or defaults.mode or Mode.ENFORCE
-    said = stage.on_error or defaults.on_error
-    layers = [(o.mode or base, o.on_error or said) for o in stage.overrides if isinstance(o, OverrideSpec)]
-    return tuple(Settings(mode, on_error or _default_on_error(mode)) for mode, on_error in [*layers, (base, said)])
-
-
-def _default_on_error(mode: Mode) -> OnError:
-    return OnError.FAIL if mode is Mode.ENFORCE else OnError.CONTINUE
-
-
-def timeout_of(draft: Draft, path: Path, written: str | None) -> float | None:
-    """Seconds of a timeout that is a name or a duration; None where nothing is written, or nothing that is known."""
-    if written is None:
-        return None
-    named = draft.spec.policies.timeouts.get(written)
-    if named is not None:
-        return named
-    names = draft.names(("policies", "timeouts"))
-    if not written[0].isalpha():
-        return amount(written, SECONDS)
-    if written not in names and not draft.log.is_spoiled(("policies", "timeouts")):
-        message = f"there is no timeout {written!r} under `policies.timeouts`"
-        draft.error(path, "unknown-timeout", message, nearest(written, names))
-    return None
+__all__ = ["Weaver"]
 
 
 @dataclass(slots=True)
@@ -258,24 +186,3 @@ def _texts(tree: Tree, path: Path) -> Iterable[tuple[Path, str]]:
             yield from _texts(item, (*path, i))
     elif isinstance(tree.value, str):
         yield path, tree.value
-
-
-_KINDS = {kind.value: kind for kind in Kind}
-
-
-def misfit_out(
-    draft: Draft, path: Path, out: Mapping[str, object] | None, declaration: StageDeclaration | None
-) -> None:
-    """Report values given in a stage's stead that it could not have put out itself."""
-    if out is None or declaration is None:
-        return
-    for name, value in out.items():
-        kind = declaration.outputs.get(name)
-        if kind is None:
-            known = ", ".join(declaration.outputs) or "nothing"
-            message = f"{declaration.name} puts out {known}, not {name!r}"
-            draft.error(
-                (*path, name), "bad-out", message, nearest(name, declaration.outputs), at=draft.key((*path, name))
-            )
-        elif kind in _KINDS and not _KINDS[kind].holds(value):
-            draft.error((*path, name), "bad-out", f"{declaration.name} puts out {name} as {kind}")

@@ -8,7 +8,7 @@ from pipelines.declaration import Path as Place
 from pipelines.hooks import Hook
 from pipelines.lint.draft import Draft
 from pipelines.lint.graph import Graph, Settings
-from pipelines.lint.stages import Use
+from pipelines.lint.uses import Use
 from pipelines.plan import Mode
 from pipelines.tree import Path
 
