@@ -22,7 +22,7 @@ LEGAL = {
 }
 
 
-@pytest.mark.parametrize(("state", "event"), product(State, Event))
+@pytest.mark.parametrize(("state", "event"), list(product(State, Event)))
 def test_every_pair_is_in_the_table_or_an_error(state: State, event: Event) -> None:
     if (state, event) in LEGAL:
         assert follow(state, event) is LEGAL[state, event]
@@ -39,9 +39,8 @@ def test_whatever_lives_can_exit_and_an_exit_is_final() -> None:
 def test_the_diagram_shows_every_transition() -> None:
     shown = [line.strip() for line in diagram().splitlines()]
     assert shown[0] == "stateDiagram-v2"
-    assert set(shown[2:-1]) == {
-        f"{state.value} --> {after.value}: {event.value}" for (state, event), after in LEGAL.items()
-    }
+    arrows = {f"{state.value} --> {after.value}: {event.value}" for (state, event), after in LEGAL.items()}
+    assert set(shown[2:-1]) == arrows
 
 
 def test_the_documentation_shows_the_diagram() -> None:
