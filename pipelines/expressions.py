@@ -102,8 +102,8 @@ def _located(fault: CelFault, flat: Flat) -> ExpressionError:
         if token.start == offset and token.text == "(" and before.word is Word.NAME:
             offset = before.start
     message = fault.message
-    for name, slot in flat.slots.items():
-        message = message.replace(name, str(slot))
+    for name in sorted(flat.slots, key=len, reverse=True):
+        message = message.replace(name, str(flat.slots[name]))
     return ExpressionError(offset, fault.code, message)
 
 
