@@ -94,7 +94,7 @@ class Call:
         "_context", "_decode", "_input", "_parameters", "_payload", "_raw", "_report", "_settled", "_until", "id",
     )  # fmt: skip
 
-    def __init__(  # noqa: PLR0917  # one is made for every call, and positional is cheaper
+    def __init__(
         self,
         call_id: int,
         parameters: Parameters,

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
     Path = tuple[str, ...]
 
-__all__ = ["changed_paths", "complaints_about", "merged", "not_json"]
+__all__ = ["HINTS", "VIOLATION", "changed_paths", "complaints_about", "merged", "not_json"]
 
 _KINDS: Mapping[str, tuple[type, ...]] = {
     "string": (str,),
@@ -21,7 +21,7 @@ _KINDS: Mapping[str, tuple[type, ...]] = {
     "list": (list, tuple),
     "object": (dict,),
 }
-_VIOLATION: Mapping[str, tuple[type, ...]] = {
+VIOLATION: Mapping[str, tuple[type, ...]] = {
     "code": (str,),
     "reason": (str,),
     "description": (str,),
@@ -30,7 +30,7 @@ _VIOLATION: Mapping[str, tuple[type, ...]] = {
     "http_headers": (dict,),
     "retry_after_ms": (int,),
 }
-_HINTS = {name: _VIOLATION[name] for name in ("http_headers", "retry_after_ms")}
+HINTS = {name: VIOLATION[name] for name in ("http_headers", "retry_after_ms")}
 
 
 def not_json(value: object, path: str) -> str | None:
@@ -63,9 +63,9 @@ def complaints_about(
         if (complaint := not_json(value, name)) is not None:
             yield complaint
     if "violation" in answer:
-        yield from _shape("violation", answer["violation"], _VIOLATION)
+        yield from _shape("violation", answer["violation"], VIOLATION)
     if "hints" in answer:
-        yield from _shape("hints", answer["hints"], _HINTS)
+        yield from _shape("hints", answer["hints"], HINTS)
     if declared is not None:
         yield from _undeclared(answer.get("out") or {}, declared.get("outputs") or {})
         yield from _unwritable(changed, declared.get("hooks"), hook)

@@ -110,9 +110,10 @@ def _demand_one_argument(what: str, function: object, argument: str) -> None:
         return
     if code.co_flags & (_GENERATOR | _ASYNC_GENERATOR):
         raise DeclarationError(f"{what} must return its answer; it has a `yield`, so it is a generator")
-    wanted = code.co_argcount - len(function.__defaults__ or ())  # type: ignore[attr-defined]  # has __code__, so has this
+    given = 1 if hasattr(function, "__func__") else 0  # a bound method brings its `self`
+    wanted = code.co_argcount - given - len(function.__defaults__ or ())  # type: ignore[attr-defined]  # has __code__, so has this
     keywords = code.co_kwonlyargcount - len(function.__kwdefaults__ or {})  # type: ignore[attr-defined]
-    takes_one = code.co_argcount >= 1 or code.co_flags & _VARARGS
+    takes_one = code.co_argcount - given >= 1 or code.co_flags & _VARARGS
     if wanted > 1 or keywords > 0 or not takes_one:
         raise DeclarationError(f"{what} must take one argument: def {code.co_name}({argument})")
 

@@ -1,0 +1,63 @@
+"""docs/protocol.md says what the code does: numbers, tables, the diagram and the conversation."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+from isolation import conformance, spec, worker
+from isolation.process import STDERR_KEPT_BYTES
+from isolation.protocol import life, messages
+from isolation.protocol.frames import MAX_FRAME_BYTES
+from isolation.runtime.penstock_plugin.judging import HINTS, VIOLATION
+from isolation.runtime.penstock_plugin.serving import faults
+
+DOCS = Path(__file__).parents[2] / "docs"
+PAGE = (DOCS / "protocol.md").read_text(encoding="utf-8")
+
+
+def test_the_diagram_is_the_table_of_the_code() -> None:
+    assert life.diagram() in PAGE
+
+
+def test_the_errors_are_those_of_the_host_and_of_the_runtime() -> None:
+    documented = {int(code) for code in re.findall(r"^\| (-32\d{3}) \|", PAGE, re.MULTILINE)}
+    ours = {value for value in vars(faults).values() if isinstance(value, int) and value < -32000}
+    hosts = {getattr(messages, name) for name in messages.__all__ if isinstance(getattr(messages, name), int)}
+    assert documented == ours
+    assert hosts <= documented
+
+
+def test_the_answer_has_the_members_that_the_check_knows() -> None:
+    table = PAGE[PAGE.index("or an object of any of these") : PAGE.index("A change outside the manifest's")]
+    assert set(re.findall(r"^\| `(\w+)` \|", table, re.MULTILINE)) == conformance.ANSWER_MEMBERS
+    for name in (*VIOLATION, *HINTS):
+        assert f"`{name}`" in table
+
+
+def test_the_limits_are_the_codes() -> None:
+    assert f"{MAX_FRAME_BYTES:_}".replace("_", " ") in PAGE
+    assert f"last {STDERR_KEPT_BYTES // 1024} KiB" in PAGE
+    assert f"up to {worker.SEQUENTIAL_WINDOW} calls waiting" in PAGE
+    assert f"pinged every {worker.PING_EVERY_SECONDS:g} s and has {worker.PING_WITHIN_SECONDS:g} s" in PAGE
+    assert f"at most {faults.TRACEBACK_BYTES // 1024} KiB" in PAGE
+
+
+def test_every_variable_that_passes_is_named() -> None:
+    for name in spec.PASSED_VARIABLES:
+        assert f"`{name}`" in PAGE
+
+
+def test_the_conversation_is_from_the_transcript() -> None:
+    transcript = (DOCS / "protocol-transcript.jsonl").read_text(encoding="utf-8")
+    frames = [json.loads(line).get("frame") for line in transcript.splitlines()]
+    block = PAGE[PAGE.index("## A conversation") :].split("```")[1]
+    lines = [line[3:] for line in block.strip().splitlines()]
+    assert len(lines) == 9
+    for line in lines:
+        head, cut, _ = line.partition(",...,")
+        if not cut:
+            assert json.loads(line) in frames
+        else:
+            assert any(json.dumps(frame, separators=(",", ":")).startswith(head) for frame in frames)
