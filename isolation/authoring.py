@@ -55,9 +55,9 @@ def _test_variables(manifest: Manifest) -> dict[str, str]:
 
 def _environment(manifest: Manifest, store: Path, uv: Uv, heard: Callable[[str], None]) -> Path:
     """The interpreter of the test environment, built again only when what it is made from has changed."""
+    (store / "testing").mkdir(parents=True, exist_ok=True)
     interpreter = Interpreters(store / "interpreters.json", uv).choose(manifest.name, manifest.requires_python)
     home = store / "testing" / hashlib.sha256(str(manifest.root).encode()).hexdigest()[:16]
-    home.parent.mkdir(parents=True, exist_ok=True)
     python, stamp = home / "bin" / "python", home / "penstock-stamp"
     wanted = _ingredients(manifest, interpreter.executable)
     lock = FileLock.take(home.with_suffix(".lock"), LockMode.EXCLUSIVE, within_seconds=TEST_WAIT_SECONDS)

@@ -51,11 +51,15 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """The plugin to examine. `samples` maps stage to hook to a payload; `configuration` is tried as its `with`."""
+    """The plugin to examine. `samples` maps stage to hook to a payload; `configuration` is tried as its `with`.
+
+    `end_seconds` is how long it may take to end when it is asked to.
+    """
 
     spec: WorkerSpec
     samples: Mapping[str, Mapping[str, Mapping[str, object]]]
     configuration: Mapping[str, object] = field(default_factory=dict)
+    end_seconds: float = END_SECONDS
 
 
 class _Doubt(Exception):
@@ -150,6 +154,7 @@ def _stages(talk: Conversation, subject: Subject) -> None:
                 doubts.append(f"{stage} on {hook} answered a sample payload with an error: {_fault(answer.error)}")
             else:
                 _judge_answer(f"{stage} on {hook}", answer)
+    _ping(talk, subject)  # whatever was answered twice has come by now
     if doubts:
         raise _Doubt("\n".join(doubts))
 
@@ -246,7 +251,7 @@ def _stages_quietly(talk: Conversation, subject: Subject) -> None:
 
 def _shutdown(talk: Conversation, subject: Subject) -> None:
     _result(talk, talk.ask("shutdown", {}))
-    status = talk.exit_status(within=END_SECONDS)
+    status = talk.exit_status(within=subject.end_seconds)
     if status != 0:
         raise Breach(f"ended with status {status} after `shutdown`; 0 says that all went well")
 
@@ -266,12 +271,12 @@ def _garbage(talk: Conversation, subject: Subject) -> None:
 
 def _end_of_input(talk: Conversation, subject: Subject) -> None:
     talk.close_stdin()
-    talk.exit_status(within=END_SECONDS)
+    talk.exit_status(within=subject.end_seconds)
 
 
 def _terminate(talk: Conversation, subject: Subject) -> None:
     talk.terminate()
-    talk.exit_status(within=END_SECONDS)
+    talk.exit_status(within=subject.end_seconds)
 
 
 CHECKS: tuple[Check, ...] = (
