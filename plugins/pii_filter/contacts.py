@@ -18,8 +18,7 @@ _DOMAIN = re.compile(
 )
 # `logo@2x.png` names a file, `git@host:path` a repository, `user:word@host/` in a URL a login.
 _FILE = re.compile(r".*\.(?:png|jpe?g|gif|webp|svg|css|js|json|md|py|ts|whl|gz|zip)\Z", re.IGNORECASE)
-_REMOTE = re.compile(r":[\w~/.]")
-_LOGIN = re.compile(r"://[^/?#\s]*\Z")
+_LOGIN = re.compile(r"://(?:[^/?#\s@:]*:)?\Z")
 _LOCAL_CHARS = 64
 
 
@@ -39,7 +38,7 @@ def emails(text: str, name: str) -> Iterator[Find]:
 def _is_no_address(text: str, start: int, domain: re.Match[str]) -> bool:
     return (
         _FILE.match(domain[0]) is not None
-        or _REMOTE.match(text, domain.end()) is not None
+        or text[start : domain.end() + 1] == f"git@{domain[0]}:"
         or _LOGIN.search(text, max(0, start - 80), start) is not None
     )
 
@@ -49,7 +48,12 @@ _PHONE = re.compile(r"(?<![\w+.,/@#$€£-])(?:\+|\()?\d(?:[ ().\-/\t]{0,3}\d){5
 # How national numbers are grouped: an area code in brackets or behind a 0, or a few groups of two to four digits.
 _GROUPED = re.compile(r"\(\d{2,5}\)|(?<!\d)0\d{1,4}[ .\-/]|(?<!\d)\d{2,4}(?:[ .\-/]\d{2,4}){2,4}(?!\d)")
 _WRITTEN_DATE = re.compile(r"\(?(?:\d{4}[-/.]\d{1,2}[-/.]\d{1,2}|\d{1,2}[-/.]\d{1,2}[-/.]\d{4})\b")
-_PHONE_NAME = re.compile(r"phone|mobile|cell|tel(?:efon|ephone|)?\b|fax|whatsapp|msisdn|handy", re.IGNORECASE)
+# How far back a word may stand that says what a number is.
+_NEAR_CHARS = 24
+# Not the word in a mask that stands for another number.
+_PHONE_NAME = re.compile(
+    r"(?<!\[)(?:phone|mobile|cell|tel(?:efon|ephone|)?\b|fax|whatsapp|msisdn|handy)", re.IGNORECASE
+)
 
 
 def phones(regions: Sequence[str]) -> Detector:
@@ -60,16 +64,21 @@ def phones(regions: Sequence[str]) -> Detector:
 
     def detect(text: str, name: str) -> Iterator[Find]:
         for match in _PHONE.finditer(text):
-            window = match[0]
-            if window.startswith("+"):
-                yield from _numbers(window, match.start(), None, Leniency.VALID)
-            elif not _WRITTEN_DATE.match(window) and (
-                _GROUPED.search(window)
-                or _PHONE_NAME.search(f"{name} {text[max(0, match.start() - 24) : match.start()]}")
-            ):
-                yield from _national(window, match.start(), regions)
+            if match[0].startswith("+"):
+                yield from _numbers(match[0], match.start(), None, Leniency.VALID)
+            elif _is_written_as_one(match, name):
+                yield from _national(match[0], match.start(), regions)
 
     return detect
+
+
+def _is_written_as_one(match: re.Match[str], name: str) -> bool:
+    if _WRITTEN_DATE.match(match[0]):
+        return False
+    near = max(0, match.start() - _NEAR_CHARS)
+    return bool(
+        _GROUPED.search(match[0]) or _PHONE_NAME.search(name) or _PHONE_NAME.search(match.string, near, match.start())
+    )
 
 
 def _national(window: str, offset: int, regions: Sequence[str]) -> Iterator[Find]:

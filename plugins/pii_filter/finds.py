@@ -10,6 +10,9 @@ __all__ = ["Detector", "Find", "found"]
 # Stands where an earlier detector found something: it is part of no word and no number.
 _TAKEN = "\x00"
 
+# Each round but the last finds something, and what is found gets rarer; more rounds have not been seen to find more.
+_MAX_ROUNDS = 8
+
 # Digits of every script as ASCII ones, and the signs that stand for a dash, a dot, an @ or a blank: one for one, so
 # that a place in the plain text is the same place in the text as written.
 _PLAIN = {ord(sign): "-" for sign in "\u2010\u2011\u2012\u2013\u2014\u2212\ufe63\uff0d"}
@@ -35,24 +38,38 @@ Detector = Callable[[str, str], Iterator[Find]]
 """Search a text; the second argument is the name of the member that it stands in."""
 
 
-def found(text: str, name: str, detectors: Iterable[Detector]) -> list[Find]:
+def found(text: str, name: str, detectors: Sequence[Detector]) -> list[Find]:
     """Let the detectors search in order, the surest first, each in what the earlier ones left; sorted by place."""
     plain, origin = _plain(text)
     finds: list[Find] = []
-    for detector in detectors:
-        if new := list(detector(plain, name)):
-            plain = _without(plain, new)
-            finds += new
+    # Once more after something was found: two that touch, as in `+1 212 555 0123.2125550123`, can hide each other.
+    for _ in range(_MAX_ROUNDS):
+        before = len(finds)
+        for detector in detectors:
+            if new := _disjoint(detector(plain, name)):
+                plain = _without(plain, new)
+                finds += new
+        if len(finds) == before:
+            break
     finds.sort(key=lambda find: find.start)
     if origin is None:
         return finds
     return [Find(origin[find.start], origin[find.end - 1] + 1, find.kind, find.value) for find in finds]
 
 
+def _disjoint(finds: Iterable[Find]) -> list[Find]:
+    """Sort by place; of two that overlap, as in `a@b.comc@d.com`, leave the second to the next round."""
+    kept: list[Find] = []
+    for find in sorted(finds, key=lambda find: find.start):
+        if not kept or find.start >= kept[-1].end:
+            kept.append(find)
+    return kept
+
+
 def _without(text: str, finds: Iterable[Find]) -> str:
     parts: list[str] = []
     end = 0
-    for find in sorted(finds, key=lambda find: find.start):
+    for find in finds:
         parts += text[end : find.start], _TAKEN * (find.end - find.start)
         end = find.end
     return "".join((*parts, text[end:]))

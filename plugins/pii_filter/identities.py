@@ -92,8 +92,8 @@ class _Search:
         return Find(start, match.end(), "national_id", self.stdnum.compact(match[0]).upper())
 
     def _is_named(self, text: str, start: int, name: str) -> bool:
-        near = text[max(0, start - _NEAR_CHARS) : start]
-        return bool(self.words and (self.words.search(near) or self.words.search(_apart(name))))
+        near = max(0, start - _NEAR_CHARS)
+        return bool(self.words and (self.words.search(text, near, start) or self.words.search(_apart(name))))
 
 
 def _behind(pattern: str | None) -> re.Pattern[str] | None:

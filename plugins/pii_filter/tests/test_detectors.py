@@ -34,6 +34,11 @@ def test_an_email_address_is_found_whole(address: str, around: str) -> None:
     assert kinds(around.format(address)) == [("email", address)]
 
 
+def test_what_stands_behind_an_address_does_not_hide_it() -> None:
+    assert kinds("bob@example.com:hunter2") == [("email", "bob@example.com")]
+    assert [kind for kind, _ in kinds("x://bob@example.com,eve@example.com")] == ["email"]
+
+
 @pytest.mark.parametrize(
     "text",
     [
