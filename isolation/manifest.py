@@ -30,7 +30,7 @@ __all__ = [
 
 def read_manifest(source: Path) -> Manifest:
     """Read the manifest of a plugin folder or of a single file. Raise ManifestError with every mistake in it."""
-    # Imported here: pydantic costs more than everything else on the way to `penstock --help`.
+    # Imported here: most who need the values never read a manifest.
     from isolation.manifest_reading import read
 
     return read(source)

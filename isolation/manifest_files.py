@@ -27,10 +27,10 @@ def check_entry(sheet: Sheet, path: KeyPath, entry: str, root: Path, script: Pat
         sheet.blame_value(path, f"no {module}.py and no package {module} in the plugin's folder")
 
 
-def check_command(sheet: Sheet, path: KeyPath, command: object, root: Path) -> None:
+def check_command(sheet: Sheet, path: KeyPath, command: tuple[str, ...], root: Path) -> None:
     """Note when a program of the plugin's own folder is missing or not executable."""
-    program = command[0] if isinstance(command, list) and command else None
-    if not isinstance(program, str) or "/" not in program or program.startswith("/"):
+    program = command[0] if command else ""
+    if "/" not in program or program.startswith("/"):
         return
     file = root / program
     if not file.is_file():

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 import tomllib
 from collections.abc import Iterable, Mapping
@@ -93,6 +92,9 @@ def fail(file: Path, message: str, *, line: int = 1, column: int = 1, path: str 
 
 def nearest(word: str, known: Iterable[str]) -> str | None:
     """Return the known word that `word` was probably meant to be."""
+    # Imported here: only mistakes need it.
+    import difflib
+
     names = {name.replace("_", "-").lower(): name for name in known}
     found = difflib.get_close_matches(word.replace("_", "-").lower(), names, n=1, cutoff=0.6)
     return names[found[0]] if found else None

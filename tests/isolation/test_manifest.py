@@ -208,7 +208,7 @@ idempotent = "yes"
         ("permisions = {}", "2:1 tool.penstock.permisions unknown key ->permissions"),
         ("permissions = { netwrk = [] }", "2:17 tool.penstock.permissions.netwrk unknown key ->network"),
         ("env = { set = { X = 1 } }", "2:21 tool.penstock.env.set.X must be a string, not 1"),
-        ("concurrency = 0", "2:15 tool.penstock.concurrency input should be greater than or equal to 1"),
+        ("concurrency = 0", "2:15 tool.penstock.concurrency must be at least 1, not 0"),
         ("api = 'one'", "2:7 tool.penstock.api 'one' is not a version specifier like '>=3.11,<4'"),
         ("entry = 'nope:plugin'", "2:9 tool.penstock.entry no nope.py and no package nope in the plugin's folder"),
         ("entry = 'plugin'", "2:9 tool.penstock.entry 'plugin' is not 'module:object'"),
