@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, given, settings, strategies
 
 from isolation.errors import ManifestError
 from isolation.manifest import Effects, Manifest, Reload, SourceKind, read_manifest
@@ -287,3 +288,44 @@ def test_reading_a_manifest_twice_gives_equal_values(folder: Path) -> None:
     source = write(folder, PROJECT + STAGE)
     first: Manifest = read_manifest(source)
     assert first == read_manifest(source)
+
+
+WHOLE = (
+    PROJECT
+    + """
+[tool.penstock]
+api = ">=1.0"
+extras = []
+limits = { memory = "1MiB", startup = "5s" }
+env.pass = ["HOME"]
+[tool.penstock.stages.mask]
+outputs = { found = "int" }
+hooks = { tool_pre_invoke = { reads = ["payload.args"], writes = ["payload.args"] } }
+[tool.penstock.permissions]
+network = ["example.org"]
+"""
+)
+VALUES = ("1", "1.5", "true", '""', '"x"', "[]", "[1]", "{}", "{ a = 1 }", "[[]]", "1979-05-27", "nan", '"[tool]"')
+
+
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=strategies.data())
+def test_whatever_is_written_is_read_or_refused_with_places_in_the_file(
+    folder: Path, data: strategies.DataObject
+) -> None:
+    """Every value of a good manifest in turn becomes one of another type, or some text is cut out."""
+    lines = WHOLE.splitlines()
+    for _ in range(data.draw(strategies.integers(1, 3))):
+        at = data.draw(strategies.integers(0, len(lines) - 1))
+        key, equals, _ = lines[at].partition(" = ")
+        if equals and data.draw(strategies.booleans()):
+            lines[at] = f"{key} = {data.draw(strategies.sampled_from(VALUES))}"
+        else:
+            start = data.draw(strategies.integers(0, len(lines[at])))
+            lines[at] = lines[at][:start] + lines[at][start + data.draw(strategies.integers(1, 9)) :]
+    try:
+        read_manifest(write(folder, "\n".join(lines)))
+    except ManifestError as error:
+        for problem in error.problems:
+            assert 1 <= problem.line <= len(lines) + 1
+            assert problem.message
