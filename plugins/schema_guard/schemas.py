@@ -100,7 +100,10 @@ class Declared:
 
     def get(self, schema: object, where: str) -> Schema:
         """Return the compiled schema. Raises SchemaError."""
-        text = json.dumps(schema, sort_keys=True, separators=(",", ":"))
+        try:
+            text = json.dumps(schema, sort_keys=True, separators=(",", ":"))
+        except RecursionError:
+            raise SchemaError(f"{where}: nested too deeply") from None
         if len(text) > MAX_DECLARED_BYTES:
             raise SchemaError(f"{where}: larger than {MAX_DECLARED_BYTES} bytes")
         if text not in self._kept:

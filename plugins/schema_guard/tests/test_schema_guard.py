@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from penstock_plugin import testing
 from schema_guard import plugin
-from schemas import SchemaError
+from schemas import Declared, SchemaError
 
 QUERY = {
     "type": "object",
@@ -110,6 +110,15 @@ def test_a_schema_that_cannot_be_used_is_refused_and_nothing_is_fetched(schema: 
         called({}, tools={"query": schema})
     context = {"tool": {"name": "query", "input_schema": schema}}
     assert called({}, context=context, use_declared=True).violation.code == "schema_unusable"
+
+
+def test_a_declared_schema_that_is_too_large_or_too_deep_is_refused() -> None:
+    deep: dict[str, object] = {}
+    for _ in range(5_000):
+        deep = {"properties": {"a": deep}}
+    for schema in ({"enum": ["x" * 300_000]}, deep):
+        with pytest.raises(SchemaError, match=r"^input_schema: (?:larger|nested)"):
+            Declared().get(schema, "input_schema")
 
 
 def test_a_pattern_cannot_hang_a_call() -> None:
