@@ -74,9 +74,11 @@ def compile_expression(text: str, scope: Scope, expect: Expect) -> Expression:
     faults = [*flat.faults, *_patterns(calls)]
     if isinstance(compiled, list):
         found = [_located(fault, flat) for fault in compiled]
-        raise _first([fault for fault in found if fault.code == "expression-syntax"] or [*faults, *found])
+        # What follows a mistake of syntax is guesswork: only the first one is told.
+        syntax = [fault for fault in found if fault.code == "expression-syntax"][:1]
+        raise _joined(syntax or [*faults, *_new(found, faults)])
     if faults:
-        raise _first(faults)
+        raise _joined(faults)
     _check_type(compiled.type_name, expect)
     reader = Reader(flat.slots, Work.of(flat.tokens), flat.slots.get(flat.text.strip()))
     return Expression(text, expect, compiled, reader, frozenset(flat.references))
@@ -91,8 +93,21 @@ def _check_text(text: str) -> None:
             raise ExpressionError(offset, "expression-syntax", "a character that no expression can hold")
 
 
-def _first(faults: list[ExpressionError]) -> ExpressionError:
-    return min(faults, key=lambda fault: fault.offset)
+def _new(found: list[ExpressionError], known: list[ExpressionError]) -> Iterator[ExpressionError]:
+    """Yield what CEL found in addition: a name that we miss, CEL misses too, at its last dot."""
+    for fault in found:
+        if fault.code != "expression-name" or all(other.code != fault.code for other in known):
+            yield fault
+
+
+def _joined(faults: list[ExpressionError]) -> ExpressionError:
+    """Return the first mistake with the others behind it, one for each place."""
+    places: dict[int, ExpressionError] = {}
+    for fault in faults:
+        places.setdefault(fault.offset, fault)
+    first, *others = (places[offset] for offset in sorted(places))
+    first.others = tuple(others)
+    return first
 
 
 def _located(fault: CelFault, flat: Flat) -> ExpressionError:

@@ -8,7 +8,7 @@ __all__ = ["ExpressionError", "ExpressionFailed"]
 
 
 class ExpressionError(Exception):
-    """The operator's expression is wrong at `offset` (characters from 0).
+    """The operator's expression is wrong at `offset` (characters from 0); `others` are its further mistakes.
 
     `code` is `expression-syntax`, `-name`, `-type`, `-regex` or `-limit`, as in `pipelines.codes.CODES`.
     """
@@ -17,6 +17,7 @@ class ExpressionError(Exception):
 
     def __init__(self, offset: int, code: str, message: str, suggestion: str | None = None) -> None:
         self.offset, self.code, self.message, self.suggestion = offset, code, message, suggestion
+        self.others: tuple[ExpressionError, ...] = ()
         super().__init__(message)
 
 

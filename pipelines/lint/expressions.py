@@ -62,12 +62,13 @@ class Desk:
     def compile(
         self, path: Path, text: str, expect: Expect, *, shift: int = 0, stages: bool = True
     ) -> Expression | None:
-        """Compile the text at `path`; it starts `shift` characters into the scalar. A mistake is reported there."""
+        """Compile the text at `path`; it starts `shift` characters into the scalar. Mistakes are reported there."""
         try:
             return compile_expression(text, self.scope if stages else self.bare, expect)
         except ExpressionError as error:
-            mark = self.draft.inside(path, shift + error.offset)
-            self.draft.error(path, error.code, error.message, error.suggestion, at=mark)
+            for fault in (error, *error.others):
+                mark = self.draft.inside(path, shift + fault.offset)
+                self.draft.error(path, fault.code, fault.message, fault.suggestion, at=mark)
             return None
 
 

@@ -168,6 +168,27 @@ def test_a_mistake_is_found_at_its_place(text: str, at: str, code: str, suggesti
     assert (error.code, error.suggestion) == (code, suggestion)
 
 
+def test_every_mistake_of_an_expression_is_told() -> None:
+    text = "payload.nmae == 'x' && payload.name == 3 && payload.name.matches('(') && sise(context.tenat) > 1"
+    error = refused(text, Expect.BOOL)
+    places = [fault.offset for fault in (error, *error.others)]
+    assert places == [text.index(word) for word in ("nmae", "== 3", "'('", "sise", "tenat")]
+
+
+def test_a_name_that_is_missed_is_told_once() -> None:
+    error = refused("paylod.name == 'x'")
+    assert (error.offset, error.others) == (0, ())
+
+
+def test_a_variable_outside_its_loop_is_unknown() -> None:
+    text = "[1].exists(x, x > 0) && x == 1"
+    assert (refused(text).offset, refused(text).code) == (text.rindex("x"), "expression-name")
+
+
+def test_only_the_first_mistake_of_syntax_is_told() -> None:
+    assert refused("payload.nmae == ) ( payload.agrs").others == ()
+
+
 def test_places_count_characters_and_lines_of_the_original_text() -> None:
     text = "has(payload.args.q) // 🎉 payload.name\n && '日本' != payload.args['q']\n && payload.name\n == 7"
     assert refused(text).offset == text.index("== 7")
