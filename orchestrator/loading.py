@@ -17,11 +17,12 @@ from pipelines.layers import Layers, Unreadable, overlay, stack
 from pipelines.lint.check import check
 from pipelines.lint.draft import BadPlugin
 from pipelines.plan import Plan
-from pipelines.problem import Mark, Problem
+from pipelines.problem import Mark, Problem, SpecError
 from pipelines.spec import PROFILE
+from pipelines.suggest import nearest
 from pipelines.tree import Table
 
-__all__ = ["Loaded", "load"]
+__all__ = ["Loaded", "load", "load_tree"]
 
 FILE_NAME = "pipeline.yaml"
 
@@ -45,6 +46,18 @@ def load(path: Path, *, profile: str | None = None) -> Loaded:
     plan = check(layers, disk, disk, profile)
     manifests = {name: disk.manifest(plugin.source, plugin.mark) for name, plugin in plan.plugins.items()}
     return Loaded(plan, manifests, file, _merged(layers, profile), profile)
+
+
+def load_tree(path: Path, *, profile: str | None = None) -> Table:
+    """The merged text alone, whatever it says. Raise SpecError when there is no reading it, or no such profile."""
+    layers = stack(_shown(path / FILE_NAME if path.is_dir() else path), _Disk())
+    if profile is not None and profile not in layers.profiles:
+        near = nearest(profile, layers.profiles)
+        missing = Problem(layers.root.mark, "unknown-profile", "profiles", f"the file has no profile {profile!r}", near)
+        raise SpecError((missing,))
+    if not layers.root.entries and layers.problems:
+        raise SpecError(layers.problems)
+    return _merged(layers, profile)
 
 
 def _merged(layers: Layers, profile: str | None) -> Table:

@@ -1,4 +1,4 @@
-"""Every code a problem of a pipeline file can have, with one sentence each, in groups. docs/errors.md is made from this table."""
+"""Every code a problem of a pipeline file can have, with one sentence each, in groups. docs/errors.md is made from it."""
 
 from __future__ import annotations
 
@@ -64,11 +64,11 @@ GROUPS: Mapping[str, Mapping[str, str]] = MappingProxyType(
         "Expressions": {
             "expression-syntax": "The text is not a CEL expression.",
             "expression-name": "An expression names something that is not there.",
-            "expression-type": "An expression compares or combines kinds that do not go together, or gives the wrong kind.",
+            "expression-type": "An expression compares or combines kinds that do not fit, or gives the wrong kind.",
             "expression-regex": "A regular expression in an expression is wrong.",
-            "expression-limit": "An expression is too long or nested too deep, or a hostile payload could make it slow.",
-            "not-an-ancestor": "An expression refers to a stage that this stage does not need, directly or through others.",
-            "may-be-skipped": "An expression refers to the `out` of a stage that may be skipped and has no `otherwise`.",
+            "expression-limit": "An expression is too long or too deep, or a hostile payload could make it slow.",
+            "not-an-ancestor": "An expression refers to a stage that its own does not need, directly or not.",
+            "may-be-skipped": "An expression refers to the `out` of a stage that may be skipped without `otherwise`.",
             "bad-out": "A value given in a stage's stead (`otherwise`, a mock) does not fit its declared outputs.",
         },
         "Tests": {
