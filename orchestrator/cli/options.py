@@ -15,6 +15,7 @@ __all__ = [
     "EXISTING",
     "json_option",
     "locked_option",
+    "must_be_pipeline",
     "offline_option",
     "path_argument",
     "pipeline_file",
@@ -42,6 +43,16 @@ def json_option(text: str) -> Callable[[_Decorated], _Decorated]:
 def pipeline_file(path: Path) -> Path:
     """The file that PATH means: itself, or `pipeline.yaml` in a folder."""
     return path / "pipeline.yaml" if path.is_dir() else path
+
+
+def must_be_pipeline(name: str, known: list[str]) -> None:
+    """Refuse a pipeline that the file does not have."""
+    from pipelines.suggest import nearest
+
+    if name not in known:
+        close = nearest(name, known)
+        meant = f"did you mean {close!r}?" if close else f"the file has {', '.join(known)}"
+        raise click.BadParameter(f"no pipeline {name!r}; {meant}", param_hint="'--pipeline'")
 
 
 path_argument = click.argument("path", metavar="PATH", type=EXISTING)

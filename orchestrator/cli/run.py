@@ -14,13 +14,13 @@ from orchestrator.cli.failures import Exit
 from orchestrator.cli.options import (
     json_option,
     locked_option,
+    must_be_pipeline,
     offline_option,
     path_argument,
     pipeline_file,
     profile_option,
     verbose_option,
 )
-from pipelines.suggest import nearest
 
 if TYPE_CHECKING:
     from pipelines.plan import Plan
@@ -77,7 +77,7 @@ def run(
 
     loaded = load(path, profile=profile)
     if pipeline is not None:
-        _must_exist(pipeline, loaded.plan)
+        must_be_pipeline(pipeline, _names(loaded.plan))
     descriptor = _opened(source, path)
     wish = Wish(descriptor, source_name(source, path), pipeline, as_json, concurrency, locked, offline, verbose)
     tally = perform(loaded, wish)
@@ -85,12 +85,8 @@ def run(
     return Exit.FAILED if failed else Exit.FINE
 
 
-def _must_exist(pipeline: str, plan: Plan) -> None:
-    names = list(dict.fromkeys(each.name for route in plan.routes.values() for each in route))
-    if pipeline not in names:
-        close = nearest(pipeline, names)
-        meant = f"did you mean {close!r}?" if close else f"the file has {', '.join(names)}"
-        raise click.BadParameter(f"no pipeline {pipeline!r}; {meant}", param_hint="'--pipeline'")
+def _names(plan: Plan) -> list[str]:
+    return list(dict.fromkeys(each.name for route in plan.routes.values() for each in route))
 
 
 def source_name(source: Path | None, path: Path) -> str:
