@@ -9,7 +9,7 @@ from isolation.errors import ManifestError
 from isolation.manifest_document import judge_entry, read_env, read_limits, read_permissions, read_stages
 from isolation.manifest_files import check_command, check_entry, read_config_schema
 from isolation.manifest_sheet import Sheet, fail, nearest
-from isolation.manifest_standards import judge_requirement, judge_specifier, normalised
+from isolation.manifest_standards import DEFAULT_API, judge_api, judge_requirement, judge_specifier, normalised
 from isolation.manifest_table import TableReader, what
 from isolation.manifest_values import Manifest, Reload, SourceKind, StageManifest
 
@@ -57,7 +57,7 @@ class _Reading:
             script=self._script,
             stages=MappingProxyType(self._stages(plugin)),
             summary=plugin.text("summary", ""),
-            api=plugin.text("api", ">=1.0,<2", judge_specifier),
+            api=plugin.text("api", DEFAULT_API, judge_api),
             requires_python=self._requires_python(plugin),
             entry=entry,
             command=command,

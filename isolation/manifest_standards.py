@@ -8,7 +8,12 @@ from __future__ import annotations
 
 import re
 
-__all__ = ["judge_requirement", "judge_specifier", "normalised"]
+__all__ = ["DEFAULT_API", "HOST_PROTOCOL", "judge_api", "judge_requirement", "judge_specifier", "normalised"]
+
+HOST_PROTOCOL = "1.0"
+"""The protocol version of `isolation.protocol`, written down again to keep its imports off the way to a lint."""
+
+DEFAULT_API = ">=1.0,<2"
 
 _CLAUSE = r"(?:~=|==|!=|<=|>=|<|>)\s*\d+(?:\.\d+)*(?:\.\*)?"
 _CLAUSES = rf"{_CLAUSE}(?:\s*,\s*{_CLAUSE})*"
@@ -27,6 +32,17 @@ def judge_specifier(text: str) -> None:
         SpecifierSet(text)
     except InvalidSpecifier:
         raise ValueError(f"'{text}' is not a version specifier like '>=3.11,<4'") from None
+
+
+def judge_api(text: str) -> None:
+    """Refuse versions of the protocol that this host does not speak with ValueError."""
+    judge_specifier(text)
+    if text == DEFAULT_API:
+        return
+    from packaging.specifiers import SpecifierSet
+
+    if not SpecifierSet(text).contains(HOST_PROTOCOL):
+        raise ValueError(f"the plugin speaks protocol {text}, this host speaks {HOST_PROTOCOL}")
 
 
 def judge_requirement(text: str) -> None:

@@ -61,7 +61,7 @@ _SIGNS = (
     ),
     _sign(r"no space left|disk quota", "the disk is full", "free some space, `penstock env gc` helps"),
     _sign(
-        r"permission denied|read-only file system|operation not permitted",
+        r"permission denied|read-only file system|operation not permitted|failed to initialize cache",
         "uv may not write where it has to",
         "see the path in the lines above; UV_CACHE_DIR and PENSTOCK_STORE say where else to write",
     ),

@@ -9,6 +9,8 @@ from hypothesis import HealthCheck, given, settings, strategies
 
 from isolation.errors import ManifestError
 from isolation.manifest import Effects, Manifest, Reload, SourceKind, read_manifest
+from isolation.manifest_standards import HOST_PROTOCOL
+from isolation.protocol.messages import PROTOCOL_VERSION
 
 STAGE = "[tool.penstock.stages.mask]\n"
 PROJECT = '[project]\nname = "guard"\nversion = "1.2"\ndependencies = []\n'
@@ -211,6 +213,7 @@ idempotent = "yes"
         ("env = { set = { X = 1 } }", "2:21 tool.penstock.env.set.X must be a string, not 1"),
         ("concurrency = 0", "2:15 tool.penstock.concurrency must be at least 1, not 0"),
         ("api = 'one'", "2:7 tool.penstock.api 'one' is not a version specifier like '>=3.11,<4'"),
+        ("api = '>=2'", "2:7 tool.penstock.api the plugin speaks protocol >=2, this host speaks 1.0"),
         ("entry = 'nope:plugin'", "2:9 tool.penstock.entry no nope.py and no package nope in the plugin's folder"),
         ("entry = 'plugin'", "2:9 tool.penstock.entry 'plugin' is not 'module:object'"),
         ("command = ['./gone']", "2:12 tool.penstock.command[0] no file './gone' in the plugin's folder"),
@@ -226,6 +229,10 @@ idempotent = "yes"
 def test_a_mistake_is_told_with_its_place(folder: Path, line: str, expected: str) -> None:
     stages = "" if line.startswith("stages") else STAGE
     assert only(write(folder, f"[tool.penstock]\n{line}\n{stages}")) == expected
+
+
+def test_the_protocol_of_the_manifest_is_the_protocol_of_the_host() -> None:
+    assert HOST_PROTOCOL == PROTOCOL_VERSION
 
 
 def test_a_plugin_without_stages_is_refused(folder: Path) -> None:
