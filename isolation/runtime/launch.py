@@ -21,6 +21,9 @@ __all__ = ["main"]
 CANNOT_EXECUTE = 126
 NOT_FOUND = 127
 ORPHANED = 113
+TOO_OLD = 114
+
+OLDEST_PYTHON = (3, 10)
 
 _PR_SET_PDEATHSIG = 1
 _SIGKILL = 9
@@ -98,6 +101,11 @@ def _with_own_programs(environment: dict[str, str]) -> dict[str, str]:
 
 def _serve(spec: dict[str, object]) -> None:
     """Keep the protocol's descriptors away from the plugin, build its import path, and serve."""
+    if sys.version_info < OLDEST_PYTHON:
+        _note(
+            f"this is Python {sys.version.split()[0]}; penstock_plugin needs 3.10 or newer, a `command` plugin does not"
+        )
+        sys.exit(TOO_OLD)
     reader, writer = os.dup(0), os.dup(1)  # a dup is not inherited by programs that the plugin starts
     null = os.open(os.devnull, os.O_RDONLY)
     os.dup2(null, 0)

@@ -207,7 +207,10 @@ def _declared(plugin: Plugin, stage: str) -> dict[str, Any] | None:
     file = getattr(module, "__file__", None)
     if file is None:
         return None
-    import tomllib
+    try:
+        import tomllib
+    except ModuleNotFoundError:  # Python 3.10: the test then judges by the protocol alone
+        return None
 
     for folder in list(Path(file).resolve().parents)[:3]:  # the module may lie in a package of the plugin's folder
         manifest = folder / "pyproject.toml"

@@ -153,7 +153,9 @@ async def left_behind(marker: str) -> list[str]:
 
 
 def _marked(wanted: bytes) -> list[str]:
-    found = []
+    found: list[str] = []
+    if not Path("/proc/self").exists():  # macOS: nothing to look at
+        return found
     for folder in Path("/proc").iterdir():
         if folder.name.isdigit():
             try:
