@@ -12,7 +12,7 @@ import subprocess
 import sys
 from types import TracebackType
 
-__all__ = ["AsyncioEcho", "PipePingPong"]
+__all__ = ["AsyncioEcho", "LoopPingPong", "PipePingPong"]
 
 LIMIT_BYTES = 16 * 1024 * 1024
 
@@ -40,6 +40,34 @@ class PipePingPong:
         left = len(line)
         while left:
             left -= len(os.read(self._from, 65536))
+
+
+class LoopPingPong(PipePingPong):
+    """The same pipes, awaited on an event loop: the floor for a host that has more than one thing to do."""
+
+    def __enter__(self) -> LoopPingPong:
+        super().__enter__()
+        self._loop = asyncio.get_running_loop()
+        self._loop.add_reader(self._from, self._ready)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._loop.remove_reader(self._from)
+        super().__exit__(kind, error, trace)
+
+    def _ready(self) -> None:
+        self._left -= len(os.read(self._from, 65536))
+        if not self._left:
+            self._back.set_result(None)
+
+    async def echo(self, line: bytes) -> None:
+        """Send one line and wait until it is back."""
+        self._left = len(line)
+        self._back = self._loop.create_future()
+        os.write(self._to, line)
+        await self._back
 
 
 class AsyncioEcho:

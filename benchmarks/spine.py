@@ -24,7 +24,7 @@ from rich.table import Table
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from baselines import AsyncioEcho, PipePingPong
+from baselines import AsyncioEcho, LoopPingPong, PipePingPong
 
 from isolation.store.store import Store, default_store_root
 from orchestrator.door import admit_context, admit_payload
@@ -86,13 +86,14 @@ async def _one_cpu(penstock: Orchestrator, figures: Figures, rounds: int) -> Non
     one, chain = _hook(penstock, "bench_one", SMALL), _hook(penstock, "bench_chain", SMALL)
     door = _through_the_door(penstock, "bench_one", SMALL)
     line = SMALL + b"\n"
-    with PipePingPong() as pipe:
+    with PipePingPong() as pipe, LoopPingPong() as loop:
         for _ in range(rounds):
             into = figures.setdefault("pipe", [])
             for _ in range(200):
                 begun = time.perf_counter()
                 pipe.call(line)
                 into.append(time.perf_counter() - begun)
+            await _latencies(figures.setdefault("loop", []), 200, lambda: loop.echo(line))
             await _latencies(figures.setdefault("one", []), 200, one)
             await _latencies(figures.setdefault("door", []), 200, door)
             await _latencies(figures.setdefault("chain", []), 60, chain)
@@ -144,6 +145,7 @@ ECHO = "asyncio + json"
 ROWS = (
     # what, ours, theirs, who they are, aim (None: for orientation), whether more is better
     ("one stage, one at a time, one CPU: p50", "one", "pipe", "a bare pipe", 3.0, False),
+    ("the same", "one", "loop", "a pipe on the loop", None, False),
     ("the same, door included", "door", "pipe", "a bare pipe", None, False),
     ("chain of five stages, one CPU: p50", "chain", "one", "one stage", 6.0, False),
     ("32 in flight, msgspec worker: calls/s", "many", "echo_many", ECHO, 2.5, True),

@@ -9,6 +9,8 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from types import TracebackType
 
+import msgspec
+
 from isolation.errors import StartError
 from isolation.generation import Generation
 from isolation.spec import WorkerSpec
@@ -42,8 +44,7 @@ class StartFailures(StartError):
         self.hint = failures[0].hint
 
 
-@dataclass(frozen=True, slots=True)
-class HookResult:
+class HookResult(msgspec.Struct, frozen=True):
     """The answer to a hook's call. `payload` is JSON bytes; `records` are the objects of `penstock run --json`."""
 
     reply: Reply
