@@ -18,14 +18,21 @@ def _document(ctx: click.Context) -> dict[str, object]:
     # Imported here: every command's options mention this module, few runs of the program complete anything.
     import yaml
 
-    value = ctx.params.get("path") or ctx.params.get("file") or ctx.params.get("paths") or "."
-    path = Path(str(value[0] if isinstance(value, tuple) else value))
+    path = _named_path(ctx)
     try:
         text = (path / "pipeline.yaml" if path.is_dir() else path).read_text("utf-8")
         document = yaml.load(text, yaml.CSafeLoader)
     except (OSError, ValueError, yaml.YAMLError):
         return {}
     return document if isinstance(document, dict) else {}
+
+
+def _named_path(ctx: click.Context) -> Path:
+    value = ctx.params.get("path") or ctx.params.get("file") or ctx.params.get("paths")
+    if value:
+        return Path(str(value[0] if isinstance(value, tuple) else value))
+    # An option that still lacks its value leaves the words unread.
+    return next((Path(word) for word in ctx.args if not word.startswith("-") and Path(word).exists()), Path())
 
 
 def _members(value: object) -> list[str]:

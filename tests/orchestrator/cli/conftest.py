@@ -103,7 +103,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """One store for all tests here, with the empty environment in it that every `words` shares."""
     root, folder = tmp_path_factory.mktemp("store"), tmp_path_factory.mktemp("first")
     write_guard(folder)
-    command = [PENSTOCK, "run", folder, "--input", os.devnull]
+    command = [str(PENSTOCK), "run", str(folder), "--input", os.devnull]
     seen = {**os.environ, "PENSTOCK_STORE": str(root)}
     subprocess.run(command, env=seen, capture_output=True, timeout=WAIT_SECONDS, check=True)
     return root
@@ -129,7 +129,7 @@ def penstock(environment: Mapping[str, str], tmp_path: Path) -> Run:
 
     def run(*arguments: object, typed: str = "", **more: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            [PENSTOCK, *map(str, arguments)],
+            [str(PENSTOCK), *map(str, arguments)],
             input=typed,
             capture_output=True,
             text=True,

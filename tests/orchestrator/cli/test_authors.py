@@ -1,0 +1,86 @@
+"""`penstock plugin` and `penstock test`: what authors and operators try before anything runs for real."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from subprocess import CompletedProcess
+
+Run = Callable[..., "CompletedProcess[str]"]
+
+
+def test_the_tests_of_a_file_pass(penstock: Run, guard: Path) -> None:
+    done = penstock("test", guard)
+    assert (done.returncode, done.stderr) == (0, "")
+    names = [line.rsplit("  ", 1)[0] for line in done.stdout.splitlines()]
+    assert names == ["✓ a secret is masked", "✓ a mock answers", "2 tests passed"]
+
+
+def test_a_failing_expectation_is_shown_with_its_place_and_its_values(penstock: Run, guard: Path) -> None:
+    file = guard / "pipeline.yaml"
+    file.write_text(file.read_text().replace("check.out.found == 1", "check.out.found == 7"))
+    done = penstock("test", guard, "--only", "a secret is masked")
+    assert done.returncode == 1
+    shown = done.stdout.splitlines()
+    assert shown[1].strip().endswith("pipeline.yaml:22:41: stages.check.out.found == 7")
+    assert shown[2:4] == ["        is false", "        stages.check.out.found = 1"]
+    assert shown[-1] == "1 test, 1 failed"
+
+
+def test_tests_are_data_too(penstock: Run, guard: Path) -> None:
+    done = penstock("test", guard, "--json")
+    first, second = map(json.loads, done.stdout.splitlines())
+    assert (first["name"], first["passed"], first["verdict"]) == ("a secret is masked", True, "modify")
+    assert second["failures"] == []
+
+
+def test_a_test_that_is_not_there_is_wrong_usage(penstock: Run, guard: Path) -> None:
+    done = penstock("test", guard, "--only", "a secret is maskd")
+    assert done.returncode == 2
+    assert "did you mean 'a secret is masked'?" in done.stderr
+
+
+def test_a_good_plugin_passes_every_check(penstock: Run, guard: Path) -> None:
+    done = penstock("plugin", "check", guard / "words", "--json")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert {finding["outcome"] for finding in json.loads(done.stdout)} == {"passed"}
+
+
+def test_a_plugin_that_does_not_start_fails_with_a_remedy(penstock: Run, guard: Path) -> None:
+    (guard / "words" / "plugin.py").write_text("raise SystemExit('no')\n")
+    done = penstock("plugin", "check", guard / "words")
+    assert done.returncode == 1
+    assert done.stdout.startswith("✗ handshake")
+    assert "→ " in done.stdout
+
+
+def test_a_configuration_that_breaks_the_schema_is_wrong_usage(penstock: Run, guard: Path) -> None:
+    done = penstock("plugin", "check", guard / "words", "--with", '{"wrod": "x"}')
+    assert done.returncode == 2
+    assert "does not fit the plugin's schema" in done.stderr
+
+
+def test_a_new_plugin_has_three_files_and_is_right(penstock: Run, tmp_path: Path) -> None:
+    done = penstock("plugin", "new", "my_words")
+    assert done.returncode == 0
+    assert sorted(Path(line).name for line in done.stdout.splitlines()) == [
+        "plugin.py",
+        "pyproject.toml",
+        "test_plugin.py",
+    ]
+    assert "penstock plugin test my_words" in done.stderr
+
+
+def test_a_name_that_is_none_is_refused(penstock: Run) -> None:
+    done = penstock("plugin", "new", "My-Words")
+    assert done.returncode == 1
+    assert "is no name for a plugin" in done.stderr
+
+
+def test_a_wrong_manifest_is_a_wrong_configuration(penstock: Run, guard: Path) -> None:
+    (guard / "words" / "pyproject.toml").write_text('[tool.penstock]\nname = "words"\nverson = "1"\n')
+    done = penstock("plugin", "check", guard / "words")
+    assert done.returncode == 78
+    assert "words/pyproject.toml:3:1: manifest " in done.stderr
+    assert "did you mean 'version'?" in done.stderr
