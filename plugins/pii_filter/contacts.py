@@ -16,8 +16,9 @@ _LOCAL = re.compile(r"\w[\w+%&'~-]*(?:\.[\w+%&'~-]+)*\Z")
 _DOMAIN = re.compile(
     r"(?:[^\W_](?:[\w-]{0,61}[^\W_])?\.){1,8}(?:[^\W\d_]{2,24}|xn--[a-z0-9-]{2,59})(?![\w-])", re.IGNORECASE
 )
-# `logo@2x.png` names a file, `git@host:path` a repository, `user:word@host/` in a URL a login.
-_FILE = re.compile(r".*\.(?:png|jpe?g|gif|webp|svg|css|js|json|md|py|ts|whl|gz|zip)\Z", re.IGNORECASE)
+# `logo@2x.png` names a file, `git@host:path` a repository, `user:word@host/` in a URL a login. No ending here is a
+# country's: `.md` and `.py` are.
+_FILE = re.compile(r".*\.(?:png|jpe?g|gif|webp|svg|css|js|json|ts|whl|gz)\Z", re.IGNORECASE)
 _LOGIN = re.compile(r"://(?:[^/?#\s@:]*:)?\Z")
 _LOCAL_CHARS = 64
 

@@ -25,6 +25,7 @@ def kinds(text: str, name: str = "", masking: Masking = EVERYTHING) -> list[tupl
         "o'neil_99@xn--bcher-kva.example",
         "jürgen@bücher.example",
         "x@a-b.museum",
+        "ion@firma.md",
     ],
 )
 @pytest.mark.parametrize(
