@@ -320,18 +320,21 @@ class Worker:
             self._abandon(call)
             call.reject(DeadlineExceeded(f"no answer within {call.deadline - call.queued_at:.3g} s"))
         if not self._broken:
-            self._loop.call_later(self.spec.kill_after_seconds, self._overran, call)
+            self._await_overrun(call)
 
-    def _overran(self, call: Call) -> None:
+    def _await_overrun(self, call: Call) -> None:
+        self._loop.call_later(self.spec.kill_after_seconds, self._overran, call, self._ledger.oldest() is call)
+
+    def _overran(self, call: Call, was_oldest: bool) -> None:
         if self.state is State.EXITED or not self._ledger.holds(call.number):
             return
         if not self.sequential:
             self._overran_beside_others()
-        elif self._ledger.oldest() is call:
+        elif was_oldest:
             self._end_overrun()
         else:
-            # It waits behind another call and has its own time once it is the oldest.
-            self._loop.call_later(self.spec.kill_after_seconds, self._overran, call)
+            # It waited behind another call; its own time begins when it is the oldest.
+            self._await_overrun(call)
 
     def _overran_beside_others(self) -> None:
         self._overrun = self.planned_end = True
