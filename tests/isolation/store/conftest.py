@@ -3,25 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from wheelhouse import Index, sdist, wheel
+from wheelhouse import DISTRIBUTIONS, Index, Project
 
-from isolation.manifest import Manifest, read_manifest
 from isolation.store.events import BuildEvent
 from isolation.store.store import Store
-
-Project = Callable[..., Path]
-
-DISTRIBUTIONS = [
-    wheel("alpha", "1.0"),
-    wheel("alpha", "2.0", "value = 2\n"),
-    wheel("beta", "1.0", "from alpha import value\n"),
-    wheel("gamma", "1.0", "\n".join(f"name_{number} = {number}" for number in range(2000))),
-    sdist("raw", "1.0"),
-]
 
 
 @pytest.fixture(scope="session")
@@ -72,7 +61,3 @@ def project(tmp_path: Path) -> Project:
 @pytest.fixture
 def heard() -> list[BuildEvent]:
     return []
-
-
-def manifest_of(folder: Path) -> Manifest:
-    return read_manifest(folder)

@@ -11,8 +11,7 @@ import tomllib
 from pathlib import Path
 
 import pytest
-from conftest import DISTRIBUTIONS, Project
-from wheelhouse import Index, wheel
+from wheelhouse import DISTRIBUTIONS, Index, Project, wheel
 
 from isolation.errors import EnvironmentBuildError
 from isolation.manifest import read_manifest

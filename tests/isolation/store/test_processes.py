@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from conftest import Project
+from wheelhouse import Project
 
 from isolation.manifest import read_manifest
 from isolation.store.filelock import FileLock, LockMode, LockTimeout

@@ -7,7 +7,7 @@ import threading
 from pathlib import Path
 
 import pytest
-from conftest import Project
+from wheelhouse import Project
 
 from isolation.errors import EnvironmentBuildError
 from isolation.manifest import read_manifest

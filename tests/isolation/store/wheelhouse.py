@@ -8,11 +8,16 @@ import io
 import tarfile
 import threading
 import zipfile
+from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from types import TracebackType
 from urllib.parse import unquote
 
-__all__ = ["Index", "sdist", "wheel"]
+__all__ = ["DISTRIBUTIONS", "Index", "Project", "sdist", "wheel"]
+
+Project = Callable[..., Path]
+"""Makes a plugin folder; see the fixture `project`."""
 
 _BACKEND = """
 import pathlib, zipfile
@@ -121,3 +126,12 @@ def _link(file: str, content: bytes) -> str:
 
 def _record_hash(text: str) -> str:
     return base64.urlsafe_b64encode(hashlib.sha256(text.encode()).digest()).rstrip(b"=").decode()
+
+
+DISTRIBUTIONS = [
+    wheel("alpha", "1.0"),
+    wheel("alpha", "2.0", "value = 2\n"),
+    wheel("beta", "1.0", "from alpha import value\n"),
+    wheel("gamma", "1.0", "\n".join(f"name_{number} = {number}" for number in range(2000))),
+    sdist("raw", "1.0"),
+]
