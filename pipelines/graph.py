@@ -12,11 +12,11 @@ __all__ = ["caption", "dot", "edges", "levels", "mermaid"]
 
 def levels(plan: PipelinePlan) -> tuple[tuple[StagePlan, ...], ...]:
     """Stages by the longest way to them: all of one level may run side by side once the level before has ended."""
-    depth: dict[int, int] = {}
-    for stage in plan.stages:
-        depth[stage.index] = 1 + max((depth[need.stage] for need in stage.needs), default=-1)
-    deepest = max(depth.values(), default=-1)
-    return tuple(tuple(s for s in plan.stages if depth[s.index] == level) for level in range(deepest + 1))
+    import networkx as nx  # only here: it costs more CPU than all else that a command imports
+
+    graph: nx.DiGraph[int] = nx.DiGraph((need.stage, stage.index) for stage in plan.stages for need in stage.needs)
+    graph.add_nodes_from(range(len(plan.stages)))
+    return tuple(tuple(plan.stages[index] for index in sorted(level)) for level in nx.topological_generations(graph))
 
 
 def edges(plan: PipelinePlan) -> Iterable[tuple[StagePlan, StagePlan, str]]:
