@@ -7,7 +7,7 @@ import re
 import runpy
 from pathlib import Path
 
-import jsonschema
+import jsonschema_rs
 import pytest
 
 ROOT = Path(__file__).parents[2]
@@ -34,14 +34,14 @@ def test_the_readme_of_a_plugin_is_up_to_date(name: str) -> None:
 @pytest.mark.parametrize("name", PLUGINS)
 def test_every_setting_has_a_description_a_type_and_a_fitting_default(name: str) -> None:
     document = schema(name)
-    jsonschema.Draft202012Validator.check_schema(document)
+    assert jsonschema_rs.meta.is_valid(document)
     assert document["additionalProperties"] is False
     for key, setting in document["properties"].items():  # type: ignore[attr-defined]  # an object, as checked above
         assert setting["description"].endswith((".", ")")), key
         if key in document.get("required", ()):  # type: ignore[operator]
             assert "default" not in setting
         else:
-            jsonschema.validate(setting["default"], setting)
+            jsonschema_rs.validate(setting, setting["default"])
 
 
 @pytest.mark.parametrize("name", PLUGINS)
