@@ -23,6 +23,7 @@ from orchestrator.cli.options import (
 )
 
 if TYPE_CHECKING:
+    from orchestrator.cli.figures import Tally
     from pipelines.plan import Plan
 
 __all__ = ["run"]
@@ -36,7 +37,7 @@ MAX_CONCURRENCY = 1024
 @click.option(
     "--input",
     "source",
-    metavar="FILE",
+    metavar="FILE|-",
     type=click.Path(path_type=Path, exists=True, dir_okay=False, allow_dash=True),
     help="Calls, one JSON object a line; - is stdin. Default: input.jsonl beside the pipeline file.",
 )
@@ -80,9 +81,18 @@ def run(
         must_be_pipeline(pipeline, _names(loaded.plan))
     descriptor = _opened(source, path)
     wish = Wish(descriptor, source_name(source, path), pipeline, as_json, concurrency, locked, offline, verbose)
-    tally = perform(loaded, wish)
+    tally, seconds = perform(loaded, wish)
+    if not as_json:
+        _show(tally, seconds)
     failed = tally.malformed or (fail_on_deny and tally.denied_lines)
     return Exit.FAILED if failed else Exit.FINE
+
+
+def _show(tally: Tally, seconds: float) -> None:
+    from orchestrator.cli.tables import run_report
+    from orchestrator.cli.terminal import console
+
+    console().print(run_report(tally, seconds))
 
 
 def _names(plan: Plan) -> list[str]:

@@ -1,4 +1,4 @@
-"""The work of `penstock run`, once its options are read: start plugins, feed lines, print or count what comes."""
+"""The work of `penstock run`, once its options are read: start plugins, feed lines, print and count what comes."""
 
 from __future__ import annotations
 
@@ -39,13 +39,13 @@ class Wish:
     verbosity: int
 
 
-def perform(loaded: Loaded, wish: Wish) -> Tally:
-    """Answer every line of the input, print the figures unless each record was printed, and return them."""
+def perform(loaded: Loaded, wish: Wish) -> tuple[Tally, float]:
+    """Answer every line of the input and return the figures, with the seconds from the first line to the last.
+
+    The records are printed when the wish is JSON; the figures never are.
+    """
     with Bars(shown=terminal_watches(stdout_is_data=wish.as_json)) as bars:
-        tally, seconds = run_loop(_Run(loaded, wish, bars).go())
-    if not wish.as_json:
-        _print_table(tally, seconds)
-    return tally
+        return run_loop(_Run(loaded, wish, bars).go())
 
 
 class _Run:
@@ -86,10 +86,3 @@ class _Run:
         self._bars.lines(outcome.line, self._reader.position, self._reader.size)
         if self._output is not None:
             await self._output.write(b"".join(msgspec.json.encode(record) + b"\n" for record in outcome.records))
-
-
-def _print_table(tally: Tally, seconds: float) -> None:
-    from orchestrator.cli.tables import run_report
-    from orchestrator.cli.terminal import console
-
-    console().print(run_report(tally, seconds))
