@@ -33,7 +33,7 @@ class Compilers:
         with self._guard:
             self._reap()
             if fingerprint not in self._running:
-                self._running[fingerprint] = self._start(environment, self._layout.lock("bytecode"))
+                self._running[fingerprint] = self._start(environment)
 
     def wait(self, seconds: float) -> bool:
         """Wait until all are done; False when time is up. For tests and benchmarks that want a quiet machine."""
@@ -63,10 +63,11 @@ class Compilers:
             if process.stdin is not None:
                 process.stdin.close()
 
-    @staticmethod
-    def _start(environment: Path, lockfile: Path) -> subprocess.Popen[bytes]:
+    def _start(self, environment: Path) -> subprocess.Popen[bytes]:
+        python, lease = environment / "bin" / "python", self._layout.lease(environment.name)
+        arguments = [str(environment), str(lease), str(self._layout.lock("bytecode"))]
         return subprocess.Popen(
-            [str(environment / "bin" / "python"), "-I", "-S", "-B", str(_PROGRAM), str(environment), str(lockfile)],
+            [str(python), "-I", "-S", "-B", str(_PROGRAM), *arguments],
             cwd="/",
             env={},
             stdin=subprocess.PIPE,

@@ -4,7 +4,7 @@ Needs the standard library only, of any Python 3. Ends when its standard input c
 that started it ends in whatever way; what is compiled so far stays and is not compiled again. Bytecode files are
 written whole or not at all.
 
-    python -I -S compile_bytecode.py ENVIRONMENT LOCKFILE
+    python -I -S compile_bytecode.py ENVIRONMENT LEASE LOCKFILE
 """
 
 from __future__ import annotations
@@ -23,10 +23,16 @@ TURN_SECONDS = 0.2
 MARK = "penstock-compiled"
 
 
-def main(environment: str, lockfile: str) -> int:
+def main(environment: str, lease: str, lockfile: str) -> int:
     """Compile everything, then seal. Return 0 when both are done."""
     os.nice(19)
     until = time.monotonic() + LONGEST_SECONDS
+    # Without a lease of its own, a process that outlives a killed host for a moment would go on writing into an
+    # environment that a collection has just removed, and so bring back a piece of it.
+    leased = os.open(lease, os.O_RDWR)
+    fcntl.flock(leased, fcntl.LOCK_SH)
+    if not os.path.samestat(os.fstat(leased), os.stat(lease)):
+        return 2
     lock = os.open(lockfile, os.O_RDWR | os.O_CREAT, 0o600)
     while not taken(lock):
         if abandoned(TURN_SECONDS) or time.monotonic() > until:
@@ -80,4 +86,4 @@ def seal(environment: str) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1], sys.argv[2]))
+    sys.exit(main(*sys.argv[1:]))

@@ -109,7 +109,12 @@ def test_killed_at_any_moment_it_leaves_nothing_wrong(
 def wait_for_orphans(store: Path) -> None:
     """Wait for a uv whose host was killed: it holds its workplace until it ends."""
     for lock in (store / "building").glob("*.lock"):
-        FileLock.take(lock, LockMode.EXCLUSIVE, within_seconds=PATIENCE_SECONDS).release()
+        wait_until_free(lock)
+
+
+def wait_until_free(lock: Path) -> None:
+    """Wait until nobody holds a lock, not even a process that a killed one has left to notice its end."""
+    FileLock.take(lock, LockMode.EXCLUSIVE, within_seconds=PATIENCE_SECONDS).release()
 
 
 def test_a_second_process_says_that_it_waits(project: Project, variables: dict[str, str], tmp_path: Path) -> None:
@@ -139,6 +144,7 @@ def test_collection_leaves_alone_what_a_live_process_uses(
             assert imports(told["python"]) == "1 1999"
             process.kill()
             process.wait(PATIENCE_SECONDS)
+            wait_until_free(root / "leases" / Path(told["environment"]).name)
             report = other.gc()
     assert {entry.kind for entry in report.removed} == {"environments", "snapshots"}
     assert not Path(told["environment"]).exists()
@@ -184,8 +190,8 @@ def test_a_killed_host_takes_its_compiling_process_along(
             told = next_line(process)
         process.kill()
         process.wait(PATIENCE_SECONDS)
-    lock = root / "locks" / "bytecode"
-    FileLock.take(lock, LockMode.EXCLUSIVE, within_seconds=PATIENCE_SECONDS).release()
+    wait_until_free(root / "locks" / "bytecode")
+    wait_until_free(root / "leases" / Path(told["environment"]).name)
     assert imports(told["python"]) == "1 1999"
 
 
