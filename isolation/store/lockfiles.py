@@ -6,11 +6,8 @@ Inputs are bytes of files; a memo in the store remembers what the same bytes mea
 from __future__ import annotations
 
 import hashlib
-import os
-import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from isolation.errors import EnvironmentBuildError
 from isolation.manifest_values import Manifest, SourceKind
@@ -18,8 +15,9 @@ from isolation.store.events import BuildEvent, Report
 from isolation.store.failures import Doing, failure
 from isolation.store.filelock import FileLock, LockMode, LockTimeout
 from isolation.store.interpreters import Interpreter
-from isolation.store.layout import Layout, Workplace, read_json, write_json
-from isolation.store.requirements import matches, requirement_lines, sealed
+from isolation.store.layout import Layout, read_json, write_json
+from isolation.store.locking import Locking, lock_path, shown
+from isolation.store.requirements import matches, requirement_lines
 from isolation.store.resolution import (
     LAYOUT,
     NO_PACKAGES,
@@ -31,7 +29,7 @@ from isolation.store.resolution import (
 )
 from isolation.store.uv import Uv, UvOutcome, UvStopped
 
-__all__ = ["LOCK_WAIT_SECONDS", "Locked", "Lockfiles", "lock_path"]
+__all__ = ["LOCK_WAIT_SECONDS", "Locked", "Lockfiles"]
 
 LOCK_WAIT_SECONDS = 600.0
 """How long to wait for another process that locks the same plugin."""
@@ -55,21 +53,13 @@ class Locked:
         return read_pylock(self.pylock) if self.pylock else NO_PACKAGES
 
 
-def lock_path(manifest: Manifest) -> Path | None:
-    """Tell where a plugin's lock is or would be; None where there is nothing to lock."""
-    if manifest.script is not None:
-        return manifest.script.with_name(manifest.script.name + ".lock")
-    names = {SourceKind.PROJECT: "uv.lock", SourceKind.REQUIREMENTS: "pylock.toml"}
-    name = names.get(manifest.kind)
-    return None if name is None else manifest.root / name
-
-
 class Lockfiles:
-    """Reads and writes the locks of plugins for one store."""
+    """Reads the locks of plugins for one store."""
 
-    def __init__(self, layout: Layout, uv: Uv, *, locked: bool) -> None:
+    def __init__(self, layout: Layout, uv: Uv, locking: Locking, *, locked: bool) -> None:
         self._layout = layout
         self._uv = uv
+        self._locking = locking
         self._locked = locked
 
     def read(self, manifest: Manifest, extras: Sequence[str], interpreter: Interpreter, report: Report) -> Locked:
@@ -91,25 +81,6 @@ class Lockfiles:
             manifest.name, "its lock keeps changing while it is read", hint="try again when the folder is at rest"
         )
 
-    def write(self, manifest: Manifest, interpreter: Interpreter, *, upgrade: bool = False) -> Path:
-        """Lock a plugin again and return the lock. What is pinned stays unless it has to move or `upgrade` is asked."""
-        path = lock_path(manifest)
-        if path is None:
-            raise EnvironmentBuildError(
-                manifest.name, "has no requirements that could be locked", hint="nothing needs to be done"
-            )
-        with Workplace(self._layout) as place:
-            text = self._locked_text(manifest, path, interpreter, place, upgrade=upgrade)
-            try:
-                _put(path, text)
-            except OSError as error:
-                raise EnvironmentBuildError(
-                    manifest.name,
-                    f"its lock cannot be written to {path}: {error.strerror}",
-                    hint="make the folder writable, or ship the lock with the plugin",
-                ) from None
-        return path
-
     def _ensure(self, manifest: Manifest, interpreter: Interpreter, report: Report) -> None:
         """Make the lock on first use; one process does, the others wait for it."""
         path = lock_path(manifest)
@@ -120,7 +91,7 @@ class Lockfiles:
             raise EnvironmentBuildError(
                 manifest.name,
                 f"there is no {path.name} in {path.parent}, and --locked does not make one",
-                hint=f"`penstock plugin lock {_shown(manifest)}` makes it",
+                hint=f"`penstock plugin lock {shown(manifest)}` makes it",
             )
         name = f"lock-{digest_of(str(path))}"
         waiting = BuildEvent(manifest.name, "waiting", "another process is locking it", None)
@@ -140,7 +111,7 @@ class Lockfiles:
         with lock:
             if not path.is_file():
                 report(BuildEvent(manifest.name, "lock", f"writing {path.name} on first use", 0.02))
-                self.write(manifest, interpreter)
+                self._locking.write(manifest, interpreter)
 
     def _resolve(self, manifest: Manifest, extras: Sequence[str], interpreter: Interpreter) -> Resolution:
         try:
@@ -161,7 +132,7 @@ class Lockfiles:
             raise EnvironmentBuildError(
                 manifest.name,
                 "requirements.txt no longer matches pylock.toml",
-                hint=f"look at what changed, then `penstock plugin lock {_shown(manifest)}`",
+                hint=f"look at what changed, then `penstock plugin lock {shown(manifest)}`",
             )
         return resolution
 
@@ -183,34 +154,6 @@ class Lockfiles:
             raise self._failed(manifest, Doing.READ_LOCK, self._uv.run(loud, cwd=manifest.root))
         return outcome.output.decode("utf-8")
 
-    def _locked_text(
-        self, manifest: Manifest, path: Path, interpreter: Interpreter, place: Workplace, *, upgrade: bool
-    ) -> str:
-        """Let uv lock a copy, so that a kill never leaves half a lock in the author's folder."""
-        newest = ["--upgrade"] if upgrade else []
-        python = ["--python", interpreter.executable]
-        if manifest.kind is SourceKind.REQUIREMENTS:
-            return self._compiled(manifest, path, [*python, *newest], place)
-        copy = place.path / "project"
-        _mirror(manifest, path, copy)
-        of = ["--script", str(copy / manifest.script.name)] if manifest.script else ["--project", str(copy)]
-        outcome = self._uv.run(["lock", *of, *python, *newest], cwd=copy, keep=place.descriptor)
-        if outcome.status != 0:
-            raise self._failed(manifest, Doing.LOCK, outcome)
-        return (copy / path.name).read_text(encoding="utf-8")
-
-    def _compiled(self, manifest: Manifest, path: Path, options: list[str], place: Workplace) -> str:
-        lines = requirement_lines(manifest.root / "requirements.txt")
-        target = place.path / "pylock.toml"
-        if path.is_file():
-            target.write_bytes(path.read_bytes())
-        arguments = ["pip", "compile", "requirements.txt", "--format", "pylock.toml", "--universal"]
-        arguments += ["--generate-hashes", "--no-header", "--no-annotate", "--output-file", str(target), *options]
-        outcome = self._uv.run(arguments, cwd=manifest.root, keep=place.descriptor)
-        if outcome.status != 0:
-            raise self._failed(manifest, Doing.LOCK, outcome)
-        return sealed(target.read_text(encoding="utf-8"), lines)
-
     def _remember(
         self,
         key: str | None,
@@ -225,7 +168,7 @@ class Lockfiles:
         return locked
 
     def _failed(self, manifest: Manifest, doing: Doing, outcome: UvOutcome) -> EnvironmentBuildError:
-        return failure(manifest.name, doing, outcome, folder=_shown(manifest))
+        return failure(manifest.name, doing, outcome, folder=shown(manifest))
 
 
 def _needs_lock(manifest: Manifest, extras: Sequence[str]) -> bool:
@@ -243,30 +186,3 @@ def _key(manifest: Manifest, extras: Sequence[str], interpreter: Interpreter) ->
         contents += requirement_lines(manifest.root / "requirements.txt")
     identity = [interpreter.implementation, interpreter.version, interpreter.platform, interpreter.abi]
     return digest_of([LAYOUT, manifest.kind.value, contents, sorted(extras), sorted(manifest.sdists), identity])
-
-
-def _mirror(manifest: Manifest, lock: Path, copy: Path) -> None:
-    """Make a folder that looks like the plugin's: its own lock and manifest, links to everything else."""
-    copy.mkdir()
-    own = {lock.name, "pyproject.toml", *([manifest.script.name] if manifest.script else [])}
-    for entry in manifest.root.iterdir():
-        if entry.name in own:
-            (copy / entry.name).write_bytes(entry.read_bytes())
-        elif entry.name != ".venv":
-            (copy / entry.name).symlink_to(entry)
-    if manifest.script is not None:
-        (copy / "pyproject.toml").unlink(missing_ok=True)
-
-
-def _put(path: Path, text: str) -> None:
-    """Write a file beside the plugin so that nobody ever sees half of it."""
-    fresh = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
-    try:
-        fresh.write_text(text, encoding="utf-8")
-        os.replace(fresh, path)
-    finally:
-        fresh.unlink(missing_ok=True)
-
-
-def _shown(manifest: Manifest) -> str:
-    return str(manifest.script or manifest.root)

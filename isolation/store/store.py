@@ -21,6 +21,7 @@ from isolation.store.inventory import EnvironmentInfo, list_environments
 from isolation.store.layout import Layout
 from isolation.store.leases import Leases
 from isolation.store.lockfiles import Lockfiles
+from isolation.store.locking import Locking
 from isolation.store.snapshots import Shot, Snapshots
 from isolation.store.uses import Use, Uses, now
 from isolation.store.uv import Uv, UvStopped, uv_environment
@@ -94,7 +95,8 @@ class Store:
         self._pipeline = "" if pipeline is None else str(pipeline.absolute())
         self._uv = Uv(uv_environment(environment), offline=offline)
         self._interpreters = Interpreters(self._layout.root / "interpreters.json", self._uv)
-        self._lockfiles = Lockfiles(self._layout, self._uv, locked=locked)
+        self._locking = Locking(self._layout, self._uv)
+        self._lockfiles = Lockfiles(self._layout, self._uv, self._locking, locked=locked)
         self._environments = Environments(self._layout, self._uv)
         self._snapshots = Snapshots(self._layout)
         self._uses = Uses(self._layout)
@@ -155,7 +157,7 @@ class Store:
     def lock(self, manifest: Manifest, *, upgrade: bool = False) -> Path:
         """Lock a plugin's requirements again and return the lock's path. Raises EnvironmentBuildError."""
         interpreter = self._interpreters.choose(manifest.name, manifest.requires_python)
-        return self._lockfiles.write(manifest, interpreter, upgrade=upgrade)
+        return self._locking.write(manifest, interpreter, upgrade=upgrade)
 
     def release(self, prepared: Prepared) -> None:
         """Say that a generation is not used any more by this process."""
