@@ -1,0 +1,136 @@
+"""From a path on disk to a plan: what lints, loads."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from generated_files import Offer, files
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from orchestrator.loading import load
+from pipelines.problem import SpecError
+from pipelines.source import parse
+from pipelines.tree import Path as KeyPath
+from pipelines.tree import find
+
+CORPUS = Path(__file__).parents[1] / "corpus"
+OFFER = Offer(str(CORPUS / "plugins" / "pii"), "count", "total")
+GOOD = files(OFFER)
+# A file is written anew for each example, which is what the health check asks about.
+SHARED_FOLDER = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+
+PLUGIN = '[tool.penstock]\nname = "a"\nversion = "1"\n\n[tool.penstock.stages.run]\n'
+FILE = """\
+version: 1
+name: guard
+plugins: { a: { source: ./a } }
+pipelines: { g: { hook: tool_pre_invoke, stages: { s: { uses: a/run } } } }
+"""
+
+
+def write(folder: Path, text: str = FILE) -> Path:
+    (folder / "a").mkdir(exist_ok=True)
+    (folder / "a" / "pyproject.toml").write_text(PLUGIN)
+    (folder / "a" / "plugin.py").write_text("plugin = None\n")
+    (folder / "pipeline.yaml").write_text(text)
+    return folder / "pipeline.yaml"
+
+
+def test_a_folder_stands_for_its_pipeline_file(tmp_path: Path) -> None:
+    file = write(tmp_path)
+    assert load(tmp_path).path == load(file).path == file
+
+
+def test_manifests_come_by_the_names_of_the_file(tmp_path: Path) -> None:
+    assert {name: manifest.root for name, manifest in load(write(tmp_path)).manifests.items()} == {"a": tmp_path / "a"}
+
+
+def test_a_source_is_relative_to_the_file_that_names_it(tmp_path: Path) -> None:
+    write(tmp_path)
+    (tmp_path / "shared").mkdir()
+    (tmp_path / "shared" / "plugins.yaml").write_text("plugins: { a: { source: ../a } }\n")
+    text = FILE.replace("plugins: { a: { source: ./a } }", "include: [shared/plugins.yaml]")
+    assert load(write(tmp_path, text)).manifests["a"].root == tmp_path / "a"
+
+
+def test_files_are_named_as_from_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write(tmp_path, FILE.replace("g: {", "g: { hok: x,"))
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SpecError, match=r"^pipeline.yaml:4:19: unknown-key"):
+        load(tmp_path)
+
+
+def test_a_wrong_manifest_is_reported_at_its_own_place(tmp_path: Path) -> None:
+    file = write(tmp_path)
+    (tmp_path / "a" / "pyproject.toml").write_text(PLUGIN + 'efects = "none"\n')
+    with pytest.raises(SpecError, match=r"a/pyproject.toml:6:1: manifest tool.penstock.stages.run.efects"):
+        load(file)
+
+
+def test_a_file_that_is_not_there_is_a_problem_and_no_traceback(tmp_path: Path) -> None:
+    with pytest.raises(SpecError, match="unreadable"):
+        load(tmp_path)
+
+
+def test_the_tree_has_the_profile_that_was_asked_for(tmp_path: Path) -> None:
+    file = write(tmp_path, FILE + "profiles: { dev: { plugins: { a: { replicas: 2 } } } }\n")
+    assert load(file, profile="dev").plan.plugins["a"].replicas == 2
+    assert find(load(file, profile="dev").tree, ("plugins", "a", "replicas")).value.layer == "profile dev"
+    assert load(file).plan.plugins["a"].replicas == 1
+
+
+@SHARED_FOLDER
+@given(content=GOOD)
+def test_a_good_file_loads_whatever_it_holds(tmp_path: Path, content: dict[str, object]) -> None:
+    """The order is topological and the ancestors are closed, for each hook of each pipeline."""
+    file = tmp_path / "pipeline.yaml"
+    file.write_text(json.dumps(content))
+    plan = load(file).plan
+    for pipelines in plan.routes.values():
+        for pipeline in pipelines:
+            for stage in pipeline.stages:
+                assert all(need.stage < stage.index for need in stage.needs)
+                for need in stage.needs:
+                    assert stage.ancestors & (1 << need.stage)
+                    assert (
+                        stage.ancestors & pipeline.stages[need.stage].ancestors == pipeline.stages[need.stage].ancestors
+                    )
+                assert all(variant.timeout_seconds > 0 for variant in stage.variants)
+    assert load(file, profile="dev" if "profiles" in content else None).manifests
+
+
+CHOSEN = {("plugins",), ("pipelines",), ("policies", "timeouts"), ("profiles",)}
+
+
+def keys(content: object, path: KeyPath = ()) -> Iterator[KeyPath]:
+    """Paths of all keys that belong to the language, and not to whoever wrote the file."""
+    if isinstance(content, dict) and path[-1:] not in (("in",), ("otherwise",)):
+        for key, value in content.items():
+            by_author = path in CHOSEN or path[-1:] == ("stages",)
+            yield from ([] if by_author else [(*path, key)])
+            yield from keys(value, (*path, key))
+    if isinstance(content, list):
+        for i, item in enumerate(content):
+            yield from keys(item, (*path, i))
+
+
+@SHARED_FOLDER
+@given(content=GOOD, data=st.data())
+def test_a_key_with_a_letter_too_many_is_refused_at_its_place(
+    tmp_path: Path, content: dict[str, object], data: st.DataObject
+) -> None:
+    path = data.draw(st.sampled_from(sorted(keys(content), key=str)))
+    text = json.dumps(content)
+    tree, _ = parse(text.encode(), "x")
+    assert tree is not None
+    column = find(tree, path).key.column
+    file = tmp_path / "pipeline.yaml"
+    file.write_text(text[:column] + "q" + text[column:])
+    with pytest.raises(SpecError) as refused:
+        load(file)
+    wrong = {(p.mark.line, p.mark.column): p.code for p in refused.value.problems}
+    assert wrong[1, column] in ("unknown-key", "missing-key")
