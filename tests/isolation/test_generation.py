@@ -59,9 +59,12 @@ def test_a_killed_worker_fails_what_was_written_to_it_and_what_waited_is_served(
 
     async def main() -> None:
         async with serving(spec_of(tmp_path, SEQUENTIAL, "echo", "die")) as generation:
-            written = [ask(generation, "die"), *(ask(generation, "echo") for _ in range(SEQUENTIAL_WINDOW - 1))]
+            gate = Gate(tmp_path)
+            written = [ask(generation, "die", gate.payload)]
+            written += [ask(generation, "echo") for _ in range(SEQUENTIAL_WINDOW - 1)]
             waited = [ask(generation, "echo") for _ in range(3)]
             assert (generation.workers[0].outstanding, generation.waiting) == (SEQUENTIAL_WINDOW, 3)
+            await gate.reached()
             lost = [await call.error() for call in written]
             assert all(type(error) is WorkerLost for error in lost)
             assert [error.sent for error in lost] == [True, False, False, False]
