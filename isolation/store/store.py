@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -113,21 +114,8 @@ class Store:
 
         `extras` None means the author's own choice. The result is kept from collection until `release` or `close`.
         """
-        try:
+        with _explained(manifest.name, self._layout.root):
             return self._prepare(manifest, self._extras(manifest, extras), report)
-        except OSError as error:
-            where = f" ({error.filename})" if error.filename else ""
-            raise EnvironmentBuildError(
-                manifest.name,
-                f"the store cannot do its work: {error.strerror or error}{where}",
-                hint=f"check space and rights of {self._layout.root}; PENSTOCK_STORE names another folder",
-            ) from error
-        except LockTimeout as error:
-            raise EnvironmentBuildError(
-                manifest.name, f"somebody has held a lock of the store for too long: {error}", hint="try again"
-            ) from None
-        except UvStopped:
-            raise EnvironmentBuildError(manifest.name, "the store was closed meanwhile", hint="start again") from None
 
     def prepare_all(
         self, wanted: Sequence[tuple[Manifest, tuple[str, ...] | None]], report: Report = unheard
@@ -156,8 +144,9 @@ class Store:
 
     def lock(self, manifest: Manifest, *, upgrade: bool = False) -> Path:
         """Lock a plugin's requirements again and return the lock's path. Raises EnvironmentBuildError."""
-        interpreter = self._interpreters.choose(manifest.name, manifest.requires_python)
-        return self._locking.write(manifest, interpreter, upgrade=upgrade)
+        with _explained(manifest.name, self._layout.root):
+            interpreter = self._interpreters.choose(manifest.name, manifest.requires_python)
+            return self._locking.write(manifest, interpreter, upgrade=upgrade)
 
     def release(self, prepared: Prepared) -> None:
         """Say that a generation is not used any more by this process."""
@@ -251,3 +240,23 @@ class Store:
                 manifest.name, f"has no extra {', '.join(unknown)} (it has: {have})", hint="correct `extras`"
             )
         return tuple(sorted(set(chosen)))
+
+
+@contextmanager
+def _explained(plugin: str, root: Path) -> Iterator[None]:
+    """Turn what the machine refuses into the one error that says so."""
+    try:
+        yield
+    except OSError as error:
+        where = f" ({error.filename})" if error.filename else ""
+        raise EnvironmentBuildError(
+            plugin,
+            f"the machine refused: {error.strerror or error}{where}",
+            hint=f"check the file, and space and rights of {root}; PENSTOCK_STORE names another folder",
+        ) from error
+    except LockTimeout as error:
+        raise EnvironmentBuildError(
+            plugin, f"somebody has held a lock of the store for too long: {error}", hint="end that process, try again"
+        ) from None
+    except UvStopped:
+        raise EnvironmentBuildError(plugin, "the store was closed meanwhile", hint="start again") from None

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import re
 import shutil
+import socket
 import subprocess
 import sys
 import sysconfig
 import tomllib
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -359,3 +361,26 @@ def test_the_store_is_where_the_user_says(tmp_path: Path) -> None:
 def test_a_closed_store_builds_nothing(store: Store, project: Project) -> None:
     store.close()
     assert "closed" in refused(store, project("one", "alpha")).message
+
+
+def test_requirements_that_name_a_missing_file_say_which(store: Store, project: Project) -> None:
+    folder = project("words", files={"requirements.txt": "-r more.txt\n"})
+    (folder / "pyproject.toml").write_text("[tool.penstock.stages.mask]\n")
+    assert "more.txt" in refused(store, folder).message
+
+
+def test_closing_the_store_ends_a_build_that_is_going_on(
+    project: Project, variables: dict[str, str], tmp_path: Path
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}/simple"
+        deaf = {**variables, "UV_DEFAULT_INDEX": url, "UV_CACHE_DIR": str(tmp_path / "cold")}
+        store = Store(tmp_path / "store", environment=deaf)
+        with ThreadPoolExecutor(1) as threads:
+            pending = threads.submit(store.prepare, read_manifest(project("one", "alpha")))
+            connection, _ = silent.accept()
+            with connection:
+                store.close()
+                error = pending.exception(timeout=20)
+    assert isinstance(error, EnvironmentBuildError)
+    assert "closed" in error.message
