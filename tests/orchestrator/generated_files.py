@@ -1,4 +1,4 @@
-"""Good pipeline files, made up by hypothesis: any graph of any modes, conditions, inputs and overrides that lint lets pass.
+"""Good pipeline files, made up by hypothesis: any graph, modes, conditions, inputs and overrides that are right.
 
 `files(plugin)` gives the content of a file as plain values; written as JSON it is YAML. The plugin must offer one
 stage that works on any hook, declares no writes, takes no `with` and puts out an int.
@@ -52,13 +52,10 @@ def _stage(draw: st.DrawFn, offer: Offer, earlier: Mapping[str, bool]) -> tuple[
     )
     sure = [name for name in needed if earlier[name]]
     if sure:
-        stage["in"] = {
-            "n": "${stages." + draw(st.sampled_from(sure)) + ".out." + offer.out + " + 1}",
-            "constant": [1, "x"],
-        }
-    always = (
-        is_plain and not stage.keys() & {"when", "overrides", "on_error"} and stage.get("mode", "enforce") == "enforce"
-    )
+        out = f"stages.{draw(st.sampled_from(sure))}.out.{offer.out}"
+        stage["in"] = {"n": "${" + out + " + 1}", "constant": [1, "x"]}
+    enforces = stage.get("mode", "enforce") == "enforce"
+    always = is_plain and enforces and not stage.keys() & {"when", "overrides", "on_error"}
     return stage, always or "otherwise" in stage
 
 
