@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Exit",
-    "Failed",
     "Invocation",
     "Terminated",
     "printable",
@@ -56,16 +55,6 @@ class Terminated(BaseException):
     """SIGTERM arrived and everything was stopped."""
 
 
-class Failed(Exception):
-    """A command could not do what was asked; the message says why and the hint what to do next."""
-
-    code = "penstock.failed"
-
-    def __init__(self, message: str, *, hint: str = "") -> None:
-        super().__init__(message)
-        self.hint = hint
-
-
 def say(text: str, *, tone: str | None = None, label: str = "") -> None:
     """Write one line to stderr, its label coloured on a terminal."""
     head = click.style(f"{label}: ", fg=tone, bold=True) if label else ""
@@ -95,6 +84,8 @@ def report(error: BaseException, invocation: Invocation) -> Exit:
 
 
 def _report(error: BaseException, invocation: Invocation) -> Exit:
+    if isinstance(error, BaseExceptionGroup):
+        return max(_report(each, invocation) for each in error.exceptions)
     if isinstance(error, click.exceptions.Exit):
         return Exit(error.exit_code)
     if isinstance(error, BrokenPipeError):
@@ -140,10 +131,8 @@ def _ours(error: BaseException, invocation: Invocation) -> Exit:
     if isinstance(error, ManifestError):
         show_problems(_manifest_problems(error), as_json=invocation.json)
         return Exit.CONFIGURATION
-    if isinstance(error, IsolationError | Failed):
+    if isinstance(error, IsolationError):
         _known(str(error), error.code, error.hint)
-    elif isinstance(error, ExceptionGroup):
-        return max([_ours(each, invocation) for each in error.exceptions])
     elif isinstance(error, OSError) and error.filename:
         _known(f"{error.filename}: {error.strerror}", "penstock.system", "")
     else:

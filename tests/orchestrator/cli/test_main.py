@@ -11,7 +11,8 @@ from subprocess import CompletedProcess
 import click
 import pytest
 
-from orchestrator.cli.failures import Exit, Failed, Invocation, report
+from isolation.errors import StartError
+from orchestrator.cli.failures import Exit, Invocation, report
 from orchestrator.cli.main import COMMANDS, main, penstock
 
 Run = Callable[..., "CompletedProcess[str]"]
@@ -80,12 +81,12 @@ def test_a_bug_shows_its_traceback_when_asked(capsys: pytest.CaptureFixture[str]
 
 
 def test_a_known_failure_has_its_code_and_its_hint(capsys: pytest.CaptureFixture[str]) -> None:
-    assert report(Failed("it broke", hint="mend it"), Invocation()) == Exit.FAILED
-    assert capsys.readouterr().err == "error: it broke [penstock.failed]\nhint: mend it\n"
+    assert report(StartError("it broke"), Invocation()) == Exit.FAILED
+    assert capsys.readouterr().err == f"error: it broke [penstock.start]\nhint: {StartError.hint}\n"
 
 
 def test_several_failures_are_all_told(capsys: pytest.CaptureFixture[str]) -> None:
-    assert report(ExceptionGroup("two", [Failed("one"), Failed("two")]), Invocation()) == Exit.FAILED
+    assert report(ExceptionGroup("two", [StartError("one"), StartError("two")]), Invocation()) == Exit.FAILED
     assert capsys.readouterr().err.count("error: ") == 2
 
 

@@ -81,9 +81,12 @@ def test_a_signal_ends_the_workers_and_then_the_command(
         assert all(map(is_gone, workers))
 
 
-def test_a_reader_that_leaves_ends_the_command_without_a_word(environment: Mapping[str, str], guard: Path) -> None:
+@pytest.mark.parametrize("concurrency", [1, 8])
+def test_a_reader_that_leaves_ends_the_command_without_a_word(
+    environment: Mapping[str, str], guard: Path, concurrency: int
+) -> None:
     (guard / "input.jsonl").write_bytes(CALL * 5000)
-    with running(environment, "run", guard, "--json") as process:
+    with running(environment, "run", guard, "--json", "--concurrency", concurrency) as process:
         assert process.stdout is not None and process.stderr is not None
         process.stdout.readline()
         process.stdout.close()
