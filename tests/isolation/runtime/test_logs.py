@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 
 from started import Message, Started
 
@@ -38,6 +39,27 @@ def test_a_long_message_is_cut_and_says_so() -> None:
 def test_an_exception_brings_its_traceback() -> None:
     broken = next(line for line in _logged() if line["message"] == "it broke")
     assert broken["traceback"].endswith("KeyError: 'inside'\n")
+
+
+def test_what_a_stage_raises_is_logged_with_its_traceback_once_for_each_place() -> None:
+    """An operator wants to see where; two hundred times the same tells no more."""
+    with Started("plain:plugin") as plugin:
+        plugin.ready()
+        for _ in range(3):
+            plugin.call("raise", {"what": "value"}, run="R1")
+            plugin.call("raise", {"what": "busy"})
+        lines = _logs(plugin)
+    assert [(line["level"], line["message"], line["run"], line["stage"]) for line in lines] == [
+        ("error", "ValueError: x", "R1", "raise")
+    ]
+    assert "plain.py" in lines[0]["traceback"]
+
+
+def test_what_goes_wrong_at_import_is_logged_with_its_traceback(tmp_path: Path) -> None:
+    (tmp_path / "broken.py").write_text("import json\n\njson.loads('')\n")
+    with Started("broken:plugin", root=tmp_path) as plugin:
+        assert "JSONDecodeError" in plugin.ask("initialize")["error"]["message"]
+        assert "broken.py" in _logs(plugin)[0]["traceback"]
 
 
 def test_a_thread_of_the_authors_logs_without_a_call() -> None:

@@ -14,11 +14,13 @@ from ..answer import Violation
 from . import logs
 from .faults import TOO_LARGE, Fault
 from .frames import FrameTooLarge
+from .incoming import plain_parameters, request_of, wanted_configs
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from ..call import Parameters
-    from .session import Request, Session
+    from .incoming import Request
+    from .session import Session
 
 __all__ = ["CHUNK_BYTES", "serve"]
 
@@ -29,7 +31,7 @@ CHUNK_BYTES = 65536
 def serve(session: Session) -> None:
     """Answer the host until it says goodbye or closes the pipe. A plugin with `async def` moves to `concurrent`."""
     read, reader = os.read, session.reader
-    call_in, write = session.codec.invocation, session.sink.write
+    call_in, write = session.out.codec.invocation, session.out.write
     while data := read(reader, CHUNK_BYTES):
         arrived = monotonic()
         lines = lines_of(session, data)
@@ -53,7 +55,7 @@ def lines_of(session: Session, data: bytes) -> list[bytes]:
     try:
         return session.lines.feed(data)
     except FrameTooLarge:
-        session.sink.write(session.error_line(None, Fault(TOO_LARGE, "the host's line is over the limit")))
+        session.out.write(session.out.error_line(None, Fault(TOO_LARGE, "the host's line is over the limit")))
         sys.exit(1)
 
 
@@ -63,10 +65,10 @@ def _invoke(session: Session, call_id: int, parameters: Parameters, raw: object,
         logs.CURRENT.set(call)
         answer = session.plugin.stages[parameters.stage].function(call)
     except Violation as violation:
-        return session.answer_line(call, violation)
+        return session.out.answer_line(call, violation)
     except BaseException as error:  # noqa: BLE001  # the author's code: sys.exit and Ctrl-C are its errors too
-        return session.error_line(call_id, error)
-    return session.answer_line(call, answer)
+        return session.out.failure_line(call_id, error)
+    return session.out.answer_line(call, answer)
 
 
 def _take_up(session: Session, line: bytes, arrived: float) -> None:
@@ -74,27 +76,27 @@ def _take_up(session: Session, line: bytes, arrived: float) -> None:
     logs.CURRENT.set(None)
     call_id = None
     try:
-        request = session.request_of(line)
+        request = request_of(session.out.codec, line)
         if request is None or request.id is None:
             return  # in order as we work, whatever a cancellation names is answered already
         call_id = request.id
         answer = _answer(session, request, arrived)
     except BaseException as error:  # noqa: BLE001  # runs the author's import, startup and configure
-        answer = session.error_line(call_id, error)
-    session.sink.write(answer)
+        answer = session.out.failure_line(call_id, error)
+    session.out.write(answer)
 
 
 def _answer(session: Session, request: Request, arrived: float) -> bytes:
     assert request.id is not None
     if request.method == "stage/invoke":
-        parameters, payload = session.plain_parameters(request.params)
+        parameters, payload = plain_parameters(request.params)
         return _invoke(session, request.id, parameters, payload, arrived)
     if request.method == "configure":
-        wanted = session.wanted_configs(request.params)
+        wanted = wanted_configs(request.params)
         session.startup()
         made = {}
         for name, config in wanted.items():
             made[name] = session.known_config(name) or (session.configured(config), config.secrets)
         session.settle(made)
-        return session.result_line(request.id, {})
-    return session.result_line(request.id, session.control(request))
+        return session.out.result_line(request.id, {})
+    return session.out.result_line(request.id, session.control(request))

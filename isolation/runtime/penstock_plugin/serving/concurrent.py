@@ -16,6 +16,7 @@ from ..answer import Violation
 from . import logs
 from .blocking import CHUNK_BYTES, lines_of
 from .faults import CANCELLED, INVALID_REQUEST, PLUGIN, Fault
+from .incoming import plain_parameters, request_of, wanted_configs
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -23,7 +24,8 @@ if TYPE_CHECKING:
     from typing import Any
 
     from ..call import Call, Parameters
-    from .session import Request, Session
+    from .incoming import Request
+    from .session import Session
 
 __all__ = ["serve"]
 
@@ -61,7 +63,7 @@ class _Loop:
             await asyncio.wait(self._tasks.values(), timeout=FAREWELL_SECONDS)
             await asyncio.sleep(0)  # the callbacks that answer them run here
         if self._goodbye is not None:
-            self._write(self._session.result_line(self._goodbye, {}))
+            self._write(self._session.out.result_line(self._goodbye, {}))
         if self._thread is not None:
             self._thread.shutdown(wait=False, cancel_futures=True)
 
@@ -80,22 +82,22 @@ class _Loop:
     def _take_up(self, line: bytes, arrived: float) -> None:
         call_id = None
         try:
-            found = self._session.codec.invocation(line)
+            found = self._session.out.codec.invocation(line)
             if found is not None:
                 call_id = found[0]
                 self._begin(call_id, self._invoke(*found, arrived))
-            elif (request := self._session.request_of(line)) is not None:
+            elif (request := request_of(self._session.out.codec, line)) is not None:
                 call_id = request.id
                 self._serve(request, arrived)
         except Exception as error:  # noqa: BLE001  # whatever is wrong with one line is that line's answer
-            self._write(self._session.error_line(call_id, error))
+            self._write(self._session.out.error_line(call_id, error))
 
     def _serve(self, request: Request, arrived: float) -> None:
         if request.id is None:
             if request.method == "$/cancelRequest" and isinstance(request.params, dict):
                 self._cancel(request.params.get("id"))
         elif request.method == "stage/invoke":
-            parameters, payload = self._session.plain_parameters(request.params)
+            parameters, payload = plain_parameters(request.params)
             self._begin(request.id, self._invoke(request.id, parameters, payload, arrived))
         elif request.method == "configure":
             self._begin(request.id, self._configure(request.id, request.params))
@@ -105,7 +107,7 @@ class _Loop:
         elif request.method == "initialize":
             raise Fault(INVALID_REQUEST, "initialize comes once")
         else:
-            self._write(self._session.result_line(request.id, self._session.control(request)))
+            self._write(self._session.out.result_line(request.id, self._session.control(request)))
 
     def _begin(self, call_id: int, answer: Coroutine[Any, Any, bytes]) -> None:
         if call_id in self._tasks:
@@ -123,9 +125,9 @@ class _Loop:
         if not task.cancelled():
             self._write(task.result())
         elif asked:
-            self._write(self._session.error_line(call_id, Fault(CANCELLED, "cancelled by the host")))
+            self._write(self._session.out.error_line(call_id, Fault(CANCELLED, "cancelled by the host")))
         else:
-            self._write(self._session.error_line(call_id, Fault(PLUGIN, "the stage cancelled its own call")))
+            self._write(self._session.out.error_line(call_id, Fault(PLUGIN, "the stage cancelled its own call")))
 
     def _cancel(self, call_id: object) -> None:
         if type(call_id) is int and call_id in self._tasks:
@@ -142,10 +144,10 @@ class _Loop:
         except asyncio.CancelledError:
             raise
         except Violation as violation:
-            return session.answer_line(call, violation)
+            return session.out.answer_line(call, violation)
         except BaseException as error:  # noqa: BLE001  # the author's code: sys.exit and Ctrl-C are its errors too
-            return session.error_line(call_id, error)
-        return session.answer_line(call, answer)
+            return session.out.failure_line(call_id, error)
+        return session.out.answer_line(call, answer)
 
     async def _in_thread(self, function: Any, call: Call) -> object:
         if self._thread is None:
@@ -156,7 +158,7 @@ class _Loop:
     async def _configure(self, call_id: int, params: object) -> bytes:
         session = self._session
         try:
-            wanted = session.wanted_configs(params)
+            wanted = wanted_configs(params)
             await _settled(session.startup())
             made = {}
             for name, config in wanted.items():
@@ -165,12 +167,12 @@ class _Loop:
         except asyncio.CancelledError:
             raise
         except BaseException as error:  # noqa: BLE001  # the author's startup and configure
-            return session.error_line(call_id, error)
-        return session.result_line(call_id, {})
+            return session.out.failure_line(call_id, error)
+        return session.out.result_line(call_id, {})
 
     def _write(self, line: bytes) -> None:
         try:
-            self._session.sink.write(line)
+            self._session.out.write(line)
         except BrokenPipeError:
             self._over.set()
 

@@ -23,6 +23,10 @@ __all__ = [
     "TOO_LARGE",
     "Fault",
     "as_error",
+    "is_expected",
+    "place_of",
+    "printable",
+    "traceback_of",
 ]
 
 PARSE = -32700
@@ -68,6 +72,20 @@ def as_error(error: BaseException) -> dict[str, Any]:
         "message": f"{name}: {_text_of(error)}",
         "data": {"type": name, "traceback": traceback_of(error)},
     }
+
+
+def is_expected(error: BaseException) -> bool:
+    """Whether an error was meant for the host, and is no mistake of the author's."""
+    return isinstance(error, (Fault, Retryable, Busy))
+
+
+def place_of(error: BaseException) -> tuple[str, str, int]:
+    """Where an exception was raised: its type, file and line."""
+    frames = error.__traceback__
+    while frames is not None and frames.tb_next is not None:
+        frames = frames.tb_next
+    file, line = (frames.tb_frame.f_code.co_filename, frames.tb_lineno) if frames is not None else ("", 0)
+    return type(error).__name__, file, line
 
 
 def _number_of(error: Retryable | Busy) -> int:

@@ -88,6 +88,7 @@ class Sink:
             line = self._waiting.pop(0)
 
     def silence(self) -> None:
-        """Write nothing any more: this process is a fork of the worker."""
-        self._lock = RLock()
+        """Write nothing any more, and let go of the pipe: this process is a fork of the worker."""
+        self._lock = RLock()  # the old one may be held by a thread that does not exist here
+        os.close(self.descriptor)
         self.descriptor = -1

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from ..call import Call
 
-__all__ = ["CURRENT", "log_record", "send_logs_to"]
+__all__ = ["CURRENT", "log_record", "origin", "send_logs_to"]
 
 CURRENT: ContextVar[Call | None] = ContextVar("penstock_call", default=None)
 """The call that is being answered; every asyncio task and every call has its own."""
@@ -90,16 +90,19 @@ def log_record(record: logging.LogRecord, ordinary: frozenset[str]) -> dict[str,
         "message": printable(_cut(record.getMessage(), MESSAGE_CHARACTERS)),
         "logger": printable(record.name),
     }
-    call = CURRENT.get()
-    if call is not None:
-        members["run"] = call.run
-        members["stage"] = call.stage
+    members |= origin()
     fields = {name: _field(value) for name, value in vars(record).items() if name not in ordinary}
     if fields:
         members["fields"] = _bounded(fields)
     if record.exc_info and record.exc_info[1] is not None:
         members["traceback"] = traceback_of(record.exc_info[1])
     return members
+
+
+def origin() -> dict[str, object]:
+    """The run and stage of the call that is being answered here, if there is one."""
+    call = CURRENT.get()
+    return {} if call is None else {"run": call.run, "stage": call.stage}
 
 
 def _level(number: int) -> str:
