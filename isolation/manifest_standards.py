@@ -15,7 +15,7 @@ HOST_PROTOCOL = "1.0"
 
 DEFAULT_API = ">=1.0,<2"
 
-_CLAUSE = r"(?:~=|==|!=|<=|>=|<|>)\s*\d+(?:\.\d+)*(?:\.\*)?"
+_CLAUSE = r"(?:~=|==|!=|<=|>=|<|>)\s*[0-9]+(?:\.[0-9]+)*(?:\.\*)?"
 _CLAUSES = rf"{_CLAUSE}(?:\s*,\s*{_CLAUSE})*"
 _SPECIFIER = re.compile(rf"\s*{_CLAUSES}\s*")
 _NAME = r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?"

@@ -12,7 +12,7 @@ _SECONDS = MappingProxyType({"us": "0.000001", "ms": "0.001", "s": "1", "m": "60
 _BYTES = MappingProxyType(
     {"B": 1, "kB": 10**3, "MB": 10**6, "GB": 10**9, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30, "TiB": 2**40}
 )
-_QUANTITY = re.compile(r"(\d+(?:\.\d+)?)([A-Za-z]+)")
+_QUANTITY = re.compile(r"([0-9]+(?:\.[0-9]+)?)([A-Za-z]+)")
 
 
 def parse_seconds(text: str) -> float:
