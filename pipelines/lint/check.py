@@ -22,7 +22,10 @@ __all__ = ["check"]
 
 
 def check(layers: Layers, plugins: Plugins, files: Files, profile: str | None = None) -> Plan:
-    """Give the plan of the file with `profile` laid over. Raise SpecError with every mistake of every profile."""
+    """Give the plan of the file with `profile` laid over. Raise SpecError with every mistake of every profile.
+
+    The warnings of the plan, too, are those of every profile.
+    """
     problems = list(layers.problems)
     unread = {problem.mark for problem in problems}
     plans: dict[str | None, Plan] = {}
@@ -38,7 +41,8 @@ def check(layers: Layers, plugins: Plugins, files: Files, profile: str | None = 
         problems.append(Problem(mark, "unknown-profile", "profiles", message, nearest(profile, layers.profiles)))
     if any(problem.severity is Severity.ERROR for problem in problems):
         raise SpecError(problems)
-    return plans[profile]
+    # What is left are warnings, those of the other profiles too.
+    return replace(plans[profile], warnings=tuple(dict.fromkeys(problems)))
 
 
 def _check_one(layers: Layers, profile: str | None, plugins: Plugins, files: Files) -> tuple[Plan, list[Problem]]:
@@ -50,8 +54,7 @@ def _check_one(layers: Layers, profile: str | None, plugins: Plugins, files: Fil
     assert isinstance(spec, FileSpec)
     draft = Draft(root, spec, log, files)
     draft.declarations = declare(draft, plugins)
-    plan = _plan(draft, tuple(layers.files))
-    return replace(plan, warnings=tuple(p for p in log.problems if p.severity is Severity.WARNING)), log.problems
+    return _plan(draft, tuple(layers.files)), log.problems
 
 
 def _plan(draft: Draft, files: tuple[str, ...]) -> Plan:
