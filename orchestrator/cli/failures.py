@@ -165,7 +165,18 @@ def show_problems(problems: Iterable[Problem], *, as_json: bool) -> None:
         click.echo(json.dumps([problem_record(problem) for problem in problems], indent=2))
         return
     for problem in problems:
-        say(str(problem))
+        click.echo(_problem_line(problem), err=True, color=_colour())
+
+
+def _problem_line(problem: Problem) -> str:
+    """FILE:LINE:COLUMN: CODE path: message, the first two standing out on a terminal."""
+    from pipelines.problem import Severity
+
+    warning = problem.severity is Severity.WARNING
+    place, text = str(problem.mark), printable(str(problem)).removeprefix(f"{problem.mark}: ")
+    code, _, rest = text.partition(" ")
+    tail = " (warning)" if warning else ""
+    return f"{click.style(place, bold=True)}: {click.style(code, fg='yellow' if warning else 'red')} {rest}{tail}"
 
 
 def problem_record(problem: Problem) -> dict[str, object]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from orchestrator.cli.completing import pipelines
-from orchestrator.cli.failures import Exit
+from orchestrator.cli.failures import Exit, show_problems
 from orchestrator.cli.options import (
     json_option,
     locked_option,
@@ -77,6 +77,7 @@ def run(
     from orchestrator.loading import load
 
     loaded = load(path, profile=profile)
+    show_problems(loaded.plan.warnings, as_json=False)
     if pipeline is not None:
         must_be_pipeline(pipeline, _names(loaded.plan))
     descriptor = _opened(source, path)

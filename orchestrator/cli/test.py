@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from orchestrator.cli.completing import tests
-from orchestrator.cli.failures import Exit, say, write
+from orchestrator.cli.failures import Exit, say, show_problems, write
 from orchestrator.cli.options import (
     json_option,
     locked_option,
@@ -47,6 +47,7 @@ def test(
     from orchestrator.loading import load
 
     loaded = load(path, profile=profile)
+    show_problems(loaded.plan.warnings, as_json=False)
     _must_exist(only, loaded)
     if not loaded.plan.cases:
         say(f"{loaded.path} has no tests; write some under `tests:`")

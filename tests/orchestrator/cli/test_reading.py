@@ -40,6 +40,16 @@ def test_every_mistake_of_every_file_is_told(guard: Path, tmp_path: Path, capsys
     ]
 
 
+@pytest.mark.parametrize(("options", "status"), [((), Exit.FINE), (("--strict",), Exit.CONFIGURATION)])
+def test_warnings_fail_only_when_strict(guard: Path, capsys: Heard, options: tuple[str, ...], status: Exit) -> None:
+    file = guard / "pipeline.yaml"
+    file.write_text(file.read_text().replace("plugins:\n", "plugins:\n  idle: { source: ./words }\n"))
+    assert main(["lint", str(file), *options]) == status
+    heard = capsys.readouterr()
+    assert heard.out == f"{file}: 1 warning (2 pipelines, 2 stages, 1 plugin, 2 tests)\n"
+    assert heard.err == f"{file}:4:3: unused-plugin plugins.idle: no stage uses it (warning)\n"
+
+
 def test_a_folder_without_a_pipeline_file_is_a_wrong_configuration(tmp_path: Path, capsys: Heard) -> None:
     assert main(["lint", str(tmp_path)]) == Exit.CONFIGURATION
     assert "pipeline.yaml:1:1: unreadable" in capsys.readouterr().err
