@@ -26,6 +26,9 @@ __all__ = ["Loaded", "load", "load_tree"]
 
 FILE_NAME = "pipeline.yaml"
 
+MAX_READ_BYTES = 64 * 2**20
+"""No word list or schema is this long; what reads a file sets tighter bounds of its own."""
+
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
@@ -83,8 +86,14 @@ class _Disk:
         return _shown(Path(beside).parent / Path(written).expanduser())
 
     def read(self, name: str) -> bytes:
+        path = Path(name)
         try:
-            return Path(name).read_bytes()
+            # A device or a pipe may never end.
+            if path.exists() and not path.is_file():
+                raise Unreadable("is a folder" if path.is_dir() else "is not a file")
+            if path.exists() and path.stat().st_size > MAX_READ_BYTES:
+                raise Unreadable(f"has more than {MAX_READ_BYTES} bytes")
+            return path.read_bytes()
         except OSError as error:
             raise Unreadable(error.strerror or str(error)) from None
         except ValueError as error:

@@ -1,4 +1,4 @@
-"""Every code a problem of a pipeline file can have, with one sentence each, in groups. docs/errors.md is made from it."""
+"""Every code a problem of a pipeline file can have, with a sentence each, in groups; docs/errors.md is made from it."""
 
 from __future__ import annotations
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from pipelines.problem import Mark, Problem
 from pipelines.source import parse
 from pipelines.suggest import nearest
-from pipelines.tree import Entry, Leaf, Listing, Path, Table, Tree, relayer, show_path
+from pipelines.tree import Entry, Leaf, Listing, Path, Table, relayer, show_path
 
 __all__ = ["Files", "Layers", "Unreadable", "overlay", "stack"]
 
@@ -81,8 +81,7 @@ class _Stack:
 
     def _with_includes(self, own: Table, name: str, above: tuple[str, ...]) -> Table:
         merged = Table({}, own.mark, own.layer)
-        for i, item in enumerate(self._included(own)):
-            assert isinstance(item, Leaf)
+        for i, item in self._included(own, reported=not above):
             target = self.files.resolve(str(item.value), name)
             if target in (*above, name):
                 circle = " -> ".join([*(*above, name)[(*above, name).index(target) :], target])
@@ -95,11 +94,17 @@ class _Stack:
             merged = merged if part is None else self._join(merged, part, ())
         return self._join(merged, own, ())
 
-    def _included(self, own: Table) -> Sequence[Tree]:
-        """The well-formed entries of `include`; the others are reported when the section is read."""
-        listing = own.get("include")
-        items = listing.items if isinstance(listing, Listing) else ()
-        return [item for item in items if isinstance(item, Leaf) and isinstance(item.value, str)]
+    def _included(self, own: Table, *, reported: bool) -> Iterator[tuple[int, Leaf]]:
+        """The well-formed entries of `include`; those of the first file are judged with its other keys."""
+        tree = own.get("include")
+        items = tree.items if isinstance(tree, Listing) else ()
+        if tree is not None and not isinstance(tree, Listing) and not reported:
+            self._problem(tree.mark, "wrong-type", "include", "a list of paths is expected here")
+        for i, item in enumerate(items):
+            if isinstance(item, Leaf) and isinstance(item.value, str) and item.value:
+                yield i, item
+            elif not reported:
+                self._problem(item.mark, "wrong-type", f"include[{i}]", "a path is expected here")
 
     def _join(self, first: Table, second: Table, path: Path) -> Table:
         """Both tables as one; what both define is an error at the second."""

@@ -23,6 +23,7 @@ class Text:
 
     words: str = "text"
     pattern: str | None = None
+    may_be_empty: bool = False
     known: tuple[str, ...] = ()
     """Values for an editor to offer; others are judged elsewhere."""
 
@@ -30,6 +31,9 @@ class Text:
         if not isinstance(tree, Leaf) or not isinstance(tree.value, str):
             quote = f" (write '{tree.raw}' in quotes)" if isinstance(tree, Leaf) and tree.raw else ""
             return wrong_type(self, tree, site, log, quote)
+        if not tree.value and not self.may_be_empty:
+            log.spoil(site.path, tree.mark, "wrong-value", f"{self.words} is expected here, and this is empty")
+            return INVALID
         if self.pattern is not None and re.fullmatch(self.pattern, tree.value) is None:
             log.spoil(site.path, tree.mark, "wrong-value", f"{tree.value!r} is not {self.words}")
             return INVALID

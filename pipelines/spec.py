@@ -61,7 +61,7 @@ class ErrorClass(enum.Enum):
 
 
 _HOOK = Text("the name of a hook", known=tuple(CATALOGUE))
-_EXPRESSION = Text("a CEL expression")
+_EXPRESSION = Text("a CEL expression", may_be_empty=True)  # CEL itself says what is wrong with nothing
 _TIMEOUT = Timeout()
 _WITH = "Configuration of the plugin, checked against its own schema; `{file: PATH}` stands for the content of a file."
 

@@ -11,7 +11,7 @@ from pipelines.layers import Unreadable
 from pipelines.lint.draft import Draft
 from pipelines.lint.schema_errors import Misfit, misfits
 from pipelines.problem import Mark
-from pipelines.source import MAX_FILE_BYTES, parse
+from pipelines.source import MAX_DEPTH, MAX_FILE_BYTES, parse
 from pipelines.tree import Entry, Leaf, Listing, Path, Table, Tree, find, plain
 
 __all__ = ["Configurations"]
@@ -122,7 +122,7 @@ def _read(draft: Draft, leaf: Leaf, name: str, path: Path) -> Tree | None:
         text = data.decode("utf-8-sig")
         return from_plain(_json(text), leaf) if name.endswith(".json") else replace(leaf, value=text, raw="")
     except (ValueError, RecursionError) as error:
-        reason = "is not UTF-8 text" if isinstance(error, UnicodeDecodeError) else str(error)
+        reason = "is not UTF-8 text" if isinstance(error, UnicodeError) else str(error)
         draft.log.spoil(path, leaf.mark, "unreadable", f"{name}: {reason}")
         return None
 
@@ -137,12 +137,16 @@ def _json(text: str) -> object:
         raise ValueError(f"is not JSON: line {error.lineno}, column {error.colno}: {error.msg}") from None
 
 
-def from_plain(value: object, place: Leaf) -> Tree:
-    """A tree all of whose values stand at one place."""
+def from_plain(value: object, place: Leaf, depth: int = 0) -> Tree:
+    """A tree all of whose values stand at one place. Raise ValueError for what YAML would not be let say either."""
+    if depth > MAX_DEPTH:
+        raise ValueError(f"is nested deeper than {MAX_DEPTH} levels")
     if isinstance(value, dict):
-        entries = {key: Entry(key, place.mark, from_plain(item, place)) for key, item in value.items()}
+        entries = {key: Entry(key, place.mark, from_plain(item, place, depth + 1)) for key, item in value.items()}
         return Table(entries, place.mark, place.layer)
     if isinstance(value, list):
-        return Listing(tuple(from_plain(item, place) for item in value), place.mark, place.layer)
+        return Listing(tuple(from_plain(item, place, depth + 1) for item in value), place.mark, place.layer)
+    if isinstance(value, str):
+        value.encode()  # half a surrogate pair is no character
     assert value is None or isinstance(value, str | int | float | bool)
     return Leaf(value, place.mark, place.layer)

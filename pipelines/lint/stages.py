@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from pipelines.expressions import Expect, Expression
@@ -128,14 +128,20 @@ class Weaver:
                     continue
                 message = f"{name} does not need {other!r}, so {other} may not have ended: add it to `needs`"
                 self.draft.error(path, "not-an-ancestor", message, at=mark)
-            elif reference[2:3] == ("out",) and self._may_lack_out(name, other):
+            elif reference[2:3] == ("out",) and self._may_lack(name, other, reference[3:4]):
                 seen.add(other)
-                message = f"{other} may be skipped ({self.graph.skippable[other]}) and has no `otherwise`"
+                lack = (
+                    "has no `otherwise`"
+                    if self.stages[other].otherwise is None
+                    else f"its `otherwise` has no {reference[3]!r}"
+                )
+                message = f"{other} may be skipped ({self.graph.skippable[other]}) and {lack}"
                 self.draft.error(path, "may-be-skipped", message, at=mark)
 
-    def _may_lack_out(self, name: str, other: str) -> bool:
+    def _may_lack(self, name: str, other: str, out: Sequence[str]) -> bool:
         """Not where the stage itself demands that the other has not been skipped."""
-        if other not in self.graph.skippable or self.stages[other].otherwise is not None:
+        otherwise = self.stages[other].otherwise
+        if other not in self.graph.skippable or (otherwise is not None and all(part in otherwise for part in out)):
             return False
         # Where neither enforces, a value that is missing only makes the second be passed over as the first was.
         if other in self.graph.lenient and all(s.on_error is OnError.CONTINUE for s in self.settings[name]):
