@@ -27,6 +27,7 @@ BIG_PAYLOAD_BYTES = 1024 * 1024
 NESTED_LEVELS = 190
 """Doors let through 200 levels; a parser must not fall over what lies just below."""
 LARGEST_SAFE_ID = 2**53 - 1
+MOST_AT_ONCE = 8
 
 ANSWER_MEMBERS = frozenset({"payload", "patch", "out", "state", "hints", "violation", "result"})
 
@@ -213,6 +214,17 @@ def _cancel(talk: Conversation, subject: Subject) -> None:
     talk.answer(after, within=ANSWER_SECONDS)
 
 
+def _side_by_side(talk: Conversation, subject: Subject) -> None:
+    stage, hook, payload = _any_sample(subject)
+    at_once = subject.spec.window or (1 if subject.spec.command else MOST_AT_ONCE)
+    deadline_ms = int(ANSWER_SECONDS * 1000)
+    numbers = [
+        talk.call(stage, hook, "check", payload, deadline_ms=deadline_ms) for _ in range(min(at_once, MOST_AT_ONCE))
+    ]
+    for number in numbers:
+        talk.answer(number, within=ANSWER_SECONDS)
+
+
 def _ids(talk: Conversation, subject: Subject) -> None:
     number = talk.next_id(LARGEST_SAFE_ID)
     talk.send(messages.request_frame(number, "ping", {}))
@@ -288,6 +300,7 @@ CHECKS: tuple[Check, ...] = (
     Check("ping", _ping, "answer each `ping` with {}, at once"),
     Check("notifications", _notifications, "a message without an id wants no answer; ignore the unknown ones"),
     Check("cancelled call", _cancel, "answer a cancelled call too, once: its result or error -32800"),
+    Check("calls at once", _side_by_side, "take as many calls as the manifest's `concurrency` says, answer each once"),
     Check("ids", _ids, "answer with the id as it came: an integer, up to 2^53 - 1"),
     Check("text and numbers", _texts, "parse any JSON: escapes, characters beyond U+FFFF, large integers"),
     Check("nesting", _nested, f"use a JSON parser that takes {NESTED_LEVELS} levels"),

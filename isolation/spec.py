@@ -11,7 +11,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from isolation.manifest_values import Manifest
+from isolation.manifest.values import Manifest
 from isolation.protocol.frames import MAX_FRAME_BYTES
 from isolation.protocol.messages import PROTOCOL_VERSION
 

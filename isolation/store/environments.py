@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from isolation.errors import EnvironmentBuildError
-from isolation.manifest_values import Manifest
+from isolation.manifest.values import Manifest
 from isolation.store.events import BuildEvent, Report
 from isolation.store.failures import Doing, failure
 from isolation.store.filelock import FileLock, LockMode, LockTimeout

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from isolation.errors import EnvironmentBuildError
-from isolation.manifest_values import Manifest, SourceKind
+from isolation.manifest.values import Manifest, SourceKind
 from isolation.store.events import BuildEvent, Report
 from isolation.store.failures import Doing, failure
 from isolation.store.filelock import FileLock, LockMode, LockTimeout

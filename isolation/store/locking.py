@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from isolation.errors import EnvironmentBuildError
-from isolation.manifest_values import Manifest, SourceKind
+from isolation.manifest.values import Manifest, SourceKind
 from isolation.store.failures import Doing, failure
 from isolation.store.interpreters import Interpreter
 from isolation.store.layout import Layout, Workplace

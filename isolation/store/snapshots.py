@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from isolation.errors import EnvironmentBuildError
-from isolation.manifest_values import Manifest
+from isolation.manifest.values import Manifest
 from isolation.store.events import BuildEvent, Report
 from isolation.store.filelock import FileLock, LockMode
 from isolation.store.folder import FolderChanged, Picture, Unfit, copy_file, take_picture

@@ -11,7 +11,7 @@ from pathlib import Path
 from types import TracebackType
 
 from isolation.errors import EnvironmentBuildError
-from isolation.manifest_values import Manifest
+from isolation.manifest.values import Manifest
 from isolation.store.bytecode import Compilers
 from isolation.store.collection import GcReport, collect
 from isolation.store.environments import Environments

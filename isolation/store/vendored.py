@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from urllib.parse import unquote
 
-from isolation.manifest_values import Manifest
+from isolation.manifest.values import Manifest
 
 __all__ = ["VENDOR_FOLDER", "from_folders", "wheel_folders"]
 

@@ -44,6 +44,13 @@ def test_the_limits_are_the_codes() -> None:
     assert f"at most {faults.TRACEBACK_BYTES // 1024} KiB" in PAGE
 
 
+def test_the_checks_are_those_of_the_command() -> None:
+    section = PAGE[PAGE.index("## What `penstock plugin check` tries") : PAGE.index("## A conversation")]
+    named = re.findall(r"^\| (\w[\w ]*) \|", section, re.MULTILINE)
+    assert named[1:] == [check.name for check in conformance.CHECKS]
+    assert f"{conformance.NESTED_LEVELS} levels" in section
+
+
 def test_every_variable_that_passes_is_named() -> None:
     for name in spec.PASSED_VARIABLES:
         assert f"`{name}`" in PAGE

@@ -6,9 +6,9 @@ import re
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from isolation.manifest_table import TableReader
-from isolation.manifest_values import Effects, HookRule, Limits, Permissions, StageManifest
-from isolation.units import parse_bytes, parse_seconds
+from isolation.manifest.table import TableReader
+from isolation.manifest.units import parse_bytes, parse_seconds
+from isolation.manifest.values import Effects, HookRule, Limits, Permissions, StageManifest
 
 __all__ = ["OUTPUT_KINDS", "judge_entry", "read_env", "read_limits", "read_permissions", "read_stages"]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from isolation.units import format_bytes, parse_bytes, parse_seconds
+from isolation.manifest.units import format_bytes, parse_bytes, parse_seconds
 
 
 @pytest.mark.parametrize(

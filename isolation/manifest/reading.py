@@ -6,12 +6,12 @@ from pathlib import Path
 from types import MappingProxyType
 
 from isolation.errors import ManifestError
-from isolation.manifest_document import judge_entry, read_env, read_limits, read_permissions, read_stages
-from isolation.manifest_files import check_command, check_entry, read_config_schema
-from isolation.manifest_sheet import Sheet, fail, nearest
-from isolation.manifest_standards import DEFAULT_API, judge_api, judge_requirement, judge_specifier, normalised
-from isolation.manifest_table import TableReader, what
-from isolation.manifest_values import Manifest, Reload, SourceKind, StageManifest
+from isolation.manifest.document import judge_entry, read_env, read_limits, read_permissions, read_stages
+from isolation.manifest.files import check_command, check_entry, read_config_schema
+from isolation.manifest.sheet import Sheet, fail, nearest
+from isolation.manifest.standards import DEFAULT_API, judge_api, judge_requirement, judge_specifier, normalised
+from isolation.manifest.table import TableReader, what
+from isolation.manifest.values import Manifest, Reload, SourceKind, StageManifest
 
 __all__ = ["read"]
 

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from isolation.errors import ManifestError, ManifestProblem
-from isolation.toml_places import Place, TomlPlaces
+from isolation.manifest.places import Place, TomlPlaces
 
 __all__ = ["Sheet", "fail", "nearest", "read_text"]
 

@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings, strategies
 
 from isolation.errors import ManifestError
 from isolation.manifest import Effects, Manifest, Reload, SourceKind, read_manifest
-from isolation.manifest_standards import HOST_PROTOCOL
+from isolation.manifest.standards import HOST_PROTOCOL
 from isolation.protocol.messages import PROTOCOL_VERSION
 
 STAGE = "[tool.penstock.stages.mask]\n"

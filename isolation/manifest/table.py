@@ -10,7 +10,7 @@ import enum
 from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import TypeVar
 
-from isolation.manifest_sheet import Sheet, nearest
+from isolation.manifest.sheet import Sheet, nearest
 
 __all__ = ["TableReader", "what"]
 

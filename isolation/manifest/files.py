@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from isolation.errors import ManifestError, ManifestProblem
-from isolation.manifest_sheet import Sheet, read_text
+from isolation.manifest.sheet import Sheet, read_text
 
 __all__ = ["check_command", "check_entry", "read_config_schema"]
 
