@@ -103,7 +103,10 @@ class Orchestrator:
         return dict(zip(plugins, self.store.prepare_all(wanted, self._built), strict=True))
 
     def _built(self, event: BuildEvent) -> None:
-        self._report(StartEvent(event.plugin, event.phase, event.detail, event.fraction))
+        """Pass on what the store tells; it knows a plugin by its manifest, the operator by the name in the file."""
+        for name, manifest in self.loaded.manifests.items():
+            if manifest.name == event.plugin:
+                self._report(StartEvent(name, event.phase, event.detail, event.fraction))
 
     async def _start(self, prepared: Mapping[str, Prepared]) -> None:
         """Start all plugins side by side; when any fails, say so of every one that did."""
