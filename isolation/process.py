@@ -222,6 +222,16 @@ class ChildProcess:
             self._stop_reading_stdout()
             self._ends_soon("closed its stdout")
 
+    def pause(self, seconds: float) -> None:
+        """Read nothing from stdout for a while; a child that writes on has to wait."""
+        if self._stdout is not None:
+            self._loop.remove_reader(self._stdout)
+            self._later(seconds, self._resume_stdout)
+
+    def _resume_stdout(self) -> None:
+        if self._stdout is not None:
+            self._loop.add_reader(self._stdout, self._stdout_ready)
+
     def _stop_reading_stdout(self) -> None:
         if self._stdout is not None:
             self._loop.remove_reader(self._stdout)

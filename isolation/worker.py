@@ -52,6 +52,11 @@ STOP_WAIT_SECONDS = 1.0
 MAX_UNWRITTEN_BYTES = 1024 * 1024
 """A worker that has not read this much takes no further call: what is queued towards it is this and one frame."""
 
+CHATTER_FRAMES = 256
+CHATTER_PAUSE_SECONDS = 0.02
+"""A plugin that sends more than this besides its answers in one read is left alone for so long: to take such a flood
+apart holds the loop for milliseconds, and other plugins' calls with it."""
+
 MAX_REFUSALS_UNWRITTEN_BYTES = 1024 * 1024
 """A plugin that asks and asks and does not read our refusals is ended when this much of them waits for it."""
 
@@ -149,6 +154,7 @@ class Worker:
         self._breach = ""
         self._ending = False
         self._refusals_unwritten = 0
+        self._chatter = 0
         self._overrun = False
         self._retired = False
         self._startup: asyncio.Timeout | None = None
@@ -373,12 +379,15 @@ class Worker:
             self._break(str(error))
 
     def _take_together(self, frames: Sequence[bytes]) -> None:
+        self._chatter = 0
         self._process.hold()
         try:
             for frame in frames:
                 self._take(messages.parse(frame))
         finally:
             self._process.release()
+        if self._chatter > CHATTER_FRAMES:
+            self._process.pause(CHATTER_PAUSE_SECONDS)
 
     def _take(self, message: Answer | Notification | Request) -> None:
         if type(message) is Answer:
@@ -393,8 +402,10 @@ class Worker:
             elif self._retired and not len(self._ledger):
                 self._process.stop("drained", wait_seconds=STOP_WAIT_SECONDS)
         elif type(message) is Notification:
+            self._chatter += 1
             self._notified(message)
         elif type(message) is Request:
+            self._chatter += 1
             self._refuse(message)
 
     def _notified(self, message: Notification) -> None:

@@ -35,6 +35,7 @@ __all__ = [
     "SEQUENTIAL",
     "Asked",
     "Gate",
+    "ask",
     "descriptors",
     "peer_spec",
     "run",
@@ -215,6 +216,15 @@ class Gate:
         except OSError:  # ENXIO: nobody reads yet
             return False
         return True
+
+
+def ask(
+    generation: Generation, stage: str, payload: Mapping[str, object] | bytes = b"{}", within: float = 60.0
+) -> Asked:
+    """Submit one call."""
+    asked = Asked(stage, payload, within=within)
+    generation.submit(asked)
+    return asked
 
 
 async def until(condition: Callable[[], object]) -> None:

@@ -2,53 +2,41 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import signal
 from pathlib import Path
 
-import pytest
-from living import CONCURRENT, CONFIGS, SEQUENTIAL, Asked, Gate, descriptors, peer_spec, run, serving, spec_of, until
+from living import (
+    CONCURRENT,
+    SEQUENTIAL,
+    Gate,
+    ask,
+    peer_spec,
+    run,
+    serving,
+    spec_of,
+    until,
+)
 
 from isolation import generation as generation_module
 from isolation.errors import (
-    CallError,
     DeadlineExceeded,
     LocalProtocolError,
     NotSent,
     PluginBusy,
     PluginError,
-    StartError,
-    Stopping,
     WorkerLost,
 )
-from isolation.generation import Generation
 from isolation.supervision import Intensity
 from isolation.worker import MAX_UNWRITTEN_BYTES, SEQUENTIAL_WINDOW
 
 MANY = Intensity(restarts=100)
 
 
-def ask(generation: Generation, stage: str, payload: dict[str, str] | bytes = b"{}", within: float = 60.0) -> Asked:
-    """Submit one call."""
-    asked = Asked(stage, payload, within=within)
-    generation.submit(asked)
-    return asked
-
-
 def kill_and_tell_nobody(pid: int) -> None:
     """End a child for certain, while the loop is not run and so cannot have heard of it."""
     os.kill(pid, signal.SIGKILL)
     os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
-
-
-def has_children() -> bool:
-    """Whether this process has any child, a dead one included."""
-    try:
-        os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
-    except ChildProcessError:
-        return False
-    return True
 
 
 # When a worker dies.
@@ -163,169 +151,6 @@ def test_a_worker_that_cannot_be_started_again_counts_towards_the_intensity(tmp_
     run(main())
 
 
-# Deadlines and cancellation, one call at a time.
-
-
-def test_an_overrun_is_answered_at_once_and_the_worker_killed_later(tmp_path: Path) -> None:
-    async def main() -> None:
-        spec = spec_of(tmp_path, SEQUENTIAL, "hang", "echo", kill_after_seconds=0.4)
-        async with serving(spec, intensity=Intensity(restarts=0)) as generation:
-            worker = generation.workers[0]
-            call = ask(generation, "hang", within=0.1)
-            error = await call.error()
-            assert isinstance(error, DeadlineExceeded) and error.sent
-            assert generation.workers == (worker,) and not worker.gone.done()
-            report = await worker.gone
-            assert report.signal == signal.SIGKILL and report.reason == "a call overran its deadline"
-            await ask(generation, "echo").answer()
-            assert generation.failure is None, "a planned kill does not count"
-
-    run(main())
-
-
-def test_a_call_behind_another_expires_alone(tmp_path: Path) -> None:
-    """The oldest call still has time, so the worker is left to it."""
-
-    async def main() -> None:
-        async with serving(spec_of(tmp_path, SEQUENTIAL, "gate", "echo")) as generation:
-            worker = generation.workers[0]
-            gate = Gate(tmp_path)
-            long, short = ask(generation, "gate", gate.payload), ask(generation, "echo", within=0.05)
-            assert isinstance(await short.error(), DeadlineExceeded)
-            late = ask(generation, "echo", within=0.3)  # expires after three times kill_after
-            assert isinstance(await late.error(), DeadlineExceeded)
-            await gate.reached()
-            await long.answer()
-            await until(lambda: worker.outstanding == 0)
-            assert generation.workers == (worker,)
-
-    run(main())
-
-
-def test_a_cancelled_call_holds_its_place_until_it_is_answered(tmp_path: Path) -> None:
-    async def main() -> None:
-        async with serving(spec_of(tmp_path, SEQUENTIAL, "gate", "echo")) as generation:
-            worker = generation.workers[0]
-            gate = Gate(tmp_path)
-            given_up = ask(generation, "gate", gate.payload)
-            generation.cancel(given_up)
-            others = [ask(generation, "echo") for _ in range(SEQUENTIAL_WINDOW)]
-            assert (worker.outstanding, generation.waiting) == (SEQUENTIAL_WINDOW, 1)
-            await gate.reached()
-            for call in others:
-                await call.answer()
-            assert given_up.ends == 0 and generation.workers == (worker,)
-
-    run(main())
-
-
-def test_a_cancelled_call_that_never_ends_costs_its_worker_at_the_deadline(tmp_path: Path) -> None:
-    async def main() -> None:
-        async with serving(spec_of(tmp_path, SEQUENTIAL, "hang", "echo")) as generation:
-            given_up = ask(generation, "hang", within=0.1)
-            generation.cancel(given_up)
-            behind = ask(generation, "echo")
-            assert isinstance(await behind.error(), WorkerLost)
-            await ask(generation, "echo").answer()
-            assert given_up.ends == 0
-
-    run(main())
-
-
-def test_a_call_that_is_cancelled_while_it_waits_is_never_sent(tmp_path: Path) -> None:
-    async def main() -> None:
-        async with serving(spec_of(tmp_path, SEQUENTIAL, "gate", "die", "echo")) as generation:
-            gate = Gate(tmp_path)
-            written = [ask(generation, "gate", gate.payload), *(ask(generation, "echo") for _ in range(3))]
-            unsent = ask(generation, "die")
-            generation.cancel(unsent)
-            assert generation.waiting == 0
-            await gate.reached()
-            for call in [*written, ask(generation, "echo")]:
-                await call.answer()
-            assert unsent.ends == 0 and unsent.worker == ""
-
-    run(main())
-
-
-def test_a_call_that_waits_too_long_was_not_sent(tmp_path: Path) -> None:
-    async def main() -> None:
-        async with serving(spec_of(tmp_path, SEQUENTIAL, "gate")) as generation:
-            gate = Gate(tmp_path)
-            written = [ask(generation, "gate", gate.payload)]
-            written += [ask(generation, "gate", gate.payload, within=0.05) for _ in range(SEQUENTIAL_WINDOW - 1)]
-            error = await ask(generation, "gate", within=0.05).error()
-            assert isinstance(error, DeadlineExceeded) and not error.sent
-            await until(lambda: all(call.ends for call in written[1:]))
-            await gate.reached()
-            await written[0].answer()
-
-    run(main())
-
-
-def test_no_time_left_is_no_call(tmp_path: Path) -> None:
-    async def main() -> None:
-        async with serving(spec_of(tmp_path, SEQUENTIAL, "echo")) as generation:
-            error = await ask(generation, "echo", within=0.0).error()
-            assert isinstance(error, DeadlineExceeded) and not error.sent
-
-    run(main())
-
-
-# Deadlines and cancellation, many calls at once.
-
-
-def test_cancelling_a_concurrent_call_tells_the_plugin(tmp_path: Path) -> None:
-    async def main() -> None:
-        async with serving(spec_of(tmp_path, CONCURRENT, "nap", "seen")) as generation:
-            worker = generation.workers[0]
-            napping = ask(generation, "nap")
-            generation.cancel(napping)
-            await until(lambda: worker.outstanding == 0)
-            assert (await ask(generation, "seen").answer())["out"] in ({"seen": []}, {"seen": ["cancelled"]})
-            late = ask(generation, "nap", within=0.1)
-            assert isinstance(await late.error(), DeadlineExceeded)
-            await until(lambda: worker.outstanding == 0)
-            assert "cancelled" in (await ask(generation, "seen").answer())["out"]["seen"]
-            assert generation.workers == (worker,) and napping.ends == 0
-
-    run(main())
-
-
-def test_a_concurrent_overrun_drains_its_worker_and_siblings_finish(tmp_path: Path) -> None:
-    async def main() -> None:
-        spec = spec_of(tmp_path, CONCURRENT, "stubborn", "gate", "echo")
-        async with serving(spec, intensity=Intensity(restarts=0)) as generation:
-            old = generation.workers[0]
-            gate = Gate(tmp_path)
-            sibling, overrun = ask(generation, "gate", gate.payload), ask(generation, "stubborn", within=0.1)
-            assert isinstance(await overrun.error(), DeadlineExceeded)
-            await until(lambda: generation.workers not in ((), (old,)))
-            assert not old.gone.done() and sibling.ends == 0
-            other = ask(generation, "echo")
-            await other.answer()
-            assert other.worker == "living#2"
-            await gate.reached()
-            assert (await sibling.answer())["out"] == {"passed": True}
-            assert (await old.gone).reason == "a call overran its deadline"
-
-    run(main())
-
-
-def test_a_loop_that_hangs_is_killed_with_its_siblings(tmp_path: Path) -> None:
-    """It misses the ping that an overrun causes."""
-
-    async def main() -> None:
-        async with serving(spec_of(tmp_path, CONCURRENT, "block", "nap", "echo")) as generation:
-            sibling, overrun = ask(generation, "nap"), ask(generation, "block", within=0.1)
-            assert isinstance(await overrun.error(), DeadlineExceeded)
-            error = await sibling.error()
-            assert isinstance(error, WorkerLost) and error.sent and error.report.reason == "missed a ping"
-            await ask(generation, "echo").answer()
-
-    run(main())
-
-
 # Choosing and waiting.
 
 
@@ -428,259 +253,5 @@ def test_an_answer_over_the_frame_limit_is_that_calls_error(tmp_path: Path) -> N
         async with serving(spec_of(tmp_path, source, "echo", max_frame_bytes=100_000)) as generation:
             error = await ask(generation, "echo").error()
             assert isinstance(error, PluginError) and error.number == -32805
-
-    run(main())
-
-
-# Callers.
-
-
-class Rude(Asked):
-    """Its caller's code raises."""
-
-    def _ended(self, end: bytes | CallError) -> None:
-        super()._ended(end)
-        raise RuntimeError("a bug of the caller's")
-
-
-@pytest.mark.parametrize("stage", ["echo", "raise"])
-def test_a_caller_that_raises_costs_nobody_else_an_answer(tmp_path: Path, stage: str) -> None:
-    async def main() -> None:
-        async with serving(spec_of(tmp_path, SEQUENTIAL, "echo", "raise")) as generation:
-            rude = [Rude(stage) for _ in range(8)]
-            kind = [Asked("echo") for _ in range(8)]
-            for pair in zip(rude, kind, strict=True):
-                for call in pair:
-                    generation.submit(call)
-            for call in kind:
-                await call.answer()
-            assert [call.ends for call in rude] == [1] * 8
-            assert [worker.name for worker in generation.workers] == ["living#1"]
-
-    run(main())
-
-
-def test_a_caller_that_raises_does_not_keep_others_from_their_errors(tmp_path: Path) -> None:
-    """At the deadline, when a worker dies and when the generation stops."""
-
-    async def main() -> None:
-        async with serving(spec_of(tmp_path, SEQUENTIAL, "hang")) as generation:
-            expiring = [Rude("hang", within=0.05), Asked("hang", within=0.05)]
-            lasting = [Rude("hang"), Asked("hang"), Rude("hang"), Asked("hang")]
-            for call in expiring + lasting:
-                generation.submit(call)
-            assert isinstance(await expiring[1].error(), DeadlineExceeded)
-            assert isinstance(await lasting[1].error(), WorkerLost)
-        assert [call.ends for call in expiring + lasting] == [1] * 6
-
-    run(main())
-
-
-class Chained(Asked):
-    """Submits the next call from within its own answer, and gives another up."""
-
-    def __init__(self, generation: Generation, left: int) -> None:
-        super().__init__("echo")
-        self.generation = generation
-        self.left = left
-        self.next: Chained | None = None
-
-    def _ended(self, end: bytes | CallError) -> None:
-        if self.left:
-            self.next = Chained(self.generation, self.left - 1)
-            self.generation.submit(self.next)
-            given_up = Asked("echo")
-            self.generation.submit(given_up)
-            self.generation.cancel(given_up)
-        super()._ended(end)
-
-
-def test_a_caller_may_submit_and_cancel_from_within_an_answer(tmp_path: Path) -> None:
-    async def main() -> None:
-        async with serving(spec_of(tmp_path, SEQUENTIAL, "echo"), replicas=2) as generation:
-            chains = [Chained(generation, 20) for _ in range(12)]
-            for chain in chains:
-                generation.submit(chain)
-            for chain in chains:
-                link: Chained | None = chain
-                while link is not None:
-                    await link.answer()
-                    link = link.next
-            await until(lambda: all(worker.outstanding == 0 for worker in generation.workers))
-            assert generation.waiting == 0
-
-    run(main())
-
-
-# The end.
-
-
-def test_draining_a_worker_lets_it_finish_and_another_takes_over(tmp_path: Path) -> None:
-    async def main() -> None:
-        async with serving(spec_of(tmp_path, SEQUENTIAL, "gate", "echo")) as generation:
-            old = generation.workers[0]
-            gate = Gate(tmp_path)
-            finishing = ask(generation, "gate", gate.payload)
-            old.drain()
-            after = ask(generation, "echo")
-            await after.answer()
-            assert after.worker == "living#2" and not old.gone.done()
-            await gate.reached()
-            await finishing.answer()
-            report = await old.gone
-            assert (report.status, report.reason) == (0, "drained")
-
-    run(main())
-
-
-def test_stopping_fails_what_waits_and_lets_what_runs_finish(tmp_path: Path) -> None:
-    async def main() -> None:
-        generation = Generation(spec_of(tmp_path, SEQUENTIAL, "gate", "echo"), CONFIGS)
-        async with generation:
-            gate = Gate(tmp_path)
-            running = [ask(generation, "gate", gate.payload), *(ask(generation, "echo") for _ in range(3))]
-            waiting = ask(generation, "echo")
-            closing = asyncio.ensure_future(gate.reached())
-        await closing
-        error = await waiting.error()
-        assert type(error) is Stopping and error.code == "penstock.shutdown" and not error.sent
-        for call in running:
-            await call.answer()
-        late = ask(generation, "echo")
-        assert type(await late.error()) is Stopping
-        await generation.close()
-
-    run(main())
-
-
-def test_a_child_that_ignores_sigterm_is_killed(tmp_path: Path) -> None:
-    async def main() -> None:
-        async with serving(spec_of(tmp_path, SEQUENTIAL, "deaf")) as generation:
-            gate = Gate(tmp_path)
-            call = ask(generation, "deaf", gate.payload)
-            await gate.reached()
-            worker = generation.workers[0]
-        report = await worker.gone
-        assert (report.signal, report.reason) == (signal.SIGKILL, "was stopped")
-        assert isinstance(await call.error(), WorkerLost)
-
-    run(main())
-
-
-def test_a_flood_on_stderr_stalls_nobody_else(tmp_path: Path) -> None:
-    async def main() -> None:
-        async with serving(spec_of(tmp_path, SEQUENTIAL, "echo", "shout"), replicas=2) as generation:
-            await ask(generation, "shout").answer()
-            for _ in range(300):
-                await ask(generation, "echo").answer()
-            assert all(len(worker._process.stderr()) <= 8192 for worker in generation.workers)
-
-    run(main())
-
-
-def test_nothing_is_left_after_many_lives(tmp_path: Path) -> None:
-    """No descriptor, no child, no thread, no task and no timer that holds the loop's end up."""
-
-    async def main() -> None:
-        spec = spec_of(tmp_path, SEQUENTIAL, "echo", "die", "hang")
-        async with serving(spec) as generation:
-            await ask(generation, "echo").answer()
-        before = descriptors()
-        for _ in range(5):
-            async with serving(spec, replicas=2, intensity=MANY) as generation:
-                await ask(generation, "die").error()
-                await ask(generation, "echo").answer()
-                generation.workers[0].kill("the test says so")
-        assert descriptors() == before
-        assert not has_children()
-        assert len(asyncio.all_tasks()) == 1
-
-    run(main())
-
-
-# Starting.
-
-
-def test_the_first_start_that_fails_is_the_openers_error(tmp_path: Path) -> None:
-    async def main() -> None:
-        before = descriptors()
-        with pytest.raises(StartError, match="boom"):
-            async with Generation(spec_of(tmp_path, "raise RuntimeError('boom')", "echo"), CONFIGS, replicas=2):
-                pytest.fail("it is not ready")
-        assert descriptors() == before
-
-    run(main())
-
-
-def test_a_missing_interpreter_says_so(tmp_path: Path) -> None:
-    async def main() -> None:
-        spec = spec_of(tmp_path, SEQUENTIAL, "echo", python=tmp_path / "no" / "python")
-        with pytest.raises(StartError, match=r"cannot start .*/no/python.*No such file"):
-            async with Generation(spec, CONFIGS):
-                pytest.fail("it is not ready")
-
-    run(main())
-
-
-def test_an_environment_that_no_process_can_have_says_so(tmp_path: Path) -> None:
-    async def main() -> None:
-        with pytest.raises(StartError, match="null byte"):
-            async with Generation(spec_of(tmp_path, SEQUENTIAL, "echo", environment={"A": "x\0y"}), CONFIGS):
-                pytest.fail("it is not ready")
-
-    run(main())
-
-
-def test_closing_while_starting_leaves_nothing_behind(tmp_path: Path) -> None:
-    async def main() -> None:
-        before = descriptors()
-        gate = Gate(tmp_path)
-        source = SEQUENTIAL + f"\nopen({str(gate.path)!r}).close()\n"
-        generation = Generation(spec_of(tmp_path, source, "echo"), CONFIGS, replicas=2)
-        await generation.open()
-        waiting = ask(generation, "echo")
-        await gate.reached()
-        await generation.close()
-        with pytest.raises(StartError, match="was stopped"):
-            await generation.started()
-        assert type(await waiting.error()) is Stopping
-        assert descriptors() == before
-
-    run(main())
-
-
-def test_giving_a_start_up_leaves_nothing_behind(tmp_path: Path) -> None:
-    """The opener is cancelled while the plugin hangs in its import."""
-
-    async def main() -> None:
-        before = descriptors()
-        source = "import threading\nthreading.Event().wait()\n"
-        generation = Generation(spec_of(tmp_path, source, "echo"), CONFIGS)
-        with pytest.raises(TimeoutError):
-            async with asyncio.timeout(0.2), generation:
-                pytest.fail("it is not ready")
-        assert descriptors() == before
-        assert len(asyncio.all_tasks()) == 1
-
-    run(main())
-
-
-def test_progress_while_starting_reaches_whoever_wants_it(tmp_path: Path) -> None:
-    said: list[tuple[str, float | None]] = []
-
-    def report(message: str, fraction: float | None) -> None:
-        said.append((message, fraction))
-        raise RuntimeError("a bug of whoever is told")
-
-    async def main() -> None:
-        source = SEQUENTIAL + (
-            "\n@plugin.startup\ndef load(start):\n"
-            "    start.progress('loading', done=1, total=4)\n    start.progress('much', done=9, total=4)\n"
-            "    start.progress('done')\n"
-        )
-        async with Generation(spec_of(tmp_path, source, "echo"), CONFIGS, report=report) as generation:
-            await ask(generation, "echo").answer()
-            await until(lambda: len(said) == 3)
-        assert said == [("loading", 0.25), ("much", 1.0), ("done", None)]
 
     run(main())

@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -311,3 +312,22 @@ def test_it_runs_where_the_system_has_no_pidfd_and_no_waitid() -> None:
         cwd=Path(__file__).parents[2],
     )  # fmt: skip
     assert (host.stdout, host.stderr) == ("hello  0\n", "")
+
+
+def test_a_child_that_is_paused_has_to_wait(tmp_path: Path) -> None:
+    """A flood is read at the pace that its reader chooses, and the end is seen all the same."""
+
+    class Slow(Watched):
+        def received(self, data: bytes) -> None:
+            super().received(data)
+            self.child.pause(0.04)
+
+    async def main() -> None:
+        began = time.monotonic()
+        flood = Slow(python("import os\nwhile True: os.write(1, b'a line\\n' * 1000)"), tmp_path)
+        await until(lambda: flood.told.count("received") == 5)
+        assert time.monotonic() - began >= 4 * 0.04
+        flood.child.kill("the test is over")
+        assert (await flood.end()).signal == signal.SIGKILL
+
+    run(main())
