@@ -28,6 +28,7 @@ NESTED_LEVELS = 190
 """Doors let through 200 levels; a parser must not fall over what lies just below."""
 LARGEST_SAFE_ID = 2**53 - 1
 MOST_AT_ONCE = 8
+TRACEBACK_LINES = 12
 
 ANSWER_MEMBERS = frozenset({"payload", "patch", "out", "state", "hints", "violation", "result"})
 
@@ -345,4 +346,6 @@ def _decoded(answer: messages.Answer) -> object:
 
 
 def _fault(fault: messages.Fault) -> str:
-    return f"{fault.code} {fault.message}"
+    traceback = fault.data.get("traceback") if isinstance(fault.data, dict) else None
+    lines = traceback.splitlines()[-TRACEBACK_LINES:] if isinstance(traceback, str) else []
+    return "\n    ".join([f"{fault.code} {fault.message}", *lines])

@@ -112,6 +112,12 @@ def test_what_a_plugin_does_wrong_is_named_with_a_remedy(script: str, name: str,
     assert finding.remedy
 
 
+def test_an_exception_is_shown_with_the_authors_own_lines() -> None:
+    said = _named(check(_hostile("runtime_import_error")), "handshake").said
+    assert "runtime_import_error.py" in said
+    assert "import no_such_package_anywhere" in said
+
+
 def test_a_plugin_that_stays_is_found_out() -> None:
     findings = check(replace(_hostile("stays_after_shutdown"), end_seconds=0.3))
     failed = {finding.check for finding in findings if finding.outcome is Outcome.FAILED}
