@@ -250,6 +250,11 @@ class Engine:
             call.advance()
         return call
 
+    @property
+    def under_way(self) -> int:
+        """Calls that are not answered yet."""
+        return len(self._calls)
+
     def ended(self, call: HookCall) -> None:
         """Forget a call that was answered."""
         self._calls.discard(call)

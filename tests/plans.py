@@ -1,0 +1,49 @@
+"""Pipeline files for tests, loaded as an operator's are, over one plugin whose every answer the test dictates."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+from orchestrator.loading import Loaded, load
+
+__all__ = ["load_text", "write_plugin"]
+
+MANIFEST = """
+[tool.penstock]
+name = "scripted"
+version = "1.0.0"
+command = {command}
+concurrency = 16
+
+[tool.penstock.limits]
+kill-after = "200ms"
+
+[tool.penstock.stages.act]
+outputs = {{ n = "int", note = "string", seen = "object" }}
+
+[tool.penstock.stages.narrow]
+outputs = {{ n = "int" }}
+hooks.tool_pre_invoke.writes = ["payload.args.allowed"]
+hooks.tool_post_invoke.writes = []
+"""
+
+
+def write_plugin(folder: Path, program: str = "") -> None:
+    """Write the plugin's folder `scripted`; `program` is what its process runs."""
+    root = folder / "scripted"
+    root.mkdir(exist_ok=True)
+    command = json.dumps([sys.executable, "-S", "-B", "program.py"])
+    (root / "pyproject.toml").write_text(MANIFEST.format(command=command))
+    (root / "program.py").write_text(program)
+
+
+def load_text(folder: Path, pipelines: str, *, more: str = "", program: str = "") -> Loaded:
+    """Load a file that has these `pipelines`, the plugin `s` and `more` keys."""
+    write_plugin(folder, program)
+    file = folder / "pipeline.yaml"
+    file.write_text(
+        f"version: 1\nname: tested\nplugins: {{ s: {{ source: ./scripted }} }}\n{more}\npipelines:\n{pipelines}"
+    )
+    return load(file)
