@@ -133,8 +133,8 @@ def _ours(error: BaseException, invocation: Invocation) -> Exit:
         return Exit.CONFIGURATION
     if isinstance(error, IsolationError):
         _known(str(error), error.code, error.hint)
-    elif isinstance(error, OSError) and error.filename:
-        _known(f"{error.filename}: {error.strerror}", "penstock.system", "")
+    elif isinstance(error, OSError) and error.strerror:
+        _known(f"{error.filename}: {error.strerror}" if error.filename else error.strerror, "penstock.system", "")
     else:
         text = f"unexpected {type(error).__name__}: {error}".splitlines()[0]
         say(f"{text} (a bug; `penstock --traceback ...` shows where)", tone="red", label="error")

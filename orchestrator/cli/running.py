@@ -59,8 +59,8 @@ class _Run:
 
     async def go(self) -> tuple[Tally, float]:
         wish = self._wish
-        service = opened(self._loaded, self._bars, locked=wish.locked, offline=wish.offline, verbosity=wish.verbosity)
-        async with service as orchestrator:
+        opening = opened(self._loaded, self._bars, locked=wish.locked, offline=wish.offline, verbosity=wish.verbosity)
+        async with opening as orchestrator:
             self._orchestrator = orchestrator
             begun = time.monotonic()
             await feed(self._reader, list(self._loaded.plan.hooks), self._ask, self._take, wish.concurrency)

@@ -127,6 +127,16 @@ def test_a_terminal_gets_colours(environment: Mapping[str, str], guard: Path) ->
     assert b"\x1b[32m" in on_a_terminal(coloured, "test", guard)
 
 
+def test_a_full_disk_is_told_in_a_sentence(environment: Mapping[str, str], guard: Path) -> None:
+    (guard / "input.jsonl").write_bytes(CALL)
+    with open("/dev/full", "wb") as full:
+        command = [str(PENSTOCK), "run", str(guard), "--json"]
+        done = subprocess.run(
+            command, stdout=full, stderr=subprocess.PIPE, env=environment, timeout=WAIT_SECONDS, check=False
+        )
+    assert (done.returncode, done.stderr) == (1, b"error: No space left on device [penstock.system]\n")
+
+
 def test_no_color_is_honoured(environment: Mapping[str, str], guard: Path) -> None:
     (guard / "input.jsonl").write_bytes(CALL)
     plain = {**environment, "NO_COLOR": "1"}
