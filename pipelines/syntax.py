@@ -23,6 +23,7 @@ _SENTENCES = (
     ("found unexpected end of stream", "a quote is opened here or above and never closed"),
     ("found unexpected document indicator", "a quote is opened above and never closed"),
     ("found unknown escape character", "unknown escape: use single quotes, or write two backslashes for one"),
+    ("invalid Unicode character escape", "this escape stands for no character"),
     ("did not find expected hexdecimal number", "an escape like \\x41 needs hexadecimal digits"),
     ("did not find expected node content", "a value is expected here"),
     ("did not find expected <document start>", "the file holds one document, and this does not belong to it"),

@@ -10,7 +10,7 @@ from pipelines.lint.configuration import Configurations
 from pipelines.lint.draft import Draft, Plugins
 from pipelines.lint.hooks import known_hooks, unmatched
 from pipelines.lint.pipelines import Woven, weave_pipeline
-from pipelines.lint.plugins import declare, grants, replicas, unused
+from pipelines.lint.plugins import check_unused, declare, grants, replicas
 from pipelines.plan import PipelinePlan, Plan, PluginPlan
 from pipelines.problem import Problem, Severity, SpecError
 from pipelines.reading import Log, Site, valid
@@ -62,7 +62,7 @@ def _plan(draft: Draft, files: tuple[str, ...]) -> Plan:
     configs = Configurations(draft)
     woven = {name: weave_pipeline(draft, name, spec, hooks, configs) for name, spec in draft.spec.pipelines.items()}
     routes = _routes(woven)
-    unused(draft, configs.by_plugin)
+    check_unused(draft, configs)
     return Plan(
         name=draft.spec.name,
         plugins=_plugins(draft, configs),

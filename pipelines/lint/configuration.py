@@ -27,10 +27,18 @@ class Configurations:
     draft: Draft
     by_plugin: dict[str, dict[str, Mapping[str, object]]] = field(default_factory=dict)
     _files: dict[tuple[str, str], Tree | None] = field(default_factory=dict)
-    _checked: set[tuple[str, str, Path]] = field(default_factory=set)
 
     def add(self, plugin: str, *paths: Path) -> str:
         """Merge the `with` at each path over the plugin's, check the result and give its id."""
+        config = self.judge(plugin, *paths)
+        # The order of keys says nothing, so it makes no other configuration.
+        text = json.dumps(config, sort_keys=True, separators=(",", ":"))
+        config_id = "c" + hashlib.sha256(text.encode()).hexdigest()[:12]
+        self.by_plugin.setdefault(plugin, {})[config_id] = config
+        return config_id
+
+    def judge(self, plugin: str, *paths: Path) -> Mapping[str, object]:
+        """Merge and check as `add` does, without keeping what comes of it."""
         merged: dict[str, tuple[Path, Entry]] = {}
         for path in (("plugins", plugin, "with"), *paths):
             table = self.draft.tree(path)
@@ -41,17 +49,11 @@ class Configurations:
                     if value is not None:
                         merged[key] = below, replace(entry, value=value)
         config = {key: plain(entry.value) for key, (_, entry) in merged.items()}
-        # The order of keys says nothing, so it makes no other configuration.
-        text = json.dumps(config, sort_keys=True, separators=(",", ":"))
-        config_id = "c" + hashlib.sha256(text.encode()).hexdigest()[:12]
         home = next(
             (path for path in reversed(paths) if self.draft.tree(path) is not None), ("plugins", plugin, "with")
         )
-        if (plugin, config_id, home) not in self._checked:
-            self._checked.add((plugin, config_id, home))
-            self._check(plugin, config, merged, home)
-        self.by_plugin.setdefault(plugin, {})[config_id] = config
-        return config_id
+        self._check(plugin, config, merged, home)
+        return config
 
     def _check(
         self, plugin: str, config: Mapping[str, object], merged: Mapping[str, tuple[Path, Entry]], home: Path

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 from pipelines.declaration import Asks, PluginDeclaration
+from pipelines.lint.configuration import Configurations
 from pipelines.lint.draft import BadPlugin, Draft, Plugins
 from pipelines.reading import Invalid, valid
 from pipelines.spec import GrantSpec, PluginSpec
 from pipelines.suggest import nearest
 
-__all__ = ["declare", "grants", "replicas"]
+__all__ = ["check_unused", "declare", "grants", "replicas"]
 
 _NOT_YET = ("pypi:", "git+", "http:", "https:")
 
@@ -92,8 +91,11 @@ def replicas(draft: Draft, spec: PluginSpec) -> int:
     return spec.replicas or draft.spec.defaults.plugin.replicas or 1
 
 
-def unused(draft: Draft, used: Mapping[str, object]) -> None:
-    """Warn of plugins that no stage uses: they are not started."""
+def check_unused(draft: Draft, configs: Configurations) -> None:
+    """Plugins that no stage uses are not started; what is said of them must be right all the same."""
     for name in draft.spec.plugins:
-        if name not in used and not draft.log.problems:
+        if name in configs.by_plugin:
+            continue
+        configs.judge(name)
+        if not draft.log.problems:
             draft.warn(("plugins", name), "unused-plugin", "no stage uses it", at=draft.key(("plugins", name)))
