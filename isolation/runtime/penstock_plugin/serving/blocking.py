@@ -48,6 +48,7 @@ def serve(session: Session) -> None:
 
                 serve_concurrently(session, lines[position + 1 :], arrived)
                 return
+        logs.CURRENT.set(None)  # an idle worker must not hold on to its last payload
 
 
 def lines_of(session: Session, data: bytes) -> list[bytes]:
