@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 from collections.abc import Sequence
@@ -53,14 +54,21 @@ def penstock(invocation: Invocation, traceback: bool) -> None:
     invocation.traceback = traceback
 
 
+def _mend_streams() -> None:
+    # Whoever closed stdout or stderr wants to hear nothing; without this, writing there would be a bug of ours.
+    sys.stdout = sys.stdout or open(os.devnull, "w")  # noqa: SIM115
+    sys.stderr = sys.stderr or open(os.devnull, "w")  # noqa: SIM115
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # A terminal of another encoding shows a question mark where it has no tick.
+        sys.stdout.reconfigure(errors="replace")
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit status."""
     if COMPLETION_VARIABLE in os.environ:
         penstock.main(prog_name="penstock", complete_var=COMPLETION_VARIABLE, obj=Invocation())
     invocation = Invocation()
-    if hasattr(sys.stdout, "reconfigure"):
-        # A terminal of another encoding shows a question mark where it has no tick.
-        sys.stdout.reconfigure(errors="replace")
+    _mend_streams()
     try:
         words = list(sys.argv[1:] if arguments is None else arguments)
         with penstock.make_context("penstock", words, obj=invocation) as ctx:

@@ -1,4 +1,4 @@
-"""Puts a loaded file into service for one command, its progress shown."""
+"""Takes a loaded file into use for one command, its progress shown."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ __all__ = ["opened"]
 async def opened(
     loaded: Loaded, bars: Bars, *, locked: bool, offline: bool, verbosity: int = 0
 ) -> AsyncIterator[Orchestrator]:
-    """The file in service, with environments of the user's store; builds end when this is cancelled."""
+    """The file in use, with environments of the user's store; builds end when this is cancelled."""
     root = default_store_root()
     store = Store(root, offline=offline, locked=locked, pipeline=loaded.path)
     with logged(bars.note, verbosity), store:

@@ -109,6 +109,8 @@ def source_name(source: Path | None, path: Path) -> str:
 
 def _opened(source: Path | None, path: Path) -> int:
     if source is not None and str(source) == "-":
+        if sys.stdin is None:
+            raise click.UsageError("stdin is closed")
         if sys.stdin.isatty():
             click.echo("Reading calls from the terminal, one JSON object a line; Ctrl-D ends.", err=True)
         return sys.stdin.fileno()
