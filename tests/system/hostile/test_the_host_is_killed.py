@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import subprocess
 import sys
 import uuid
@@ -24,4 +23,4 @@ def test_no_worker_outlives_a_killed_host() -> None:
         assert all(Path(f"/proc/{pid}").exists() for pid in workers)
         host.kill()
         host.wait()
-    assert asyncio.run(left_behind(marker)) == []
+    assert left_behind(marker) == []
