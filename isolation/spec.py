@@ -46,6 +46,7 @@ class WorkerSpec:
 
     `plugin` is its name in the pipeline file, `plugin_name` the one in its manifest.
     `site` is False for a plugin without an environment: it sees no package of the host's interpreter.
+    An idle worker or an event loop that misses a ping is killed.
     `window` is how many calls a `command` plugin takes at once; our own runtime says so itself in the handshake.
     """
 
@@ -63,6 +64,8 @@ class WorkerSpec:
     startup_seconds: float = 10.0
     kill_after_seconds: float = 1.0
     max_frame_bytes: int = MAX_FRAME_BYTES
+    ping_every_seconds: float = 10.0
+    ping_within_seconds: float = 5.0
     data: Path | None = None
     site: bool = True
 

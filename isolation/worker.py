@@ -43,9 +43,6 @@ log = logging.getLogger("penstock.plugin")
 SEQUENTIAL_WINDOW = 4
 """Calls that wait in the pipe of a worker that takes them one by one; more gain nothing and make a crash costlier."""
 
-PING_EVERY_SECONDS = 10.0
-PING_WITHIN_SECONDS = 5.0
-
 STOP_WAIT_SECONDS = 1.0
 """How long each rung of the stop ladder is given."""
 
@@ -206,7 +203,7 @@ class Worker:
             raise
         finally:
             self._startup = None
-        self._ping = self._loop.call_later(PING_EVERY_SECONDS, self._keep_alive)
+        self._ping = self._loop.call_later(self.spec.ping_every_seconds, self._keep_alive)
 
     def _advance(self, event: Event) -> None:
         """Follow the table, unless the worker was told to stop meanwhile, or broke the protocol behind its answer."""
@@ -267,8 +264,11 @@ class Worker:
 
     async def configure(self, configs: Mapping[str, object]) -> None:
         """Hand over a new table of configurations; raises CallError when the plugin refuses one."""
-        async with asyncio.timeout(self.spec.startup_seconds):
-            await self._ask("configure", {"configs": configs})
+        try:
+            async with asyncio.timeout(self.spec.startup_seconds):
+                await self._ask("configure", {"configs": configs})
+        except TimeoutError as error:
+            raise DeadlineExceeded(f"`configure` was not answered within {self.spec.startup_seconds:g} s") from error
 
     async def _ask(self, method: str, params: Mapping[str, object]) -> bytes:
         return await self._question(method, params).reply
@@ -279,10 +279,13 @@ class Worker:
             question.reject(WorkerLost(self.name, self.gone.result(), sent=False))
             return question
         number = self._ledger.issue(question)
-        frame = messages.request_frame(number, method, params)
-        if len(frame) > self.spec.max_frame_bytes:
+        try:
+            frame = messages.request_frame(number, method, params)
+            if len(frame) > self.spec.max_frame_bytes:
+                raise ValueError(f"it would be {len(frame)} bytes long; the limit is {self.spec.max_frame_bytes}")
+        except (TypeError, ValueError) as error:  # a configuration holds what JSON cannot, or too much
             self._ledger.settle(number)
-            question.reject(LocalProtocolError(f"{method} would be {len(frame)} bytes long"))
+            question.reject(LocalProtocolError(f"`{method}` cannot be written: {error}"))
         else:
             self._process.write(frame)  # a closed stdin ends the child, and its end fails the question
         return question
@@ -467,9 +470,9 @@ class Worker:
     # Liveness.
 
     def _keep_alive(self) -> None:
-        self._ping = self._loop.call_later(PING_EVERY_SECONDS, self._keep_alive)
+        self._ping = self._loop.call_later(self.spec.ping_every_seconds, self._keep_alive)
         if self.state is State.READY and (not self.sequential or not len(self._ledger)):
-            self._send_ping(PING_WITHIN_SECONDS)
+            self._send_ping(self.spec.ping_within_seconds)
 
     def _send_ping(self, within_seconds: float) -> None:
         question = self._question("ping", {})

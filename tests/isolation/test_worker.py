@@ -422,3 +422,63 @@ def test_what_a_plugin_logs_carries_plugin_and_worker(tmp_path: Path, caplog: py
     ]
     assert [vars(record)["worker"] for record in records] == ["living#1"] * 2
     assert vars(records[0])["line"].run == "R1"
+
+
+# Liveness.
+
+NO_PONG = (
+    "shake_hands()\nfor line in sys.stdin:\n    m = json.loads(line)\n    if m['method'] != 'ping': answer(m, {})\n"
+)
+
+
+def test_an_idle_worker_that_misses_a_ping_is_killed(tmp_path: Path) -> None:
+    async def then(worker: Worker) -> None:
+        report = await asyncio.wait_for(asyncio.shield(worker.gone), PATIENCE_SECONDS)
+        assert report.reason == "missed a ping" and not worker.planned_end
+
+    with_worker(peer_spec(tmp_path, NO_PONG, ping_every_seconds=0.05, ping_within_seconds=0.1), then=then)
+
+
+def test_a_ping_never_goes_behind_a_call_of_a_sequential_worker(tmp_path: Path) -> None:
+    """It would wait for the call and say nothing about the worker."""
+
+    async def then(worker: Worker) -> None:
+        gate = Gate(tmp_path)
+        calls = [ask(worker, "gate", gate.payload), ask(worker, "hang")]
+        await asyncio.wait([worker.gone], timeout=0.2)
+        assert worker.outstanding == 2 and worker.state is State.READY
+        await gate.reached()
+        await calls[0].answer()
+        worker.kill("the test is over")
+        assert isinstance(await calls[1].error(), WorkerLost)
+
+    spec = spec_of(tmp_path, SEQUENTIAL, "gate", "hang", ping_every_seconds=0.02, ping_within_seconds=0.02)
+    with_worker(spec, then=then)
+
+
+def test_workers_that_answer_their_pings_live_on(tmp_path: Path) -> None:
+    async def then(worker: Worker) -> None:
+        await asyncio.wait([worker.gone], timeout=0.3)
+        assert worker.state is State.READY
+        await ask(worker, "echo").answer()
+
+    with_worker(spec_of(tmp_path, SEQUENTIAL, "echo", ping_every_seconds=0.02), then=then)
+
+
+@pytest.mark.parametrize("value", ["\ud800", {None: 1}, "x" * 100_000], ids=["surrogate", "key", "size"])
+def test_a_configuration_that_cannot_be_written_is_the_starts_error(tmp_path: Path, value: object) -> None:
+    async def main() -> None:
+        spec = spec_of(tmp_path, SEQUENTIAL, "echo", max_frame_bytes=50_000)
+        worker = Worker(spec, 1, Watcher(), asyncio.get_running_loop())
+        with pytest.raises(StartError, match="failed while it was warming up: `configure` cannot be written"):
+            await worker.start({"c1": {"with": {"words": value}}})
+
+    run(main())
+
+
+def test_a_configuration_that_is_never_answered_is_a_timeout(tmp_path: Path) -> None:
+    async def then(worker: Worker) -> None:
+        with pytest.raises(DeadlineExceeded, match=r"not answered within 0\.3 s"):
+            await worker.configure(CONFIGS)
+
+    with_worker(peer_spec(tmp_path, "shake_hands()\nsys.stdin.read()", startup_seconds=0.3), then=then)
