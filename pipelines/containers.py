@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from pipelines.names import NAME, name_problem, nearest_name
 from pipelines.reading import INVALID, Log, Schema, Shape, Site, wrong_type
@@ -11,8 +11,7 @@ from pipelines.tree import Leaf, Listing, Table, Tree, plain
 __all__ = ["Free", "FreeTable", "ListOf", "MapOf", "OneOrMany"]
 
 
-@dataclass(frozen=True, slots=True)
-class Free:
+class Free(NamedTuple):
     """Anything that JSON can say."""
 
     words: str = "any value"
@@ -24,8 +23,7 @@ class Free:
         return {}
 
 
-@dataclass(frozen=True, slots=True)
-class FreeTable:
+class FreeTable(NamedTuple):
     """A mapping whose content is checked by somebody else."""
 
     words: str = "a mapping"
@@ -37,8 +35,7 @@ class FreeTable:
         return {"type": "object"}
 
 
-@dataclass(frozen=True, slots=True)
-class ListOf:
+class ListOf(NamedTuple):
     """A list of equal shapes."""
 
     item: Shape
@@ -62,8 +59,7 @@ class ListOf:
         return schema | {"minItems": self.at_least} if self.at_least else schema
 
 
-@dataclass(frozen=True, slots=True)
-class OneOrMany:
+class OneOrMany(NamedTuple):
     """One value, or a list of them."""
 
     item: Shape
@@ -83,8 +79,7 @@ class OneOrMany:
         return {"anyOf": [self.item.schema(), ListOf(self.item, at_least=1).schema()]}
 
 
-@dataclass(frozen=True, slots=True)
-class MapOf:
+class MapOf(NamedTuple):
     """A mapping from names that the operator chooses to equal shapes."""
 
     value: Shape

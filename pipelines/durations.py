@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from pipelines.names import NAME
 from pipelines.reading import INVALID, Log, Schema, Site, wrong_type
@@ -13,8 +13,7 @@ from pipelines.units import SECONDS, amount
 __all__ = ["Amount", "Timeout", "nearest_amount"]
 
 
-@dataclass(frozen=True, slots=True)
-class Amount:
+class Amount(NamedTuple):
     """A duration above zero, in seconds."""
 
     words: str = "a duration such as `50ms`, `5s` or `1m`"
@@ -35,8 +34,7 @@ class Amount:
         return {"type": "string", "pattern": r"^[0-9]+(?:\.[0-9]+)?(?:us|ms|s|m|h|d)$"}
 
 
-@dataclass(frozen=True, slots=True)
-class Timeout:
+class Timeout(NamedTuple):
     """The name of a timeout, or a duration; which names there are is checked later."""
 
     words: str = "the name of a timeout, or a duration such as `50ms`"

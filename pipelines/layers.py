@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from pipelines.problem import Mark, Problem
@@ -115,15 +115,15 @@ class _Stack:
                 entries[key] = entry
             else:
                 entries[key] = self._meet(earlier, entry, (*path, key))
-        return replace(second, entries=entries)
+        return second._replace(entries=entries)
 
     def _meet(self, earlier: Entry, entry: Entry, path: Path) -> Entry:
         a, b = earlier.value, entry.value
         shared = len(path) <= _SHARED_DEPTH.get(str(path[0]), 0)
         if shared and isinstance(a, Table) and isinstance(b, Table):
-            return replace(entry, value=self._join(a, b, path))
+            return entry._replace(value=self._join(a, b, path))
         if path == ("tests",) and isinstance(a, Listing) and isinstance(b, Listing):
-            return replace(entry, value=replace(b, items=a.items + b.items))
+            return entry._replace(value=b._replace(items=a.items + b.items))
         # `include` belongs to each file; `version` says which language a file is in.
         if path == ("include",) or (
             path == ("version",) and isinstance(a, Leaf) and isinstance(b, Leaf) and a.value == b.value
@@ -140,7 +140,7 @@ class _Stack:
 def overlay(base: Table, profile: Table, name: str, keys: Collection[str], problems: list[Problem]) -> Table:
     """Lay those `keys` of a profile over the file: mappings by key, everything else whole, null deletes."""
     known = {key: entry for key, entry in profile.entries.items() if key in keys}
-    layered = relayer(replace(profile, entries=known), f"profile {name}")
+    layered = relayer(profile._replace(entries=known), f"profile {name}")
     assert isinstance(layered, Table)
     return _lay(base, layered, (), problems)
 
@@ -154,10 +154,10 @@ def _lay(base: Table, over: Table, path: Path, problems: list[Problem]) -> Table
             problems += _nothing_there(entries, entry, below)
             entries.pop(key, None)
         elif earlier is not None and isinstance(earlier.value, Table) and isinstance(entry.value, Table):
-            entries[key] = replace(earlier, value=_lay(earlier.value, entry.value, below, problems))
+            entries[key] = earlier._replace(value=_lay(earlier.value, entry.value, below, problems))
         else:
             entries[key] = entry
-    return replace(base, entries=entries)
+    return base._replace(entries=entries)
 
 
 def _nothing_there(entries: dict[str, Entry], entry: Entry, path: Path) -> Iterator[Problem]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import enum
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Final, Protocol
+from typing import Final, NamedTuple, Protocol
 
 from pipelines.problem import Mark, Problem, Severity
 from pipelines.tree import Leaf, Listing, Path, Tree, show_path
@@ -29,8 +29,7 @@ def valid(items: Iterable[str | Invalid]) -> tuple[str, ...]:
     return tuple(item for item in items if not isinstance(item, Invalid))
 
 
-@dataclass(frozen=True, slots=True)
-class Site:
+class Site(NamedTuple):
     """Where a value stands: its path, and the key it stands under."""
 
     path: Path

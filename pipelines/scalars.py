@@ -18,10 +18,12 @@ _WORDS: dict[str, Scalar] = {
     **dict.fromkeys(("false", "False", "FALSE"), False),
 }
 _BASES = {"0o": 8, "0x": 16}
-_INT = re.compile(r"[-+]?(?:0|[1-9][0-9]*)", re.ASCII)
-_BASED = re.compile(r"0o[0-7]+|0x[0-9a-fA-F]+", re.ASCII)
-_FLOAT = re.compile(r"[-+]?(?:\.[0-9]+|(?:0|[1-9][0-9]*)(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?", re.ASCII)
-_ENDLESS = re.compile(r"[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN)")
+_BASED = re.compile(r"0o[0-7]+|0x[0-9a-fA-F]+")
+# One expression for both: compiling them is what costs. The first group is the point or the exponent of a float.
+_NUMBER = re.compile(r"[-+]?(?:(?:0|[1-9][0-9]*)((?:\.[0-9]*)?(?:[eE][-+]?[0-9]+)?)|(\.[0-9]+(?:[eE][-+]?[0-9]+)?))")
+_ENDLESS = frozenset(
+    [*(sign + word for sign in ("", "+", "-") for word in (".inf", ".Inf", ".INF")), ".nan", ".NaN", ".NAN"]
+)
 
 # JSON readers elsewhere give up long before; Python itself refuses to parse more than 4300.
 _MAX_DIGITS = 300
@@ -37,13 +39,14 @@ def resolve(text: str) -> Scalar:
         return _WORDS[text]
     if not (text[0].isdigit() or text[0] in "+-."):
         return text
-    if _ENDLESS.fullmatch(text):
+    if text in _ENDLESS:
         raise BadNumber(f"{text} is no number that JSON can carry")
     if _BASED.fullmatch(text):
         return int(_short(text)[2:], _BASES[text[:2]])
-    if _INT.fullmatch(text):
-        return int(_short(text))
-    return _finite(text) if _FLOAT.fullmatch(text) else text
+    number = _NUMBER.fullmatch(text)
+    if number is None:
+        return text
+    return _finite(text) if number[1] or number[2] else int(_short(text))
 
 
 def _short(text: str) -> str:

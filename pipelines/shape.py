@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import enum
 import re
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from pipelines.reading import INVALID, Log, Schema, Site, wrong_type
 from pipelines.suggest import nearest
@@ -17,8 +17,7 @@ from pipelines.tree import Leaf, Tree
 __all__ = ["Choice", "Exactly", "Flag", "Text", "Whole"]
 
 
-@dataclass(frozen=True, slots=True)
-class Text:
+class Text(NamedTuple):
     """Any text, or text of one form."""
 
     words: str = "text"
@@ -45,8 +44,7 @@ class Text:
         return {"anyOf": [{"enum": list(self.known)}, text]} if self.known else text
 
 
-@dataclass(frozen=True, slots=True)
-class Choice:
+class Choice(NamedTuple):
     """One of the values of an enum."""
 
     kind: type[enum.Enum]
@@ -69,8 +67,7 @@ class Choice:
         return {"enum": [member.value for member in self.kind]}
 
 
-@dataclass(frozen=True, slots=True)
-class Whole:
+class Whole(NamedTuple):
     """A whole number within bounds."""
 
     low: int
@@ -92,8 +89,7 @@ class Whole:
         return {"type": "integer", "minimum": self.low, "maximum": self.high}
 
 
-@dataclass(frozen=True, slots=True)
-class Exactly:
+class Exactly(NamedTuple):
     """One number and no other."""
 
     value: int
@@ -114,8 +110,7 @@ class Exactly:
         return {"const": self.value}
 
 
-@dataclass(frozen=True, slots=True)
-class Flag:
+class Flag(NamedTuple):
     """true or false."""
 
     words: str = "true or false"

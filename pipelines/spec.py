@@ -1,11 +1,10 @@
-"""The keys of a pipeline file: one dataclass per section, one line per key. Reading, the JSON Schema and
+"""The keys of a pipeline file: one class per section, one line per key. Reading, the JSON Schema and
 `penstock explain` are all made from these tables. What the values mean together is checked in `pipelines.lint`."""
 
 from __future__ import annotations
 
 import enum
 from collections.abc import Mapping
-from dataclasses import dataclass
 from types import MappingProxyType
 from typing import ClassVar
 
@@ -66,7 +65,6 @@ _TIMEOUT = Timeout()
 _WITH = "Configuration of the plugin, checked against its own schema; `{file: PATH}` stands for the content of a file."
 
 
-@dataclass(frozen=True, slots=True)
 class GrantSpec(Section):
     """Permissions given to a plugin; what its manifest asks for must stand here."""
 
@@ -76,7 +74,6 @@ class GrantSpec(Section):
     secrets: tuple[str | Invalid, ...] = key(ListOf(Text("a name")), "Secrets it may be handed.", default=())
 
 
-@dataclass(frozen=True, slots=True)
 class PluginSpec(Section):
     """A plugin: its own environment and its own processes."""
 
@@ -95,7 +92,6 @@ class PluginSpec(Section):
     )
 
 
-@dataclass(frozen=True, slots=True)
 class PoliciesSpec(Section):
     """Named values to use in stages."""
 
@@ -103,7 +99,6 @@ class PoliciesSpec(Section):
     timeouts: Mapping[str, float] = key(MapOf(Amount()), "Timeouts by name.", default=_NOTHING)
 
 
-@dataclass(frozen=True, slots=True)
 class StageDefaults(Section):
     """What stages do unless they say otherwise."""
 
@@ -113,7 +108,6 @@ class StageDefaults(Section):
     on_error: OnError | None = key(Choice(OnError), "What an error does.")
 
 
-@dataclass(frozen=True, slots=True)
 class PluginDefaults(Section):
     """What plugins have unless they say otherwise."""
 
@@ -121,7 +115,6 @@ class PluginDefaults(Section):
     replicas: int | None = key(Whole(1, MAX_REPLICAS), "How many equal workers serve a plugin.")
 
 
-@dataclass(frozen=True, slots=True)
 class DefaultsSpec(Section):
     """Values for every stage and plugin that does not have its own."""
 
@@ -129,7 +122,6 @@ class DefaultsSpec(Section):
     plugin: PluginDefaults = key(Record(PluginDefaults), "Defaults of plugins.", default=PluginDefaults())
 
 
-@dataclass(frozen=True, slots=True)
 class HookSpec(Section):
     """What a hook does when no pipeline applies; with `payload`, a hook of your own."""
 
@@ -146,7 +138,6 @@ class HookSpec(Section):
     denial: str | None = key(Text(), "How the gateway expresses a denial (own hooks).")
 
 
-@dataclass(frozen=True, slots=True)
 class NeedSpec(Section):
     """A stage that must have ended first."""
 
@@ -156,7 +147,6 @@ class NeedSpec(Section):
     )
 
 
-@dataclass(frozen=True, slots=True)
 class OverrideSpec(Section):
     """Other settings of a stage, used when `when` holds; the first override that matches wins."""
 
@@ -167,7 +157,6 @@ class OverrideSpec(Section):
     on_error: OnError | None = key(Choice(OnError), "What an error does.")
 
 
-@dataclass(frozen=True, slots=True)
 class StageSpec(Section):
     """One stage of a pipeline."""
 
@@ -199,7 +188,6 @@ class StageSpec(Section):
     )
 
 
-@dataclass(frozen=True, slots=True)
 class FallbackSpec(Section):
     """What to answer when a run fails in one of some ways."""
 
@@ -210,7 +198,6 @@ class FallbackSpec(Section):
     verdict: Verdict | None = key(Choice(Verdict), "deny by default; allow only where no stage enforces.")
 
 
-@dataclass(frozen=True, slots=True)
 class PipelineSpec(Section):
     """One graph of stages on one or more hooks."""
 
@@ -230,7 +217,6 @@ class PipelineSpec(Section):
     fallback: FallbackSpec | None = key(Record(FallbackSpec), "What to answer when a run fails.")
 
 
-@dataclass(frozen=True, slots=True)
 class CaseSpec(Section):
     """One test, run by `penstock test`."""
 
@@ -257,7 +243,6 @@ _OVERLAID: Mapping[str, tuple[Shape, str]] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
 class _Overlaid(Section):
     """What a profile may change."""
 
@@ -267,7 +252,6 @@ class _Overlaid(Section):
 PROFILE = Overlay(_Overlaid, frozenset(_OVERLAID))
 
 
-@dataclass(frozen=True, slots=True)
 class FileSpec(Section):
     """The whole file, includes and profile merged."""
 

@@ -34,7 +34,7 @@ _SENTENCES = (
 )  # fmt: skip
 
 # A value of this line that starts with `!` and is not quoted: `when: !has(x)`.
-_BANG = re.compile(r"(?:^|[:\-\[{,])\s*(![^\s'\"]*)")
+_BANG = r"(?:^|[:\-\[{,])\s*(![^\s'\"]*)"
 
 
 def explain_error(error: yaml.YAMLError, text: str, file: str) -> Problem:
@@ -57,7 +57,7 @@ def _unquoted(line: str, row: int, column: int, file: str) -> Problem | None:
     if line[:column].endswith("$") and line[column : column + 1] == "{":
         message = 'quote an expression inside braces: "${...}"'
         return Problem(Mark(file, row + 1, column), "unquoted", "", message)
-    bang = _BANG.search(line[: column + 1])
+    bang = re.search(_BANG, line[: column + 1])
     if bang is None:
         return None
     message = "quote a value that starts with `!`, YAML takes it for a tag"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 from pipelines.problem import Mark
 
@@ -27,8 +27,7 @@ class Style(enum.Enum):
     FOLDED = ">"
 
 
-@dataclass(frozen=True, slots=True)
-class Leaf:
+class Leaf(NamedTuple):
     """A scalar; `raw` is the text it was made from, quotes included."""
 
     value: Scalar
@@ -38,8 +37,7 @@ class Leaf:
     raw: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Listing:
+class Listing(NamedTuple):
     """A sequence."""
 
     items: tuple[Tree, ...]
@@ -47,8 +45,7 @@ class Listing:
     layer: str
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(NamedTuple):
     """A key and its value; `mark` is the key's."""
 
     key: str
@@ -56,8 +53,7 @@ class Entry:
     value: Tree
 
 
-@dataclass(frozen=True, slots=True)
-class Table:
+class Table(NamedTuple):
     """A mapping, its entries in the order of the text."""
 
     entries: Mapping[str, Entry]
@@ -91,15 +87,14 @@ def plain(tree: Tree) -> object:
 def relayer(tree: Tree, layer: str) -> Tree:
     """The same tree, said to come from `layer`."""
     if isinstance(tree, Leaf):
-        return replace(tree, layer=layer)
+        return tree._replace(layer=layer)
     if isinstance(tree, Listing):
-        return replace(tree, layer=layer, items=tuple(relayer(item, layer) for item in tree.items))
-    entries = {key: replace(entry, value=relayer(entry.value, layer)) for key, entry in tree.entries.items()}
+        return tree._replace(layer=layer, items=tuple(relayer(item, layer) for item in tree.items))
+    entries = {key: entry._replace(value=relayer(entry.value, layer)) for key, entry in tree.entries.items()}
     return Table(entries, tree.mark, layer)
 
 
-@dataclass(frozen=True, slots=True)
-class Found:
+class Found(NamedTuple):
     """What stands at a path: as far as the path leads, the last key's mark and the value."""
 
     key: Mark

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from typing import NamedTuple
 
 from pipelines.expressions import Expect, Scope
 from pipelines.fields import Field, Kind, misfits
@@ -53,8 +54,7 @@ _DENIAL = {
 _WORDS = {Kind.OBJECT: "a mapping", Kind.INT: "a whole number", Kind.STRING: "text"}
 
 
-@dataclass(frozen=True, slots=True)
-class Subject:
+class Subject(NamedTuple):
     """A pipeline as tests see it."""
 
     hooks: tuple[Hook, ...]
@@ -170,4 +170,4 @@ def _desk(draft: Draft, hook: Hook, subject: Subject) -> Desk:
         replace(_VIOLATION),
     )
     stages = stage_fields({name: use.declaration for name, use in subject.uses.items()}, (_VIOLATION,))
-    return Desk(draft, Scope({"run": run, "stages": stages}))
+    return Desk(draft, hook.name, Scope({"run": run, "stages": stages}))

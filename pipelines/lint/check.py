@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from pipelines.expressions import Expression, ExpressionError
 from pipelines.layers import Files, Layers, overlay
 from pipelines.lint.cases import Subject, cases
 from pipelines.lint.configuration import Configurations
@@ -17,6 +18,7 @@ from pipelines.reading import Log, Site, valid
 from pipelines.section import Record
 from pipelines.spec import PROFILE, FileSpec
 from pipelines.suggest import nearest
+from pipelines.tree import Path
 
 __all__ = ["check"]
 
@@ -29,9 +31,10 @@ def check(layers: Layers, plugins: Plugins, files: Files, profile: str | None = 
     problems = list(layers.problems)
     unread = {problem.mark for problem in problems}
     plans: dict[str | None, Plan] = {}
+    compiled: dict[tuple[str, Path, str], Expression | ExpressionError] = {}
     if layers.root.entries:
         for name in (None, *layers.profiles):
-            plan, found = _check_one(layers, name, plugins, files)
+            plan, found = _check_one(layers, name, plugins, files, compiled)
             plans[name] = plan
             # What the text itself does not say well has no meaning to be judged.
             problems += [problem for problem in found if problem.mark not in unread]
@@ -45,7 +48,17 @@ def check(layers: Layers, plugins: Plugins, files: Files, profile: str | None = 
     return replace(plans[profile], warnings=tuple(dict.fromkeys(problems)))
 
 
-def _check_one(layers: Layers, profile: str | None, plugins: Plugins, files: Files) -> tuple[Plan, list[Problem]]:
+# What decides which names an expression may use.
+_NAMING = ("plugins", "hooks", "pipelines", "tests")
+
+
+def _check_one(
+    layers: Layers,
+    profile: str | None,
+    plugins: Plugins,
+    files: Files,
+    compiled: dict[tuple[str, Path, str], Expression | ExpressionError],
+) -> tuple[Plan, list[Problem]]:
     log = Log()
     root = layers.root
     if profile is not None:
@@ -53,6 +66,8 @@ def _check_one(layers: Layers, profile: str | None, plugins: Plugins, files: Fil
     spec = Record(FileSpec).read(root, Site((), root.mark), log)
     assert isinstance(spec, FileSpec)
     draft = Draft(root, spec, log, files)
+    if all(root.get(key) is layers.root.get(key) for key in _NAMING):
+        draft.compiled = compiled
     draft.declarations = declare(draft, plugins)
     return _plan(draft, tuple(layers.files)), log.problems
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from pipelines.layers import Unreadable
 from pipelines.lint.draft import Draft
-from pipelines.lint.schema_errors import Misfit, misfits
+from pipelines.lint.schema_errors import Judge, Misfit
 from pipelines.problem import Mark
 from pipelines.source import MAX_DEPTH, MAX_FILE_BYTES, parse
 from pipelines.tree import Entry, Leaf, Listing, Path, Table, Tree, find, plain
@@ -26,6 +26,7 @@ class Configurations:
 
     draft: Draft
     by_plugin: dict[str, dict[str, Mapping[str, object]]] = field(default_factory=dict)
+    _judges: dict[str, Judge | None] = field(default_factory=dict)
     _files: dict[tuple[str, str], Tree | None] = field(default_factory=dict)
 
     def add(self, plugin: str, *paths: Path) -> str:
@@ -47,7 +48,7 @@ class Configurations:
                     below = (*path, key)
                     value = self._with_files(entry.value, below)
                     if value is not None:
-                        merged[key] = below, replace(entry, value=value)
+                        merged[key] = below, entry._replace(value=value)
         config = {key: plain(entry.value) for key, (_, entry) in merged.items()}
         home = next(
             (path for path in reversed(paths) if self.draft.tree(path) is not None), ("plugins", plugin, "with")
@@ -58,22 +59,24 @@ class Configurations:
     def _check(
         self, plugin: str, config: Mapping[str, object], merged: Mapping[str, tuple[Path, Entry]], home: Path
     ) -> None:
-        declaration = self.draft.declarations.get(plugin)
-        if declaration is None or declaration.config_schema is None:
-            return
-        try:
-            found = misfits(declaration.config_schema, config)
-        except ValueError as error:
-            self.draft.error(
-                ("plugins", plugin, "source"),
-                "bad-schema",
-                f"the schema that {plugin} ships for `with` is not valid: {error}",
-            )
-            return
-        for misfit in found:
+        judge = self._judge_of(plugin)
+        for misfit in [] if judge is None else judge.misfits(config):
             path, mark = self._place(misfit, merged, home)
             # A key of the plugin's own `with` is reported there, once, however many stages inherit it.
             self.draft.error(path, "bad-with", misfit.message, misfit.suggestion, at=mark)
+
+    def _judge_of(self, plugin: str) -> Judge | None:
+        """The plugin's schema; None where it has none, or a bad one, which is reported once."""
+        if plugin not in self._judges:
+            declaration = self.draft.declarations.get(plugin)
+            schema = None if declaration is None else declaration.config_schema
+            try:
+                self._judges[plugin] = None if schema is None else Judge(schema)
+            except ValueError as error:
+                self._judges[plugin] = None
+                message = f"the schema that {plugin} ships for `with` is not valid: {error}"
+                self.draft.error(("plugins", plugin, "source"), "bad-schema", message)
+        return self._judges[plugin]
 
     def _place(self, misfit: Misfit, merged: Mapping[str, tuple[Path, Entry]], home: Path) -> tuple[Path, Mark]:
         if not misfit.path or misfit.path[0] not in merged:
@@ -90,7 +93,7 @@ class Configurations:
             return tree
         if isinstance(tree, Listing):
             items = [self._with_files(item, (*path, i)) for i, item in enumerate(tree.items)]
-            return replace(tree, items=tuple(item for item in items if item is not None))
+            return tree._replace(items=tuple(item for item in items if item is not None))
         name = tree.get("file")
         if tuple(tree.entries) == ("file",) and isinstance(name, Leaf) and isinstance(name.value, str):
             return self._content(name, name.value, (*path, "file"))
@@ -98,8 +101,8 @@ class Configurations:
         for key, entry in tree.entries.items():
             value = self._with_files(entry.value, (*path, key))
             if value is not None:
-                entries[key] = replace(entry, value=value)
-        return replace(tree, entries=entries)
+                entries[key] = entry._replace(value=value)
+        return tree._replace(entries=entries)
 
     def _content(self, leaf: Leaf, written: str, path: Path) -> Tree | None:
         name = self.draft.files.resolve(written, leaf.mark.file)
@@ -122,7 +125,7 @@ def _read(draft: Draft, leaf: Leaf, name: str, path: Path) -> Tree | None:
         if len(data) > _TEXT_LIMIT_BYTES:
             raise ValueError(f"has {len(data)} bytes, at most {_TEXT_LIMIT_BYTES} are read")
         text = data.decode("utf-8-sig")
-        return from_plain(_json(text), leaf) if name.endswith(".json") else replace(leaf, value=text, raw="")
+        return from_plain(_json(text), leaf) if name.endswith(".json") else leaf._replace(value=text, raw="")
     except (ValueError, RecursionError) as error:
         reason = "is not UTF-8 text" if isinstance(error, UnicodeError) else str(error)
         draft.log.spoil(path, leaf.mark, "unreadable", f"{name}: {reason}")

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from pipelines.declaration import PluginDeclaration
+from pipelines.expressions import Expression, ExpressionError
 from pipelines.layers import Files
 from pipelines.places import locate
 from pipelines.problem import Mark, Problem
@@ -41,6 +42,8 @@ class Draft:
     log: Log
     files: Files
     declarations: Mapping[str, PluginDeclaration] = field(default_factory=dict)
+    compiled: dict[tuple[str, Path, str], Expression | ExpressionError] = field(default_factory=dict)
+    """What came of each expression, by its hook, path and text; shared by profiles that change no name in it."""
 
     def tree(self, path: Path) -> Tree | None:
         """What is written at `path`."""

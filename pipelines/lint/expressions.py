@@ -46,6 +46,7 @@ class Desk:
     """Compiles the expressions of one pipeline on one hook."""
 
     draft: Draft
+    hook: str
     scope: Scope
     bare: Scope = field(init=False)
 
@@ -57,19 +58,29 @@ class Desk:
     def for_hook(cls, draft: Draft, hook: Hook, hooks: Iterable[Hook], stages: tuple[Field, ...]) -> Desk:
         """The names of a run: payload, context, stages."""
         roots = {"payload": hook.payload, "context": CONTEXT, "stages": stages}
-        return cls(draft, Scope(roots, absent_fields(hook, hooks)))
+        return cls(draft, hook.name, Scope(roots, absent_fields(hook, hooks)))
 
     def compile(
         self, path: Path, text: str, expect: Expect, *, shift: int = 0, stages: bool = True
     ) -> Expression | None:
         """Compile the text at `path`; it starts `shift` characters into the scalar. Mistakes are reported there."""
-        try:
-            return compile_expression(text, self.scope if stages else self.bare, expect)
-        except ExpressionError as error:
-            for fault in (error, *error.others):
-                mark = self.draft.inside(path, shift + fault.offset)
-                self.draft.error(path, fault.code, fault.message, fault.suggestion, at=mark)
-            return None
+        place = (self.hook, path, text)
+        if place not in self.draft.compiled:
+            self.draft.compiled[place] = _compiled(text, self.scope if stages else self.bare, expect)
+        found = self.draft.compiled[place]
+        if isinstance(found, Expression):
+            return found
+        for fault in (found, *found.others):
+            mark = self.draft.inside(path, shift + fault.offset)
+            self.draft.error(path, fault.code, fault.message, fault.suggestion, at=mark)
+        return None
+
+
+def _compiled(text: str, scope: Scope, expect: Expect) -> Expression | ExpressionError:
+    try:
+        return compile_expression(text, scope, expect)
+    except ExpressionError as error:
+        return error
 
 
 def template(value: object) -> str | None:

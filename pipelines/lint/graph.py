@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import graphlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from pipelines.lint.draft import Draft
 from pipelines.plan import Mode, OnError
@@ -16,16 +16,14 @@ from pipelines.tree import Path
 __all__ = ["Graph", "Settings", "draw"]
 
 
-@dataclass(frozen=True, slots=True)
-class Settings:
+class Settings(NamedTuple):
     """What a stage does in one of its variants."""
 
     mode: Mode
     on_error: OnError
 
 
-@dataclass(frozen=True, slots=True)
-class Graph:
+class Graph(NamedTuple):
     """Stages in a topological order that keeps the order of the file where it can.
 
     `skippable` says why a stage may be skipped; a stage that is not in it always runs. `lenient` are those of them

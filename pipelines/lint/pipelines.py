@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from pipelines.expressions import Expect
 from pipelines.hooks import Hook
@@ -23,8 +23,7 @@ from pipelines.tree import Path
 __all__ = ["Woven", "weave_pipeline"]
 
 
-@dataclass(frozen=True, slots=True)
-class Woven:
+class Woven(NamedTuple):
     """A pipeline as checked: its plans, one a hook, and what others ask of it."""
 
     plans: tuple[PipelinePlan, ...]

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from pipelines.suggest import nearest
 from pipelines.tree import Path
@@ -13,11 +12,10 @@ from pipelines.tree import Path
 if TYPE_CHECKING:
     from jsonschema_rs import ValidationError
 
-__all__ = ["Misfit", "misfits"]
+__all__ = ["Judge", "Misfit", "misfits"]
 
 
-@dataclass(frozen=True, slots=True)
-class Misfit:
+class Misfit(NamedTuple):
     """One way in which a value does not fit; `at_key` where the key and not the value is wrong."""
 
     path: Path
@@ -26,18 +24,31 @@ class Misfit:
     at_key: bool = False
 
 
-def misfits(schema: Mapping[str, object], value: object) -> list[Misfit]:
-    """Everything about `value` that `schema` (JSON Schema 2020-12) refuses. Raise ValueError for a bad schema."""
-    # Imported here: a file without configured plugins needs no schema library.
-    import jsonschema_rs
+class Judge:
+    """A schema (JSON Schema 2020-12), ready to judge many values. Raise ValueError for one that is not valid."""
 
-    try:
-        validator = jsonschema_rs.validator_for(dict(schema), offline=True)
-        found = [misfit for error in validator.iter_errors(value) for misfit in _explain(error, schema)]
-    except jsonschema_rs.ValidationError as error:
-        raise ValueError(error.message) from None
-    except jsonschema_rs.ReferencingError as error:
-        raise ValueError(str(error)) from None
+    def __init__(self, schema: Mapping[str, object]) -> None:
+        # Imported here: a file without configured plugins needs no schema library.
+        import jsonschema_rs
+
+        self._schema = schema
+        try:
+            self._validator = jsonschema_rs.validator_for(dict(schema), offline=True)
+        except (jsonschema_rs.ValidationError, jsonschema_rs.ReferencingError) as error:
+            raise ValueError(getattr(error, "message", str(error))) from None
+
+    def misfits(self, value: object) -> list[Misfit]:
+        """Everything about `value` that the schema refuses."""
+        errors = self._validator.iter_errors(value)
+        return _without_echoes([misfit for error in errors for misfit in _explain(error, self._schema)])
+
+
+def misfits(schema: Mapping[str, object], value: object) -> list[Misfit]:
+    """Judge one value."""
+    return Judge(schema).misfits(value)
+
+
+def _without_echoes(found: list[Misfit]) -> list[Misfit]:
     # A key that is missing because it is misspelt is one mistake.
     meant = {(*misfit.path[:-1], misfit.suggestion) for misfit in found if misfit.suggestion and misfit.at_key}
     return [misfit for misfit in found if misfit.suggestion or misfit.path not in meant]

@@ -15,7 +15,7 @@ from pipelines.lint.uses import Use, misfit_out, timeout_of
 from pipelines.plan import Mode, Need, OnError, StagePlan, StageState, Variant
 from pipelines.spec import NeedState, OverrideSpec, StageSpec
 from pipelines.suggest import nearest
-from pipelines.tree import Path, Table, Tree, plain
+from pipelines.tree import Listing, Path, Table, Tree, plain
 
 __all__ = ["Weaver"]
 
@@ -187,7 +187,7 @@ def _texts(tree: Tree, path: Path) -> Iterable[tuple[Path, str]]:
     if isinstance(tree, Table):
         for key, entry in tree.entries.items():
             yield from _texts(entry.value, (*path, key))
-    elif hasattr(tree, "items"):
+    elif isinstance(tree, Listing):
         for i, item in enumerate(tree.items):
             yield from _texts(item, (*path, i))
     elif isinstance(tree.value, str):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from pipelines.declaration import StageDeclaration
 from pipelines.fields import Kind
@@ -18,8 +18,7 @@ from pipelines.units import SECONDS, amount
 __all__ = ["Use", "find_use", "misfit_out", "settings_of", "timeout_of"]
 
 
-@dataclass(frozen=True, slots=True)
-class Use:
+class Use(NamedTuple):
     """What `uses` comes to; `declaration` is None where the plugin or the stage is not known."""
 
     plugin: str
