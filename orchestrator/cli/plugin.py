@@ -101,10 +101,16 @@ def test(folder: Path, offline: bool, arguments: tuple[str, ...]) -> Exit:
 def lock(folder: Path, upgrade: bool, offline: bool) -> Exit:
     """Write a plugin's lock: every version and hash that its environment is built from."""
     from isolation.manifest import read_manifest
+    from isolation.store.events import BuildEvent
     from isolation.store.store import Store, default_store_root
+    from orchestrator.cli.progress import Bars, terminal_watches
 
+    manifest = read_manifest(folder)
     with Store(default_store_root(), offline=offline) as store:
-        write(str(store.lock(read_manifest(folder), upgrade=upgrade)))
+        with Bars(shown=terminal_watches(stdout_is_data=False)) as bars:
+            bars.started(BuildEvent(manifest.name, "lock", "choosing versions"))
+            written = store.lock(manifest, upgrade=upgrade)
+        write(str(written))
     return Exit.FINE
 
 
