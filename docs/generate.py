@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import runpy
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
@@ -134,7 +135,9 @@ def _group(title: str, codes: Mapping[str, str]) -> str:
 
 def pages() -> dict[str, str]:
     """Return every generated page by its file name."""
-    return {"hooks.md": hooks_page(), "errors.md": errors_page(), "expressions.md": expressions_page()}
+    file_page = runpy.run_path(str(PAGES / "file_page.py"))["file_page"]
+    made = {"hooks.md": hooks_page(), "errors.md": errors_page(), "expressions.md": expressions_page()}
+    return made | {"pipeline-file.md": file_page()}
 
 
 if __name__ == "__main__":

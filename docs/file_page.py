@@ -1,0 +1,67 @@
+"""docs/pipeline-file.md, made from the tables that read a pipeline file."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from pipelines.containers import ListOf, MapOf, OneOrMany
+from pipelines.reading import Shape
+from pipelines.section import Record, Section, Short, keys_of
+from pipelines.spec import FileSpec
+
+_HEAD = """\
+# The pipeline file
+
+<!-- Made by `python docs/generate.py` from pipelines/spec.py. -->
+
+Every key there is. `penstock explain PATH` says the same of one of them, with its value and the layer that set it;
+`penstock lint` names every mistake with its place ([errors.md](errors.md)); editors find the JSON Schema in
+`orchestrator/pipeline-v1.schema.json`.
+
+- YAML 1.2: `on`, `no`, `1:30` and `017` are text. A key written twice, a tag (`!x`) and `<<` are refused. What starts
+  with `!` or holds `${` inside braces is quoted.
+- Names that you choose match `[a-z][a-z0-9_]*` and are no word of CEL.
+- A time has a unit: `50ms`, `5s`, `1m`.
+- `include` merges files before anything is checked. A plugin, a pipeline, a hook or a timeout is defined in one file
+  only; the pipelines of an included file come first.
+- `--profile NAME` lays a profile over the file: mappings by key, everything else whole, and `null` deletes a key. Every
+  profile is checked whichever is asked for.
+- A stage's `out` may be asked for only where it is there: by stages that need it, and if it may be skipped (`when`,
+  `disabled`, an explicit `is`, `on_error: continue`), it says what its `out` is `otherwise`. Where neither of two
+  stages enforces, the second may ask without: a value that is missing only makes it be passed over as the first was.
+"""
+
+
+def file_page() -> str:
+    """Render docs/pipeline-file.md."""
+    return _HEAD + "".join(_sections("", FileSpec))
+
+
+def _sections(path: str, section: type[Section]) -> Iterator[str]:
+    rows = [
+        f"| `{k.name}`{'' if not k.required else ' (required)'} | {k.shape.words.rstrip(',')} | {k.doc} |"
+        for k in keys_of(section).values()
+    ]
+    yield "\n".join(
+        [
+            f"\n## {f'`{path}`' if path else 'The file'}\n",
+            f"{section.__doc__}\n",
+            "| key | | |",
+            "|---|---|---|",
+            *rows,
+            "",
+        ]
+    )
+    for key in keys_of(section).values():
+        inner = _inner(key.shape, f"{path}.{key.name}".removeprefix("."))
+        if inner is not None:
+            yield from _sections(*inner)
+
+
+def _inner(shape: Shape, path: str) -> tuple[str, type[Section]] | None:
+    """The section below a key, and its path with `NAME` for what the operator chooses."""
+    if isinstance(shape, MapOf):
+        return _inner(shape.value, f"{path}.NAME")
+    if isinstance(shape, ListOf | OneOrMany):
+        return _inner(shape.item, f"{path}[]")
+    return (path, shape.section) if isinstance(shape, Record | Short) else None
