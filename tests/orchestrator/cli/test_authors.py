@@ -84,3 +84,13 @@ def test_a_wrong_manifest_is_a_wrong_configuration(penstock: Run, guard: Path) -
     assert done.returncode == 78
     assert "words/pyproject.toml:3:1: manifest " in done.stderr
     assert "did you mean 'version'?" in done.stderr
+
+
+def test_a_call_that_the_pipeline_does_not_take_is_said_to_be_none(penstock: Run, guard: Path) -> None:
+    file = guard / "pipeline.yaml"
+    lost = "  - { name: lost, pipeline: second, payload: { name: once }, expect: [\"run.verdict == 'modify'\"] }\n"
+    file.write_text(file.read_text().replace("profiles:", lost + "profiles:"))
+    done = penstock("test", guard, "--only", "lost")
+    assert done.returncode == 1
+    assert 'run.verdict = "allow"' in done.stdout
+    assert "the pipeline's `match` does not hold for this call" in done.stdout
