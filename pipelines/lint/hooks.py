@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 
 from pipelines.hooks import CATALOGUE, Hook, HookError, custom
 from pipelines.lint.draft import Draft
@@ -36,12 +36,25 @@ def known_hooks(draft: Draft) -> dict[str, Hook]:
 
 
 def _declared(draft: Draft, name: str, spec: HookSpec) -> dict[str, Hook]:
+    """The hook that is declared, without the members that are reported as wrong."""
     said = {word: getattr(spec, key) for key, word in _DECLARING.items() if getattr(spec, key) is not None}
-    try:
-        return {name: custom(name, said)}
-    except HookError as error:
-        draft.error(("hooks", name, *error.path), "wrong-value", error.message, error.suggestion)
-        return {}
+    while True:
+        try:
+            return {name: custom(name, said)}
+        except HookError as error:
+            draft.error(("hooks", name, *error.path), "wrong-value", error.message, error.suggestion)
+            if not error.path:
+                return {}
+            said = _without(said, error.path)
+
+
+def _without(members: Mapping[str, object], path: Sequence[str]) -> dict[str, object]:
+    """The same mapping without what stands at `path`."""
+    left = {key: value for key, value in members.items() if key != path[0]}
+    inner = members.get(path[0])
+    if len(path) > 1 and isinstance(inner, Mapping):
+        left[path[0]] = _without(inner, path[1:])
+    return left
 
 
 def unmatched(draft: Draft, hooks: Mapping[str, Hook], routed: Collection[str]) -> dict[str, Unmatched]:

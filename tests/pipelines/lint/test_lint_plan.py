@@ -149,3 +149,12 @@ def test_a_plugin_that_nothing_uses_is_left_out_with_a_warning(world: World) -> 
     plan = world.plan(HEAD)
     assert not plan.plugins
     assert [warning.code for warning in plan.warnings] == ["unused-plugin"]
+
+
+def test_every_mistake_in_a_hook_of_ones_own_is_named(world: World) -> None:
+    hooks = "hooks: { own_pre_send: { payload: { a: strng, b: { c: intt } }, answer: { d: bol } } }\n"
+    assert [problem.split()[1:] for problem in world.refused(HEAD + hooks) if "hooks." in problem] == [
+        ["wrong-value", "hooks.own_pre_send.payload.a"],
+        ["wrong-value", "hooks.own_pre_send.payload.b.c"],
+        ["wrong-value", "hooks.own_pre_send.answer.d"],
+    ]
