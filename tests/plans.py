@@ -39,11 +39,10 @@ def write_plugin(folder: Path, program: str = "") -> None:
     (root / "program.py").write_text(program)
 
 
-def load_text(folder: Path, pipelines: str, *, more: str = "", program: str = "") -> Loaded:
+def load_text(folder: Path, pipelines: str, *, more: str = "", program: str = "", replicas: int = 1) -> Loaded:
     """Load a file that has these `pipelines`, the plugin `s` and `more` keys."""
     write_plugin(folder, program)
     file = folder / "pipeline.yaml"
-    file.write_text(
-        f"version: 1\nname: tested\nplugins: {{ s: {{ source: ./scripted }} }}\n{more}\npipelines:\n{pipelines}"
-    )
+    plugins = f"{{ s: {{ source: ./scripted, replicas: {replicas} }} }}"
+    file.write_text(f"version: 1\nname: tested\nplugins: {plugins}\n{more}\npipelines:\n{pipelines}")
     return load(file)

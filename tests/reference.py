@@ -66,7 +66,7 @@ def play(
     run = _Run(stages, payload)
     ended: list[str] = []
     while True:
-        ready = [name for name in stages if name not in run.states and _is_ready(run, name)]
+        ready = [name for name in stages if name not in run.states and _is_ready(run, name, ended)]
         for name in ready:
             run.states[name] = "running"
             if _guarded(run, name, partial(_take_up, run, name, conditions)):
@@ -88,8 +88,9 @@ def play(
     return Played("modify" if not _same(after, payload) else "allow", after, state, run.states, None)
 
 
-def _is_ready(run: _Run, name: str) -> bool:
-    return all(run.states.get(need, "running") != "running" for need, _ in run.needs(name))
+def _is_ready(run: _Run, name: str, ended: Sequence[str]) -> bool:
+    """Whether all its needs have ended; ends are noticed one after the other."""
+    return all(run.states.get(need, "running") != "running" and need not in ended for need, _ in run.needs(name))
 
 
 def _deny(run: _Run, code: str) -> Played:
