@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from orchestrator.loading import load
-from pipelines.problem import SpecError
+from pipelines.problem import Problem, SpecError
 from pipelines.source import parse
 from pipelines.tree import Path as KeyPath
 from pipelines.tree import find
@@ -132,3 +132,51 @@ def test_a_key_with_a_letter_too_many_is_refused_at_its_place(
         load(file)
     wrong = {(p.mark.line, p.mark.column): p.code for p in refused.value.problems}
     assert wrong[1, column] in ("unknown-key", "missing-key")
+
+
+EXAMPLE = (CORPUS.parents[1] / "examples" / "gateway-guard" / "pipeline.yaml").read_text("utf-8")
+PIECES = [
+    "!",
+    "${",
+    "}",
+    "]",
+    "&a ",
+    "*a",
+    "\t",
+    "\n",
+    "- ",
+    ": ",
+    "null",
+    "'",
+    '"',
+    "1e9",
+    "\x00",
+    "é",
+    "<<: ",
+    "[",
+    "{",
+]
+
+
+@SHARED_FOLDER
+@given(
+    edits=st.lists(
+        st.tuples(st.integers(0, len(EXAMPLE)), st.integers(0, 12), st.sampled_from(PIECES)), min_size=1, max_size=4
+    )
+)
+def test_whatever_is_typed_gives_a_plan_or_problems_with_places(
+    tmp_path: Path, edits: list[tuple[int, int, str]]
+) -> None:
+    """Never a traceback."""
+    text = EXAMPLE
+    for at, length, piece in edits:
+        text = text[:at] + piece + text[at + length :]
+    file = tmp_path / "pipeline.yaml"
+    file.write_text(text, encoding="utf-8")
+    problems: tuple[Problem, ...] = ()
+    try:
+        load(file)
+    except SpecError as error:
+        problems = error.problems
+    lines = text.count("\n") + 1
+    assert all(1 <= p.mark.line <= lines for p in problems if p.mark.file.endswith("pipeline.yaml"))
