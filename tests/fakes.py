@@ -12,7 +12,7 @@ from isolation.call import Call
 from isolation.errors import CallError
 from isolation.spec import WorkerSpec
 
-__all__ = ["FakeGeneration", "Faulty", "Handed"]
+__all__ = ["FakeGeneration", "Faulty", "Handed", "Refusing"]
 
 
 class Handed:
@@ -101,3 +101,16 @@ class Faulty(FakeGeneration):
         if self.on_cancel(Handed(call).stage):
             raise RuntimeError("a bug in cancel")
         super().cancel(call)
+
+
+class Refusing(FakeGeneration):
+    """Refuses every call before `submit` returns, as a generation does whose plugin is busy or out of time."""
+
+    def __init__(self, error: CallError) -> None:
+        super().__init__()
+        self.error = error
+
+    def submit(self, call: Call) -> None:
+        """End the call at once."""
+        super().submit(call)
+        self.fail(self.handed[-1].stage, self.error)

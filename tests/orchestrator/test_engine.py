@@ -10,7 +10,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from fakes import FakeGeneration, Faulty
+from fakes import FakeGeneration, Faulty, Refusing
 from plans import load_text
 
 from isolation.errors import (
@@ -309,6 +309,36 @@ def test_every_end_without_an_answer_has_its_code(bench: Bench, error: PluginErr
     assert (reply.verdict, code_of(reply)) == ("deny", code)
     assert reply.fault is not None and reply.fault.as_json()["class"] == kind
     assert reply.violation is not None and reply.violation.details == {"pipeline": "p", "stage": "a"}
+
+
+@pytest.mark.parametrize(("mode", "verdict", "handed"), [("enforce", "deny", 1), ("permissive", "allow", 4)])
+def test_a_plugin_that_refuses_every_call_at_once_ends_the_run_at_once(
+    bench: Bench, mode: str, verdict: str, handed: int
+) -> None:
+    bench.plugin = Refusing(PluginBusy("full"))
+    reply = bench.call(DIAMOND.replace("uses: s/act", f"uses: s/act, mode: {mode}")).reply.result()
+    assert reply.verdict == verdict
+    assert len(bench.plugin.handed) == handed
+    assert stage_of(reply, "top")["error"] == {"class": "Busy", "code": "penstock.busy", "message": "full"}
+
+
+def test_a_guard_that_is_told_to_continue_past_errors_still_denies_a_violation(bench: Bench) -> None:
+    text = ONE.replace("uses: s/act", "uses: s/act, on_error: continue")
+    for end, verdict in (({"violation": VIOLATION}, "deny"), ({"violated": True}, "allow")):
+        call = bench.call(text)
+        bench.plugin.answer("a", end)
+        assert call.reply.result().verdict == verdict
+
+
+def test_an_audited_answer_is_judged_like_any_other_and_then_dropped(bench: Bench) -> None:
+    """What would be an error when the stage enforces is one now: an audit that hides it is no rehearsal."""
+    text = ONE.replace("s/act", "s/narrow, mode: audit")
+    for answer, state in (({"patch": {"args": {"allowed": 1}}}, "succeeded"), ({"patch": {"name": "x"}}, "skipped")):
+        call = bench.call(text)
+        bench.plugin.answer("a", answer)
+        reply = call.reply.result()
+        assert (reply.verdict, stages(reply)["a"]) == ("allow", state)
+        assert reply.payload is call.first.raw
 
 
 def test_a_fallback_gives_the_text_of_the_errors_it_names_only(bench: Bench) -> None:

@@ -27,17 +27,18 @@ MEMBERS = st.dictionaries(KEYS, SCALARS | st.dictionaries(KEYS, SCALARS, max_siz
 ARGS = st.dictionaries(st.just("args"), MEMBERS | st.sampled_from([None, "text"]), max_size=1)
 
 
+def has_k(payload: Tree) -> bool:
+    """Whether `payload.args.k` is there, null or not."""
+    args = payload.get("args")
+    return isinstance(args, dict) and "k" in args
+
+
 def k_of(payload: Tree) -> object:
     """What `payload.args.k` gives; raises Failure where there is nothing."""
     args = payload.get("args")
-    if not isinstance(args, dict) or args.get("k") is None:
+    if not isinstance(args, dict) or "k" not in args:
         raise Failure("penstock.expression")
     return args["k"]
-
-
-def has_k(payload: Tree) -> bool:
-    args = payload.get("args")
-    return isinstance(args, dict) and args.get("k") is not None
 
 
 CONDITIONS: Mapping[str, Callable[[Tree], bool]] = {
@@ -48,7 +49,7 @@ CONDITIONS: Mapping[str, Callable[[Tree], bool]] = {
 }
 WHEN = st.sampled_from(sorted(CONDITIONS))
 
-ANSWERS = st.fixed_dictionaries(
+ANSWERS: st.SearchStrategy[Tree] = st.fixed_dictionaries(
     {},
     optional={
         "patch": ARGS | st.just({"args": {"k": "x"}}),
@@ -57,10 +58,10 @@ ANSWERS = st.fixed_dictionaries(
         "violation": st.sampled_from([*[None] * 9, {"code": "blocked", "reason": "r"}]),
     },
 )
-ODD = st.sampled_from(
+ODD: st.SearchStrategy[Tree] = st.sampled_from(
     [{"error": "e"}, {"verdict": "allow"}, {"payload": {}, "patch": {}}, {"payload": []}, {"patch": None, "payload": 1}]
 )
-WHOLE = st.fixed_dictionaries({"payload": ARGS.map(lambda args: {"name": "echo", **args})})
+WHOLE: st.SearchStrategy[Tree] = st.fixed_dictionaries({"payload": ARGS.map(lambda args: {"name": "echo", **args})})
 
 
 @st.composite
@@ -89,7 +90,7 @@ def scripts(draw: st.DrawFn) -> tuple[dict[str, Tree], dict[str, Tree], list[str
             if draw(st.integers(0, 4)) == 0:
                 stage[key] = draw(values)
         stages[name] = stage
-    answers = {name: draw(ODD if draw(st.integers(0, 15)) == 0 else ANSWERS | WHOLE) for name in names}
+    answers: dict[str, Tree] = {name: draw(ODD if draw(st.integers(0, 15)) == 0 else ANSWERS | WHOLE) for name in names}
     return stages, answers, draw(st.permutations(names))
 
 

@@ -421,7 +421,7 @@ STAGE: Mapping[str, Callable[[object], bool]] = {
     "generation": lambda value: value is None or (isinstance(value, str) and value.startswith("s@")),
     "worker": lambda value: value is None or (isinstance(value, str) and value.startswith("s#")),
     "violation": lambda value: value is None or isinstance(value, dict),
-    "error": lambda value: value is None or set(value) == {"class", "code", "message"},  # type: ignore[arg-type]  # fails as it should
+    "error": lambda value: value is None or (isinstance(value, dict) and set(value) == {"class", "code", "message"}),
     "out": lambda value: value is None or isinstance(value, dict),
 }
 
