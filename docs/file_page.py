@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from pipelines.containers import ListOf, MapOf, OneOrMany
-from pipelines.reading import Shape
-from pipelines.section import Record, Section, Short, keys_of
-from pipelines.spec import FileSpec
+from pipelines.file.containers import ListOf, MapOf, OneOrMany
+from pipelines.file.reading import Shape
+from pipelines.file.section import Record, Section, Short, keys_of
+from pipelines.file.spec import FileSpec
 
 _HEAD = """\
 # The pipeline file
 
-<!-- Made by `python docs/generate.py` from pipelines/spec.py. -->
+<!-- Made by `python docs/generate.py` from pipelines/file/spec.py. -->
 
 Every key there is. `penstock explain PATH` says the same of one of them, with its value and the layer that set it;
 `penstock lint` names every mistake with its place ([errors.md](errors.md)); editors find the JSON Schema in

@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 
 from orchestrator.orchestrator import Orchestrator
 from pipelines.expressions import Expression, ExpressionFailed
+from pipelines.file.tree import Table, find
 from pipelines.plan import Case
 from pipelines.problem import Mark
-from pipelines.tree import Table, find
 
 __all__ = ["CaseReport", "Failure", "run_case"]
 

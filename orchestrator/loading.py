@@ -13,14 +13,14 @@ from pathlib import Path
 from isolation.errors import ManifestError, ManifestProblem
 from isolation.manifest import HookRule, Manifest, StageManifest, read_manifest
 from pipelines.declaration import Asks, HookUse, PluginDeclaration, StageDeclaration
-from pipelines.layers import Layers, Unreadable, overlay, stack
+from pipelines.file.layers import Layers, Unreadable, overlay, stack
+from pipelines.file.spec import PROFILE
+from pipelines.file.tree import Table
 from pipelines.lint.check import check
 from pipelines.lint.draft import BadPlugin
 from pipelines.plan import Plan
 from pipelines.problem import Mark, Problem, SpecError
-from pipelines.spec import PROFILE
 from pipelines.suggest import nearest
-from pipelines.tree import Table
 
 __all__ = ["Loaded", "load", "load_tree"]
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from pipelines.file.units import show_seconds
 from pipelines.plan import Need, PipelinePlan, StagePlan
-from pipelines.units import show_seconds
 
 __all__ = ["caption", "dot", "edges", "levels", "mermaid"]
 

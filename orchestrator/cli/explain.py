@@ -13,9 +13,9 @@ from orchestrator.cli.failures import Exit, write
 from orchestrator.cli.options import EXISTING, json_option, profile_option
 
 if TYPE_CHECKING:
-    from pipelines.explain import Explanation, Member
-    from pipelines.tree import Path as Place
-    from pipelines.tree import Table
+    from pipelines.file.explain import Explanation, Member
+    from pipelines.file.tree import Path as Place
+    from pipelines.file.tree import Table
 
 __all__ = ["explain"]
 
@@ -37,8 +37,8 @@ def explain(place: str, file: Path | None, profile: str | None, as_json: bool) -
     With a file, also its value there, and whether the file, an include, a profile or a default set it.
     """
     from orchestrator.loading import load_tree
-    from pipelines.explain import NoSuchPath
-    from pipelines.explain import explain as looked_up
+    from pipelines.file.explain import NoSuchPath
+    from pipelines.file.explain import explain as looked_up
 
     if file is None and Path(place).exists() and place:
         file, place = Path(place), ""
@@ -56,8 +56,8 @@ def explain(place: str, file: Path | None, profile: str | None, as_json: bool) -
 
 def _explained(place: str) -> Explanation:
     """What the language says of a place; any name will do for a stage or a pipeline where there is no file."""
-    from pipelines.explain import NoSuchPath, read_path
-    from pipelines.explain import explain as looked_up
+    from pipelines.file.explain import NoSuchPath, read_path
+    from pipelines.file.explain import explain as looked_up
 
     path = read_path(place)
     try:
@@ -68,8 +68,8 @@ def _explained(place: str) -> Explanation:
 
 def _imagined(path: Place) -> Table:
     """A document that has nothing but the names of `path`."""
+    from pipelines.file.tree import Entry, Listing, Table, Tree
     from pipelines.problem import Mark
-    from pipelines.tree import Entry, Listing, Table, Tree
 
     mark = Mark("")
     tree: Tree = Table({}, mark, "default")

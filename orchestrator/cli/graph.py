@@ -84,7 +84,7 @@ def _show(chosen: list[list[PipelinePlan]]) -> None:
 
 
 def _title(plans: list[PipelinePlan]) -> list[str]:
-    from pipelines.units import show_seconds
+    from pipelines.file.units import show_seconds
 
     plan = plans[0]
     hooks = ", ".join(each.hook.name for each in plans)

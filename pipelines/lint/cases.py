@@ -8,14 +8,14 @@ from typing import NamedTuple
 
 from pipelines.expressions import Expect, Scope
 from pipelines.fields import Field, Kind, misfits
+from pipelines.file.spec import CaseSpec
+from pipelines.file.tree import Path
 from pipelines.hooks import CONTEXT, Hook
 from pipelines.lint.draft import Draft
 from pipelines.lint.expressions import Desk, stage_fields
 from pipelines.lint.uses import Use, misfit_out
 from pipelines.plan import Case
-from pipelines.spec import CaseSpec
 from pipelines.suggest import nearest
-from pipelines.tree import Path
 
 __all__ = ["Subject", "cases"]
 

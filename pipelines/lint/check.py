@@ -5,7 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 
 from pipelines.expressions import Expression, ExpressionError
-from pipelines.layers import Files, Layers, overlay
+from pipelines.file.layers import Files, Layers, overlay
+from pipelines.file.reading import Log, Site, valid
+from pipelines.file.section import Record
+from pipelines.file.spec import PROFILE, FileSpec
+from pipelines.file.tree import Path
 from pipelines.lint.cases import Subject, cases
 from pipelines.lint.configuration import Configurations
 from pipelines.lint.draft import Draft, Plugins
@@ -14,11 +18,7 @@ from pipelines.lint.pipelines import Woven, weave_pipeline
 from pipelines.lint.plugins import check_unused, declare, grants, replicas
 from pipelines.plan import PipelinePlan, Plan, PluginPlan
 from pipelines.problem import Problem, Severity, SpecError
-from pipelines.reading import Log, Site, valid
-from pipelines.section import Record
-from pipelines.spec import PROFILE, FileSpec
 from pipelines.suggest import nearest
-from pipelines.tree import Path
 
 __all__ = ["check"]
 

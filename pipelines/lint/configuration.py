@@ -7,12 +7,12 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from pipelines.layers import Unreadable
+from pipelines.file.layers import Unreadable
+from pipelines.file.source import MAX_DEPTH, MAX_FILE_BYTES, parse
+from pipelines.file.tree import Entry, Leaf, Listing, Path, Table, Tree, find, plain
 from pipelines.lint.draft import Draft
 from pipelines.lint.schema_errors import Judge, Misfit
 from pipelines.problem import Mark
-from pipelines.source import MAX_DEPTH, MAX_FILE_BYTES, parse
-from pipelines.tree import Entry, Leaf, Listing, Path, Table, Tree, find, plain
 
 __all__ = ["Configurations"]
 

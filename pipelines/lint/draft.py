@@ -8,12 +8,12 @@ from typing import Protocol
 
 from pipelines.declaration import PluginDeclaration
 from pipelines.expressions import Expression, ExpressionError
-from pipelines.layers import Files
-from pipelines.places import locate
+from pipelines.file.layers import Files
+from pipelines.file.places import locate
+from pipelines.file.reading import Log
+from pipelines.file.spec import FileSpec
+from pipelines.file.tree import Found, Leaf, Path, Table, Tree, find
 from pipelines.problem import Mark, Problem
-from pipelines.reading import Log
-from pipelines.spec import FileSpec
-from pipelines.tree import Found, Leaf, Path, Table, Tree, find
 
 __all__ = ["BadPlugin", "Draft", "Plugins"]
 

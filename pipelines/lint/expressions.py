@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 from pipelines.declaration import StageDeclaration
 from pipelines.expressions import Expect, Expression, ExpressionError, Scope, compile_expression
 from pipelines.fields import Field, Kind
+from pipelines.file.tree import Path
 from pipelines.hooks import CONTEXT, Hook
 from pipelines.lint.draft import Draft
-from pipelines.tree import Path
 
 __all__ = ["Desk", "absent_fields", "mention", "stage_fields", "template"]
 

@@ -6,12 +6,12 @@ import graphlib
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
+from pipelines.file.reading import Invalid
+from pipelines.file.spec import NeedState, PipelineSpec, StageSpec
+from pipelines.file.tree import Path
 from pipelines.lint.draft import Draft
 from pipelines.plan import Mode, OnError
-from pipelines.reading import Invalid
-from pipelines.spec import NeedState, PipelineSpec, StageSpec
 from pipelines.suggest import nearest
-from pipelines.tree import Path
 
 __all__ = ["Graph", "Settings", "draw"]
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 
+from pipelines.file.spec import HookSpec
+from pipelines.file.tree import Path
 from pipelines.hooks import CATALOGUE, Hook, HookError, custom
 from pipelines.lint.draft import Draft
 from pipelines.plan import Unmatched
-from pipelines.spec import HookSpec
 from pipelines.suggest import nearest
-from pipelines.tree import Path
 
 __all__ = ["known_hooks", "unmatched"]
 

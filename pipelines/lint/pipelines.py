@@ -6,6 +6,9 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from pipelines.expressions import Expect
+from pipelines.file.reading import Invalid
+from pipelines.file.spec import ErrorClass, PipelineSpec, Verdict
+from pipelines.file.tree import Path
 from pipelines.hooks import Hook
 from pipelines.lint.configuration import Configurations
 from pipelines.lint.draft import Draft
@@ -15,10 +18,7 @@ from pipelines.lint.stages import Weaver
 from pipelines.lint.uses import Use, find_use, settings_of
 from pipelines.lint.writes import check_writes
 from pipelines.plan import Fallback, Mode, PipelinePlan
-from pipelines.reading import Invalid
-from pipelines.spec import ErrorClass, PipelineSpec, Verdict
 from pipelines.suggest import nearest
-from pipelines.tree import Path
 
 __all__ = ["Woven", "weave_pipeline"]
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from pipelines.declaration import Asks, PluginDeclaration
+from pipelines.file.reading import Invalid, valid
+from pipelines.file.spec import GrantSpec, PluginSpec
 from pipelines.lint.configuration import Configurations
 from pipelines.lint.draft import BadPlugin, Draft, Plugins
-from pipelines.reading import Invalid, valid
-from pipelines.spec import GrantSpec, PluginSpec
 from pipelines.suggest import nearest
 
 __all__ = ["check_unused", "declare", "grants", "replicas"]

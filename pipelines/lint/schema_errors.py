@@ -6,8 +6,8 @@ import json
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, NamedTuple
 
+from pipelines.file.tree import Path
 from pipelines.suggest import nearest
-from pipelines.tree import Path
 
 if TYPE_CHECKING:
     from jsonschema_rs import ValidationError

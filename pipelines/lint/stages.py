@@ -6,6 +6,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from pipelines.expressions import Expect, Expression
+from pipelines.file.spec import NeedState, OverrideSpec, StageSpec
+from pipelines.file.tree import Listing, Path, Table, Tree, plain
 from pipelines.hooks import Hook
 from pipelines.lint.configuration import Configurations
 from pipelines.lint.draft import Draft
@@ -13,9 +15,7 @@ from pipelines.lint.expressions import Desk, mention, template
 from pipelines.lint.graph import Graph, Settings
 from pipelines.lint.uses import Use, misfit_out, timeout_of
 from pipelines.plan import Mode, Need, OnError, StagePlan, StageState, Variant
-from pipelines.spec import NeedState, OverrideSpec, StageSpec
 from pipelines.suggest import nearest
-from pipelines.tree import Listing, Path, Table, Tree, plain
 
 __all__ = ["Weaver"]
 

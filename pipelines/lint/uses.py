@@ -7,13 +7,13 @@ from typing import NamedTuple
 
 from pipelines.declaration import StageDeclaration
 from pipelines.fields import Kind
+from pipelines.file.spec import OverrideSpec, StageSpec
+from pipelines.file.tree import Path
+from pipelines.file.units import SECONDS, amount
 from pipelines.lint.draft import Draft
 from pipelines.lint.graph import Settings
 from pipelines.plan import Mode, OnError
-from pipelines.spec import OverrideSpec, StageSpec
 from pipelines.suggest import nearest
-from pipelines.tree import Path
-from pipelines.units import SECONDS, amount
 
 __all__ = ["Use", "find_use", "misfit_out", "settings_of", "timeout_of"]
 

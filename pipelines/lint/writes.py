@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from pipelines.declaration import Path as Place
+from pipelines.file.tree import Path
 from pipelines.hooks import Hook
 from pipelines.lint.draft import Draft
 from pipelines.lint.graph import Graph, Settings
 from pipelines.lint.uses import Use
 from pipelines.plan import Mode
-from pipelines.tree import Path
 
 __all__ = ["check_writes"]
 

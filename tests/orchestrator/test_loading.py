@@ -12,10 +12,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from orchestrator.loading import load
+from pipelines.file.source import parse
+from pipelines.file.tree import Path as KeyPath
+from pipelines.file.tree import find
 from pipelines.problem import Problem, SpecError
-from pipelines.source import parse
-from pipelines.tree import Path as KeyPath
-from pipelines.tree import find
 
 CORPUS = Path(__file__).parents[1] / "corpus"
 OFFER = Offer(str(CORPUS / "plugins" / "pii"), "count", "total")

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import pytest
 
 from pipelines.declaration import HookUse, PluginDeclaration, StageDeclaration
-from pipelines.layers import Unreadable, stack
+from pipelines.file.layers import Unreadable, stack
 from pipelines.lint.check import check
 from pipelines.lint.draft import BadPlugin
 from pipelines.plan import Plan

@@ -11,10 +11,10 @@ from typing import NoReturn, Protocol
 
 import yaml
 
+from pipelines.file.scalars import BadNumber, resolve
+from pipelines.file.syntax import bad_character, explain_error
+from pipelines.file.tree import Entry, Leaf, Listing, Scalar, Style, Table, Tree, show_path
 from pipelines.problem import Mark, Problem
-from pipelines.scalars import BadNumber, resolve
-from pipelines.syntax import bad_character, explain_error
-from pipelines.tree import Entry, Leaf, Listing, Scalar, Style, Table, Tree, show_path
 
 __all__ = ["MAX_DEPTH", "MAX_FILE_BYTES", "MAX_VALUES", "parse"]
 

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipelines.places import locate
-from pipelines.source import parse
-from pipelines.tree import Leaf, find
+from pipelines.file.places import locate
+from pipelines.file.source import parse
+from pipelines.file.tree import Leaf, find
 
 STYLES = {
     "plain": "a:\n  b: {}\n",

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from pipelines.file.tree import Leaf, Style
 from pipelines.problem import Mark
-from pipelines.tree import Leaf, Style
 
 __all__ = ["locate"]
 

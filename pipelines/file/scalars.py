@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import re
 
-from pipelines.tree import Scalar
+from pipelines.file.tree import Scalar
 
 __all__ = ["BadNumber", "resolve"]
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from pipelines.names import NAME, name_problem, nearest_name
-from pipelines.reading import INVALID, Log, Schema, Shape, Site, wrong_type
-from pipelines.tree import Leaf, Listing, Table, Tree, plain
+from pipelines.file.names import NAME, name_problem, nearest_name
+from pipelines.file.reading import INVALID, Log, Schema, Shape, Site, wrong_type
+from pipelines.file.tree import Leaf, Listing, Table, Tree, plain
 
 __all__ = ["Free", "FreeTable", "ListOf", "MapOf", "OneOrMany"]
 

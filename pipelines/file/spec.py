@@ -8,13 +8,13 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import ClassVar
 
-from pipelines.containers import Free, FreeTable, ListOf, MapOf, OneOrMany
-from pipelines.durations import Amount, Timeout
+from pipelines.file.containers import Free, FreeTable, ListOf, MapOf, OneOrMany
+from pipelines.file.durations import Amount, Timeout
+from pipelines.file.reading import Invalid, Shape
+from pipelines.file.section import Overlay, Record, Section, Short, key
+from pipelines.file.shape import Choice, Exactly, Flag, Text, Whole
 from pipelines.hooks import CATALOGUE
 from pipelines.plan import Mode, OnError, Unmatched
-from pipelines.reading import Invalid, Shape
-from pipelines.section import Overlay, Record, Section, Short, key
-from pipelines.shape import Choice, Exactly, Flag, Text, Whole
 
 __all__ = ["CaseSpec", "ErrorClass", "FileSpec", "GrantSpec", "HookSpec", "NeedState", "OverrideSpec", "PipelineSpec"]
 __all__ += ["PROFILE", "PluginSpec", "StageSpec", "Verdict"]

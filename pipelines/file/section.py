@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any, ClassVar, NamedTuple, NoReturn
 
-from pipelines.reading import INVALID, Log, Schema, Shape, Site, wrong_type
+from pipelines.file.reading import INVALID, Log, Schema, Shape, Site, wrong_type
+from pipelines.file.tree import Table, Tree, plain
 from pipelines.suggest import nearest
-from pipelines.tree import Table, Tree, plain
 
 __all__ = ["Key", "Overlay", "Record", "Section", "Short", "key", "keys_of"]
 

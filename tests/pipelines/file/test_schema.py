@@ -8,15 +8,15 @@ from pathlib import Path
 import jsonschema_rs
 import pytest
 
-from pipelines.schema import document, text
-from pipelines.source import parse
-from pipelines.tree import plain
+from pipelines.file.schema import document, text
+from pipelines.file.source import parse
+from pipelines.file.tree import plain
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 
 
 def test_the_shipped_schema_is_the_one_the_tables_make() -> None:
-    """`python -m pipelines.schema > orchestrator/pipeline-v1.schema.json` makes it."""
+    """`python -m pipelines.file.schema > orchestrator/pipeline-v1.schema.json` makes it."""
     assert (ROOT / "orchestrator" / "pipeline-v1.schema.json").read_text("utf-8") == text()
 
 

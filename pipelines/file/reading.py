@@ -7,8 +7,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple, Protocol
 
+from pipelines.file.tree import Leaf, Listing, Path, Tree, show_path
 from pipelines.problem import Mark, Problem, Severity
-from pipelines.tree import Leaf, Listing, Path, Tree, show_path
 
 __all__ = ["INVALID", "Invalid", "Log", "Schema", "Shape", "Site", "kind_of", "valid", "wrong_type"]
 

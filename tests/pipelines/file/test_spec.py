@@ -7,14 +7,14 @@ from pathlib import Path
 
 import pytest
 
+from pipelines.file.reading import Log, Site
+from pipelines.file.section import Record
+from pipelines.file.source import parse
+from pipelines.file.spec import FileSpec, StageSpec
 from pipelines.plan import Mode
 from pipelines.problem import Mark
-from pipelines.reading import Log, Site
-from pipelines.section import Record
-from pipelines.source import parse
-from pipelines.spec import FileSpec, StageSpec
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 
 
 def read(text: str) -> tuple[object, list[str]]:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from pipelines.file.source import MAX_FILE_BYTES, parse
+from pipelines.file.tree import Table, Tree, find, plain
 from pipelines.problem import Mark
-from pipelines.source import MAX_FILE_BYTES, parse
-from pipelines.tree import Table, Tree, find, plain
 
 
 def read(text: str) -> Tree:

@@ -1,16 +1,16 @@
 """The JSON Schema of a pipeline file, for editors; made from the same tables that reading uses.
 
-The schema knows shapes, not meanings: `penstock lint` finds what no editor can. `python -m pipelines.schema` prints
-the file that is shipped beside the orchestrator, and a test keeps the two equal.
+The schema knows shapes, not meanings: `penstock lint` finds what no editor can.
+`python -m pipelines.file.schema` prints the file that is shipped; a test keeps the two equal.
 """
 
 from __future__ import annotations
 
 import json
 
-from pipelines.reading import Schema
-from pipelines.section import Record
-from pipelines.spec import FileSpec
+from pipelines.file.reading import Schema
+from pipelines.file.section import Record
+from pipelines.file.spec import FileSpec
 
 __all__ = ["document", "text"]
 

@@ -6,13 +6,13 @@ from collections.abc import Iterator
 
 import pytest
 
-from pipelines.containers import ListOf, MapOf, OneOrMany
-from pipelines.explain import NoSuchPath, explain, read_path
-from pipelines.layers import overlay
-from pipelines.section import Record, Section, Short, keys_of
-from pipelines.source import parse
-from pipelines.spec import PROFILE, FileSpec
-from pipelines.tree import Table
+from pipelines.file.containers import ListOf, MapOf, OneOrMany
+from pipelines.file.explain import NoSuchPath, explain, read_path
+from pipelines.file.layers import overlay
+from pipelines.file.section import Record, Section, Short, keys_of
+from pipelines.file.source import parse
+from pipelines.file.spec import PROFILE, FileSpec
+from pipelines.file.tree import Table
 
 TEXT = """\
 version: 1

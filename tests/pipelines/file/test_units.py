@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from pipelines.durations import nearest_amount
-from pipelines.units import BYTES, SECONDS, amount, show_seconds
+from pipelines.file.durations import nearest_amount
+from pipelines.file.units import BYTES, SECONDS, amount, show_seconds
 
 
 @pytest.mark.parametrize(

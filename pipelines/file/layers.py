@@ -6,10 +6,10 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from pipelines.file.source import parse
+from pipelines.file.tree import Entry, Leaf, Listing, Path, Table, relayer, show_path
 from pipelines.problem import Mark, Problem
-from pipelines.source import parse
 from pipelines.suggest import nearest
-from pipelines.tree import Entry, Leaf, Listing, Path, Table, relayer, show_path
 
 __all__ = ["Files", "Layers", "Unreadable", "overlay", "stack"]
 

@@ -6,14 +6,14 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from pipelines.containers import Free, FreeTable, ListOf, MapOf, OneOrMany
+from pipelines.file.containers import Free, FreeTable, ListOf, MapOf, OneOrMany
+from pipelines.file.reading import Shape
+from pipelines.file.section import Overlay, Record, Section, Short, keys_of
+from pipelines.file.spec import DEFAULT_DEADLINE_SECONDS, FileSpec
+from pipelines.file.tree import Listing, Path, Table, Tree, find, plain, show_path
+from pipelines.file.units import show_seconds
 from pipelines.problem import Mark
-from pipelines.reading import Shape
-from pipelines.section import Overlay, Record, Section, Short, keys_of
-from pipelines.spec import DEFAULT_DEADLINE_SECONDS, FileSpec
 from pipelines.suggest import nearest
-from pipelines.tree import Listing, Path, Table, Tree, find, plain, show_path
-from pipelines.units import show_seconds
 
 __all__ = ["Explanation", "Member", "NoSuchPath", "explain", "read_path"]
 

@@ -1,5 +1,5 @@
 """Shapes of single values: each reads a tree, says what is wrong with it, and describes itself in words and as JSON
-Schema. Which key has which shape is said in `pipelines.spec`.
+Schema. Which key has which shape is said in `pipelines.file.spec`.
 
 A library for this was measured and left: the first pydantic model alone costs more CPU than a whole lint may.
 """
@@ -10,9 +10,9 @@ import enum
 import re
 from typing import NamedTuple
 
-from pipelines.reading import INVALID, Log, Schema, Site, wrong_type
+from pipelines.file.reading import INVALID, Log, Schema, Site, wrong_type
+from pipelines.file.tree import Leaf, Tree
 from pipelines.suggest import nearest
-from pipelines.tree import Leaf, Tree
 
 __all__ = ["Choice", "Exactly", "Flag", "Text", "Whole"]
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
-from pipelines.names import NAME
-from pipelines.reading import INVALID, Log, Schema, Site, wrong_type
-from pipelines.tree import Leaf, Tree
-from pipelines.units import SECONDS, amount
+from pipelines.file.names import NAME
+from pipelines.file.reading import INVALID, Log, Schema, Site, wrong_type
+from pipelines.file.tree import Leaf, Tree
+from pipelines.file.units import SECONDS, amount
 
 __all__ = ["Amount", "Timeout", "nearest_amount"]
 

@@ -1,0 +1,1 @@
+"""The pipeline file as text: read, layered, understood key by key. What its values mean together is for `lint`."""
