@@ -7,10 +7,11 @@ from abc import ABC, abstractmethod
 
 import msgspec
 
-from isolation.errors import CallError
-from isolation.protocol.messages import Invocation
+from isolation.errors import CallCancelled, CallError, DeadlineExceeded, PluginBusy, PluginError, RetryableError
+from isolation.protocol import messages
+from isolation.protocol.messages import Fault, Invocation
 
-__all__ = ["Call", "Outstanding"]
+__all__ = ["Call", "Outstanding", "error_of"]
 
 log = logging.getLogger("penstock.call")
 
@@ -73,3 +74,15 @@ class Call(Outstanding):
     def __init__(self, invocation: Invocation, deadline: float) -> None:
         self.invocation = invocation
         self.deadline = deadline
+
+
+def error_of(fault: Fault) -> CallError:
+    """Turn the plugin's error object into the error its caller sees."""
+    if fault.code == messages.CANCELLED:
+        return CallCancelled(fault.message)
+    if fault.code == messages.DEADLINE_EXCEEDED:
+        return DeadlineExceeded(fault.message)
+    if fault.code == messages.PLUGIN_BUSY:
+        return PluginBusy(fault.message)
+    kind = RetryableError if fault.code == messages.RETRYABLE else PluginError
+    return kind(fault.message, number=fault.code, data=fault.data)

@@ -7,27 +7,24 @@ another one; that is the generation's part.
 from __future__ import annotations
 
 import asyncio
-import logging
 import time
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 import msgspec
 
-from isolation.call import Call, Outstanding
+from isolation.call import Call, Outstanding, error_of
 from isolation.errors import (
-    CallCancelled,
     CallError,
     DeadlineExceeded,
     ExitReport,
     LocalProtocolError,
-    PluginBusy,
-    PluginError,
     RemoteProtocolError,
-    RetryableError,
     StartError,
     WorkerLost,
 )
+from isolation.handshake import Window, agree
+from isolation.plugin_log import pass_on
 from isolation.process import ChildProcess, Spawn
 from isolation.protocol import messages
 from isolation.protocol.frames import FrameReader, FrameTooLarge
@@ -36,12 +33,7 @@ from isolation.protocol.life import Event, State, follow
 from isolation.protocol.messages import Answer, Malformed, Notification, Request
 from isolation.spec import WorkerSpec
 
-__all__ = ["Worker", "WorkerEvents", "error_of"]
-
-log = logging.getLogger("penstock.plugin")
-
-SEQUENTIAL_WINDOW = 4
-"""Calls that wait in the pipe of a worker that takes them one by one; more gain nothing and make a crash costlier."""
+__all__ = ["Worker", "WorkerEvents"]
 
 STOP_WAIT_SECONDS = 1.0
 """How long each rung of the stop ladder is given."""
@@ -56,51 +48,6 @@ apart holds the loop for milliseconds, and other plugins' calls with it."""
 
 MAX_REFUSALS_UNWRITTEN_BYTES = 1024 * 1024
 """A plugin that asks and asks and does not read our refusals is ended when this much of them waits for it."""
-
-
-class _Handshake(msgspec.Struct):
-    """The result of `initialize`."""
-
-    protocol: str
-    plugin: _Identity
-    stages: dict[str, _Stage]
-    concurrency: int = 1
-
-
-class _Identity(msgspec.Struct):
-    name: str
-    version: str
-
-
-class _Stage(msgspec.Struct, rename={"is_async": "async"}):
-    is_async: bool = False
-
-
-class _Log(msgspec.Struct):
-    message: str
-    level: str = "info"
-    logger: str = ""
-    run: str | None = None
-    stage: str | None = None
-    fields: dict[str, object] = {}
-    traceback: str | None = None
-
-
-_handshake = msgspec.json.Decoder(_Handshake).decode
-_log_line = msgspec.json.Decoder(_Log).decode
-
-_ERRORS: Mapping[int, type[PluginError]] = {messages.RETRYABLE: RetryableError}
-
-
-def error_of(fault: messages.Fault) -> CallError:
-    """Turn the plugin's error object into the error its caller sees."""
-    if fault.code == messages.CANCELLED:
-        return CallCancelled(fault.message)
-    if fault.code == messages.DEADLINE_EXCEEDED:
-        return DeadlineExceeded(fault.message)
-    if fault.code == messages.PLUGIN_BUSY:
-        return PluginBusy(fault.message)
-    return _ERRORS.get(fault.code, PluginError)(fault.message, number=fault.code, data=fault.data)
 
 
 class WorkerEvents(Protocol):
@@ -133,14 +80,13 @@ class _Question(Outstanding):
 
 
 class Worker:
-    """A child process that speaks the protocol. `window` is how many calls it takes at once."""
+    """A child process that speaks the protocol."""
 
     def __init__(self, spec: WorkerSpec, number: int, events: WorkerEvents, loop: asyncio.AbstractEventLoop) -> None:
         self.spec = spec
         self.name = f"{spec.plugin}#{number}"
         self.state = State.STARTING
-        self.window = 1
-        self.sequential = True
+        self._window = Window(1, sequential=True)
         self.planned_end = False
         self.gone: asyncio.Future[ExitReport] = loop.create_future()
         self._loop = loop
@@ -168,6 +114,11 @@ class Worker:
         """Calls that it still owes an answer, abandoned ones included."""
         return len(self._ledger)
 
+    @property
+    def window(self) -> Window:
+        """How many calls it takes at once; known once it is ready."""
+        return self._window
+
     def calls(self) -> list[Call]:
         """The calls that it owes an answer, oldest first."""
         return [entry for entry in self._ledger if isinstance(entry, Call)]
@@ -176,7 +127,7 @@ class Worker:
     def has_room(self) -> bool:
         """Whether another call may be written now."""
         return (
-            len(self._ledger) < self.window
+            len(self._ledger) < self._window.calls
             and self.state is State.READY
             and self._process.unwritten < MAX_UNWRITTEN_BYTES
         )
@@ -189,7 +140,7 @@ class Worker:
         try:
             async with asyncio.timeout(self.spec.startup_seconds) as self._startup:
                 answer = await self._ask("initialize", self.spec.initialize())
-                self._check(answer)
+                self._window = agree(answer, self.spec)
                 self._advance(Event.HANDSHAKE)
                 phase = "while it was warming up"
                 await self._ask("configure", {"configs": configs})
@@ -231,36 +182,6 @@ class Worker:
         failure = StartError(f"{self.spec.plugin}: {text}")
         failure.hint = hint
         raise failure from error
-
-    def _check(self, answer: bytes) -> None:
-        """Compare the handshake with the manifest; a mismatch names both sides."""
-        try:
-            said = _handshake(answer)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-            raise StartError(f"answered `initialize` wrongly: {error}") from error
-        wanted = self.spec
-        if said.protocol != messages.PROTOCOL_VERSION:
-            raise StartError(f"speaks protocol {said.protocol!r}; this host speaks {messages.PROTOCOL_VERSION!r}")
-        if (said.plugin.name, said.plugin.version) != (wanted.plugin_name, wanted.version):
-            raise StartError(
-                f"is {said.plugin.name} {said.plugin.version}; its manifest says {wanted.plugin_name} {wanted.version}"
-            )
-        if said.concurrency < 1:
-            raise StartError(f"answered `initialize` wrongly: concurrency is {said.concurrency}, not at least 1")
-        missing = [name for name in wanted.stages if name not in said.stages]
-        if missing:
-            offered = ", ".join(sorted(said.stages)) or "none"
-            raise StartError(f"does not offer the stages {', '.join(missing)} of its manifest; it offers {offered}")
-        self._open_window(said)
-
-    def _open_window(self, said: _Handshake) -> None:
-        if self.spec.entry is None:
-            self.window = self.spec.window or 1
-            self.sequential = self.window == 1
-        elif said.concurrency > 1:
-            self.window, self.sequential = min(said.concurrency, self.spec.window or said.concurrency), False
-        else:
-            self.window, self.sequential = SEQUENTIAL_WINDOW, True
 
     async def configure(self, configs: Mapping[str, object]) -> None:
         """Hand over a new table of configurations; raises CallError when the plugin refuses one."""
@@ -318,7 +239,7 @@ class Worker:
         self._abandon(call)
 
     def _abandon(self, call: Call) -> None:
-        if not self.sequential and self._ledger.holds(call.number):
+        if not self._window.sequential and self._ledger.holds(call.number):
             self._process.write(messages.notification_frame("$/cancelRequest", {"id": call.number}))
 
     def expire(self, call: Call) -> None:
@@ -337,7 +258,7 @@ class Worker:
     def _overran(self, call: Call, was_oldest: bool) -> None:
         if self.state is State.EXITED or not self._ledger.holds(call.number):
             return
-        if not self.sequential:
+        if not self._window.sequential:
             self._overran_beside_others()
         elif was_oldest:
             self._end_overrun()
@@ -413,19 +334,10 @@ class Worker:
 
     def _notified(self, message: Notification) -> None:
         if message.method == "log":
-            self._log(message.params)
+            pass_on(message.params, plugin=self.spec.plugin, worker=self.name)
         elif message.method == "$/progress" and self._startup is not None and not self._startup.expired():
             self._startup.reschedule(self._loop.time() + self.spec.startup_seconds)
             self._events.progressed(self, message.params)
-
-    def _log(self, params: bytes) -> None:
-        try:
-            line = _log_line(params)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-            return
-        level = logging.getLevelNamesMapping().get(line.level.upper(), logging.INFO)
-        if log.isEnabledFor(level):
-            log.log(level, "%s", line.message, extra={"plugin": self.spec.plugin, "worker": self.name, "line": line})
 
     def _refuse(self, request: Request) -> None:
         if not self._process.unwritten:
@@ -463,7 +375,7 @@ class Worker:
         self._retire()
         for place, entry in enumerate(self._ledger.close()):
             # A sequential worker was at the oldest call; it never read the others.
-            entry.reject(WorkerLost(self.name, report, sent=place == 0 or not self.sequential))
+            entry.reject(WorkerLost(self.name, report, sent=place == 0 or not self._window.sequential))
         if not self.gone.done():
             self.gone.set_result(report)
 
@@ -471,7 +383,7 @@ class Worker:
 
     def _keep_alive(self) -> None:
         self._ping = self._loop.call_later(self.spec.ping_every_seconds, self._keep_alive)
-        if self.state is State.READY and (not self.sequential or not len(self._ledger)):
+        if self.state is State.READY and (not self._window.sequential or not len(self._ledger)):
             self._send_ping(self.spec.ping_within_seconds)
 
     def _send_ping(self, within_seconds: float) -> None:

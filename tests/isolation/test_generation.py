@@ -27,8 +27,9 @@ from isolation.errors import (
     PluginError,
     WorkerLost,
 )
+from isolation.handshake import SEQUENTIAL_WINDOW
 from isolation.supervision import Intensity
-from isolation.worker import MAX_UNWRITTEN_BYTES, SEQUENTIAL_WINDOW
+from isolation.worker import MAX_UNWRITTEN_BYTES
 
 MANY = Intensity(restarts=100)
 

@@ -20,8 +20,8 @@ from isolation.errors import (
     DeadlineExceeded,
     WorkerLost,
 )
+from isolation.handshake import SEQUENTIAL_WINDOW
 from isolation.supervision import Intensity
-from isolation.worker import SEQUENTIAL_WINDOW
 
 MANY = Intensity(restarts=100)
 

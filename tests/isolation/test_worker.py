@@ -25,6 +25,7 @@ from isolation.errors import (
     StartError,
     WorkerLost,
 )
+from isolation.handshake import Window
 from isolation.protocol.life import State
 from isolation.spec import WorkerSpec
 from isolation.worker import Worker
@@ -197,11 +198,11 @@ def test_progress_extends_the_silence_that_is_allowed(tmp_path: Path) -> None:
 def test_the_window_is_the_manifests_for_a_command_and_the_handshakes_for_ours(tmp_path: Path) -> None:
     async def main() -> None:
         many = 'hello["concurrency"] = 9\nshake_hands()\nsys.stdin.read()'
-        for window, expected in ((None, (1, True)), (3, (3, False))):
+        for window, expected in ((None, Window(1, True)), (3, Window(3, False))):
             async with worker_of(peer_spec(tmp_path, many, window=window)) as worker:
-                assert (worker.window, worker.sequential) == expected
+                assert worker.window == expected
         async with worker_of(spec_of(tmp_path, SEQUENTIAL, "echo")) as worker:
-            assert (worker.window, worker.sequential) == (4, True)
+            assert worker.window == Window(4, sequential=True)
 
     run(main())
 
@@ -426,9 +427,21 @@ def test_what_a_plugin_logs_carries_plugin_and_worker(tmp_path: Path, caplog: py
 
 # Liveness.
 
-NO_PONG = (
-    "shake_hands()\nfor line in sys.stdin:\n    m = json.loads(line)\n    if m['method'] != 'ping': answer(m, {})\n"
-)
+NO_PONG = """
+shake_hands()
+for line in sys.stdin:
+    message = json.loads(line)
+    if message["method"] != "ping":
+        answer(message, {})
+"""
+PONG = """
+shake_hands()
+pings = 0
+for line in sys.stdin:
+    message = json.loads(line)
+    pings += message["method"] == "ping"
+    answer(message, {"out": {"pings": pings}})
+"""
 
 
 def test_an_idle_worker_that_misses_a_ping_is_killed(tmp_path: Path) -> None:
@@ -458,11 +471,11 @@ def test_a_ping_never_goes_behind_a_call_of_a_sequential_worker(tmp_path: Path) 
 
 def test_workers_that_answer_their_pings_live_on(tmp_path: Path) -> None:
     async def then(worker: Worker) -> None:
-        await asyncio.wait([worker.gone], timeout=0.3)
-        assert worker.state is State.READY
-        await ask(worker, "echo").answer()
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            while (await ask(worker).answer())["out"]["pings"] < 3:
+                assert worker.state is State.READY
 
-    with_worker(spec_of(tmp_path, SEQUENTIAL, "echo", ping_every_seconds=0.02), then=then)
+    with_worker(peer_spec(tmp_path, PONG, ping_every_seconds=0.02, ping_within_seconds=5.0), then=then)
 
 
 @pytest.mark.parametrize("value", ["\ud800", {None: 1}, "x" * 100_000], ids=["surrogate", "key", "size"])
