@@ -7,6 +7,7 @@ import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import NoReturn
 
 import msgspec
 import pytest
@@ -27,9 +28,11 @@ from isolation.errors import (
 )
 from orchestrator.door import DoorError
 from orchestrator.engine import Engine, HookCall, Reply, UnknownHook
+from orchestrator.faults import StageFault
 from orchestrator.records import records_of
 from orchestrator.wiring import routes_of
 from pipelines.expressions import Expression
+from pipelines.fields import Field, fields_of
 from pipelines.plan import Plan
 
 HOOK = "tool_pre_invoke"
@@ -428,6 +431,29 @@ def test_where_it_is_unknown_which_override_holds_an_error_counts_as_in_the_stri
     assert (reply.verdict, code_of(reply)) == ("deny", "penstock.expression")
 
 
+def test_a_conflict_in_what_the_overrides_look_at_counts_as_in_the_strictest(bench: Bench) -> None:
+    """`after` writes what `right` wrote, so that only the guard meets the conflict."""
+    text = """
+  p:
+    hook: tool_pre_invoke
+    stages:
+      left: { uses: s/act }
+      right: { uses: s/act }
+      guard:
+        uses: s/act
+        needs: [left, right]
+        mode: permissive
+        overrides: [{ when: "payload.name == 'x'", mode: enforce }]
+      after: { uses: s/act, needs: [left] }
+"""
+    call = bench.call(text)
+    bench.plugin.answer("left", {"patch": {"args": {"q": 1}}})
+    bench.plugin.answer("after", {"patch": {"args": {"q": 2}}})
+    bench.plugin.answer("right", {"patch": {"args": {"q": 2}}})
+    reply = call.reply.result()
+    assert (reply.verdict, code_of(reply)) == ("deny", "penstock.merge_conflict")
+
+
 def test_an_override_that_was_ruled_out_does_not_make_an_error_stricter(bench: Bench) -> None:
     overrides = "[{ when: \"payload.name == 'x'\", mode: enforce }, { when: \"payload.args.k == 'x'\", timeout: 1s }]"
     text = ONE.replace("uses: s/act", f"uses: s/act, mode: permissive, overrides: {overrides}")
@@ -759,6 +785,30 @@ def test_a_bug_in_a_condition_denies_and_leaves_nothing_running(bench: Bench, st
             bench.plugin.answer(one)
     assert_internal(call)
     assert bench.plugin.waiting == []
+
+
+class BrokenFields(tuple[Field, ...]):
+    """The fields of a hook's answer, with a bug."""
+
+    def __iter__(self) -> NoReturn:
+        raise RuntimeError("a bug in the catalogue")
+
+
+@pytest.mark.parametrize("mocked", [False, True])
+def test_a_bug_while_an_answer_is_judged_denies_and_leaves_nothing_running(bench: Bench, *, mocked: bool) -> None:
+    plan = load_text(bench.folder, UNJOINED.format(mode="permissive", fallback="")).plan
+    [pipeline] = plan.routes[HOOK]
+    broken = replace(pipeline, hook=replace(pipeline.hook, answer=BrokenFields(fields_of({"granted": "bool"}))))
+    engine = bench.engine_of(replace(plan, routes={HOOK: (broken,)}))
+    result = {"result": {"granted": True}}
+    call = engine.submit(HOOK, PAYLOAD, mocks={"left": result} if mocked else None)
+    if not mocked:
+        bench.plugin.answer("left", result)
+    assert_internal(call)
+    assert bench.plugin.waiting == []
+    before = records_of(call.reply.result())
+    call.runs[-1].halt(StageFault("Late", "penstock.timeout", "too late to matter"))
+    assert records_of(call.reply.result()) == before
 
 
 def test_a_bug_in_a_match_denies_the_call_also_after_an_earlier_pipeline(bench: Bench) -> None:
