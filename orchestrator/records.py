@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import msgspec
 
+from orchestrator.attempt import Attempt
 from orchestrator.engine import Reply
-from orchestrator.traversal import Attempt, Traversal
+from orchestrator.traversal import Traversal
 from pipelines.answer import Violation
 from pipelines.plan import StageState
 

@@ -13,11 +13,10 @@ from collections.abc import Callable, Mapping
 
 import msgspec
 
-from isolation.call import Call
-from isolation.errors import CallError
 from isolation.protocol.messages import Invocation
-from orchestrator.faults import StageFault, fault_of
-from orchestrator.wiring import Route, Wire
+from orchestrator.attempt import Attempt, hints_of, result_of, strictest
+from orchestrator.faults import StageFault
+from orchestrator.wiring import Route
 from pipelines.answer import (
     NOTHING,
     BadAnswer,
@@ -30,56 +29,13 @@ from pipelines.answer import (
 )
 from pipelines.body import Body
 from pipelines.expressions import Expression, ExpressionFailed
-from pipelines.merge import Contribution, MergeConflict, Writes, apply_patch, diff, first_outside, join, same
-from pipelines.plan import Mode, OnError, StageState, Variant
+from pipelines.merge import Contribution, MergeConflict, apply_patch, diff, first_outside, join, same
+from pipelines.plan import Mode, StageState
 from pipelines.run import BEGIN, Cancel, Command, Event, Finish, Halt, Invoke, Settled, advance
 
-__all__ = ["Attempt", "Traversal"]
+__all__ = ["Traversal"]
 
 log = logging.getLogger("penstock.run")
-
-
-class Attempt(Call):
-    """One stage of one run, from the moment it is taken up. Times are monotonic seconds.
-
-    `before` and `after` are the payload that it saw and left; `writes` what it changed, None when nothing. `context`
-    is what it saw where its ancestors wrote state.
-    """
-
-    variant: Variant
-    ended = 0.0
-    tried = 0
-    state = StageState.RUNNING
-    why: str | None = None
-    answer = NOTHING
-    out: Mapping[str, object] | None = None
-    violation: Violation | None = None
-    fault: StageFault | None = None
-    before: Body | None = None
-    context: Body | None = None
-    after: Body | None = None
-    writes: Writes | None = None
-    state_writes: Writes | None = None
-
-    def __init__(self, run: Traversal, wire: Wire, started: float) -> None:
-        self.run: Traversal | None = run
-        self.wire = wire
-        self.variant = wire.plan.variants[-1]
-        self.started = started
-
-    def answered(self, result: msgspec.Raw) -> None:
-        """Take the stage's answer and let the run go on."""
-        if self.run is not None:
-            self.run.answered(self, result)
-
-    def failed(self, error: CallError) -> None:
-        """Take the reason why there is none and let the run go on."""
-        if self.run is not None:
-            self.run.failed(self, fault_of(error))
-
-
-def _strictest(variants: tuple[Variant, ...]) -> Variant:
-    return next((variant for variant in variants if variant.on_error is OnError.FAIL), variants[-1])
 
 
 def _over(run: Traversal) -> None:
@@ -95,6 +51,7 @@ class Traversal:
     ended = 0.0
     writers = 0
     state_writers = 0
+    gave = False
     denied = False
     allowed_by_fallback = False
     violation: Violation | None = None
@@ -251,10 +208,10 @@ class Traversal:
     def _choose(self, attempt: Attempt) -> int:
         """Find the place of the variant that applies. While that is unknown, an error counts as in the strictest."""
         variants = attempt.wire.plan.variants
-        attempt.variant = _strictest(variants)
+        attempt.variant = strictest(variants)
         payload = attempt.before = self._view(attempt.wire.plan.ancestors)
         for place, variant in enumerate(variants):
-            attempt.variant = _strictest(variants[place:])
+            attempt.variant = strictest(variants[place:])
             if variant.when is None or self._evaluate(variant.when, attempt, payload):
                 return place
         return len(variants) - 1
@@ -331,6 +288,8 @@ class Traversal:
         if not keep:
             return
         attempt.answer = answer
+        if answer.hints is not None or answer.result is not None:
+            self.gave = True
         bit = 1 << attempt.wire.plan.index
         if changes:
             self.writers |= bit
@@ -473,33 +432,8 @@ class Traversal:
         if self.writers & (self.writers - 1) and same(payload.tree, self.seen.tree):
             payload = self.seen  # one stage took back what another did
         state = self._state_of(everything) if self.state_writers else None
-        self._collect()
+        if self.gave:
+            self.result = result_of(self.attempts)
+            self.hints = hints_of(self.attempts)
         self.payload = payload
         self.state = state
-
-    def _collect(self) -> None:
-        given: list[Contribution] = []
-        answers: list[StageAnswer] = []
-        for attempt in self.attempts:
-            if attempt is None or attempt.answer is NOTHING:
-                continue
-            plan = attempt.wire.plan
-            answers.append(attempt.answer)
-            if attempt.answer.result is not None:
-                given.append(Contribution(plan.index, plan.ancestors, {("result",): attempt.answer.result}))
-        if given:
-            result = join({}, given)["result"]
-            assert isinstance(result, dict)
-            self.result = result
-        for answer in answers:
-            self._hint(answer)
-
-    def _hint(self, answer: StageAnswer) -> None:
-        if answer.hints is None:
-            return
-        hints = self.hints = self.hints or {}
-        headers = hints.setdefault("http_headers", {})
-        assert isinstance(headers, dict)
-        headers.update(answer.hints.http_headers)
-        if answer.hints.retry_after_ms is not None:
-            hints["retry_after_ms"] = answer.hints.retry_after_ms

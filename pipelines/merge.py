@@ -32,6 +32,9 @@ Writes = Mapping[Path, object]
 class MergeConflict(Exception):
     """Two stages that do not need each other wrote one place differently. `stages` are their indices."""
 
+    code = "penstock.merge_conflict"
+    hint = "order the two stages with `needs`, or declare in their manifests what each `writes`"
+
     def __init__(self, path: Path, stages: tuple[int, int]) -> None:
         super().__init__(".".join(path))
         self.path = path

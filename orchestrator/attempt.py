@@ -1,0 +1,105 @@
+"""One stage of one run: what is known of it while it runs and afterwards, and what the stages of a run gave together.
+
+It decides nothing; it tells its run what came.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+
+import msgspec
+
+from isolation.call import Call
+from isolation.errors import CallError
+from orchestrator.faults import StageFault, fault_of
+from orchestrator.wiring import Wire
+from pipelines.answer import NOTHING, Violation
+from pipelines.body import Body
+from pipelines.merge import Contribution, Writes, join
+from pipelines.plan import OnError, StageState, Variant
+
+__all__ = ["Attempt", "Taker", "hints_of", "result_of", "strictest"]
+
+
+class Taker(Protocol):
+    """A run, as its attempts see it."""
+
+    def answered(self, attempt: Attempt, result: msgspec.Raw) -> None:
+        """Take an answer."""
+
+    def failed(self, attempt: Attempt, fault: StageFault) -> None:
+        """Take the reason why there is none."""
+
+
+class Attempt(Call):
+    """One stage of one run, from the moment it is taken up. Times are monotonic seconds.
+
+    `before` and `after` are the payload that it saw and left; `writes` what it changed, None when nothing. `context`
+    is what it saw where its ancestors wrote state.
+    """
+
+    variant: Variant
+    ended = 0.0
+    tried = 0
+    state = StageState.RUNNING
+    why: str | None = None
+    answer = NOTHING
+    out: Mapping[str, object] | None = None
+    violation: Violation | None = None
+    fault: StageFault | None = None
+    before: Body | None = None
+    context: Body | None = None
+    after: Body | None = None
+    writes: Writes | None = None
+    state_writes: Writes | None = None
+
+    def __init__(self, run: Taker, wire: Wire, started: float) -> None:
+        self.run: Taker | None = run
+        self.wire = wire
+        self.variant = wire.plan.variants[-1]
+        self.started = started
+
+    def answered(self, result: msgspec.Raw) -> None:
+        """Take the stage's answer and let the run go on."""
+        if self.run is not None:
+            self.run.answered(self, result)
+
+    def failed(self, error: CallError) -> None:
+        """Take the reason why there is none and let the run go on."""
+        if self.run is not None:
+            self.run.failed(self, fault_of(error))
+
+
+def strictest(variants: tuple[Variant, ...]) -> Variant:
+    """The first variant that lets no error pass; the last where all do."""
+    return next((variant for variant in variants if variant.on_error is OnError.FAIL), variants[-1])
+
+
+def result_of(attempts: Sequence[Attempt | None]) -> Mapping[str, object] | None:
+    """The hook's answer, where it is not the payload: one write, as a whole. Raises MergeConflict."""
+    given = [
+        Contribution(one.wire.plan.index, one.wire.plan.ancestors, {("result",): one.answer.result})
+        for one in attempts
+        if one is not None and one.answer.result is not None
+    ]
+    if not given:
+        return None
+    result = join({}, given)["result"]
+    assert isinstance(result, dict)  # as each of them is
+    return result
+
+
+def hints_of(attempts: Sequence[Attempt | None]) -> dict[str, object] | None:
+    """What the gateway may add to its response; of two hints for one thing the later stage's counts."""
+    hints: dict[str, object] | None = None
+    headers: dict[str, str] = {}
+    for one in attempts:
+        given = one.answer.hints if one is not None else None
+        if given is None:
+            continue
+        hints = hints or {"http_headers": headers}
+        headers.update(given.http_headers)
+        if given.retry_after_ms is not None:
+            hints["retry_after_ms"] = given.retry_after_ms
+    return hints
