@@ -16,7 +16,7 @@ from orchestrator.faults import StageFault, fault_of
 from orchestrator.wiring import Wire
 from pipelines.answer import NOTHING, Violation
 from pipelines.body import Body
-from pipelines.merge import Contribution, Writes, join
+from pipelines.merge import Contribution, join
 from pipelines.plan import OnError, StageState, Variant
 
 __all__ = ["Attempt", "Taker", "hints_of", "result_of", "strictest"]
@@ -35,8 +35,7 @@ class Taker(Protocol):
 class Attempt(Call):
     """One stage of one run, from the moment it is taken up. Times are monotonic seconds.
 
-    `before` and `after` are the payload that it saw and left; `writes` what it changed, None when nothing. `context`
-    is what it saw where its ancestors wrote state.
+    `before` is the payload that it saw; `context` what it saw where its ancestors wrote state.
     """
 
     variant: Variant
@@ -50,9 +49,6 @@ class Attempt(Call):
     fault: StageFault | None = None
     before: Body | None = None
     context: Body | None = None
-    after: Body | None = None
-    writes: Writes | None = None
-    state_writes: Writes | None = None
 
     def __init__(self, run: Taker, wire: Wire, started: float) -> None:
         self.run: Taker | None = run

@@ -24,7 +24,7 @@ from pipelines.expressions import ExpressionFailed
 from pipelines.merge import apply_patch, same
 from pipelines.plan import Unmatched
 
-__all__ = ["Engine", "HookCall", "Reply", "UnknownHook"]
+__all__ = ["Engine", "HookCall", "Reply", "UnknownHook", "UnknownPipeline"]
 
 log = logging.getLogger("penstock.engine")
 
@@ -43,6 +43,13 @@ class UnknownHook(LookupError):
 
     code = "penstock.unknown_hook"
     hint = "docs/hooks.md lists the hooks; a custom one is declared under `hooks` in the pipeline file"
+
+
+class UnknownPipeline(LookupError):
+    """The pipeline file has no pipeline of this name."""
+
+    code = "penstock.unknown_pipeline"
+    hint = "`penstock graph FILE` shows the pipelines of a file"
 
 
 class Reply(msgspec.Struct, frozen=True):
@@ -231,7 +238,9 @@ class Engine:
         pipeline: str | None = None,
         mocks: Mapping[str, Mapping[str, object]] | None = None,
     ) -> HookCall:
-        """Take a call in; its `reply` is a future that always gets a result. Raises UnknownHook and DoorError.
+        """Take a call in; its `reply` is a future that always gets a result.
+
+        Raises UnknownHook, UnknownPipeline and DoorError.
 
         A Body has passed the door before and is taken as it is. `pipeline` limits the call to one pipeline;
         `mocks` answers stages, by their id, in their plugins' stead.
@@ -240,6 +249,8 @@ class Engine:
             raise UnknownHook(hook)
         call = HookCall(self, hook, admit_payload(payload), admit_context(context), time.monotonic() + within_seconds)
         if pipeline is not None:
+            if not any(route.plan.name == pipeline for chain in self.routes.values() for route in chain):
+                raise UnknownPipeline(pipeline)
             call.left = tuple(route for route in call.left if route.plan.name == pipeline)
         if mocks:
             call.mocks = {stage: encode(answer) for stage, answer in mocks.items()}

@@ -29,7 +29,8 @@ from pipelines.answer import (
 )
 from pipelines.body import Body
 from pipelines.expressions import Expression, ExpressionFailed
-from pipelines.merge import Contribution, MergeConflict, apply_patch, diff, first_outside, join, same
+from pipelines.merge import MergeConflict, Writes, apply_patch, diff, first_outside
+from pipelines.overlay import Overlay
 from pipelines.plan import Mode, StageState
 from pipelines.run import BEGIN, Cancel, Command, Event, Finish, Halt, Invoke, Settled, advance
 
@@ -49,8 +50,8 @@ class Traversal:
     """
 
     ended = 0.0
-    writers = 0
-    state_writers = 0
+    changes: Overlay | None = None
+    state_changes: Overlay | None = None
     gave = False
     denied = False
     allowed_by_fallback = False
@@ -198,7 +199,7 @@ class Traversal:
             return False
         payload = attempt.before
         if payload is None:
-            payload = attempt.before = self._view(plan.ancestors)
+            payload = attempt.before = self._payload_of(attempt)
         if plan.when is not None and not self._evaluate(plan.when, attempt, payload):
             self._skip(attempt, "when")
             return False
@@ -209,7 +210,7 @@ class Traversal:
         """Find the place of the variant that applies. While that is unknown, an error counts as in the strictest."""
         variants = attempt.wire.plan.variants
         attempt.variant = strictest(variants)
-        payload = attempt.before = self._view(attempt.wire.plan.ancestors)
+        payload = attempt.before = self._payload_of(attempt)
         for place, variant in enumerate(variants):
             attempt.variant = strictest(variants[place:])
             if variant.when is None or self._evaluate(variant.when, attempt, payload):
@@ -284,37 +285,35 @@ class Traversal:
 
     def _apply(self, attempt: Attempt, answer: StageAnswer, *, keep: bool) -> None:
         """Take over what the stage changed; raises BadAnswer before anything is. An audited answer is only judged."""
-        changes = answer.changes_payload() and self._change_payload(attempt, answer)
+        plan = attempt.wire.plan
+        changed = self._changed_payload(attempt, answer) if answer.changes_payload() else None
         if not keep:
             return
         attempt.answer = answer
         if answer.hints is not None or answer.result is not None:
             self.gave = True
-        bit = 1 << attempt.wire.plan.index
-        if changes:
-            self.writers |= bit
+        if changed is not None:
+            self.changes = self.changes or Overlay(self.seen)
+            self.changes.write(plan.index, plan.ancestors, *changed)
         if answer.state:
-            before = self._state_of(attempt.wire.plan.ancestors)
-            after = apply_patch(before, answer.state)
+            before = self._state_of(plan.ancestors)
+            after = apply_patch(before.tree, answer.state)
             assert isinstance(after, dict)  # an object was patched with an object
-            attempt.state_writes = diff(before, after)
-            self.state_writers |= bit
+            self.state_changes = self.state_changes or Overlay(before)
+            self.state_changes.write(plan.index, plan.ancestors, diff(before.tree, after), Body.of(after))
 
-    def _change_payload(self, attempt: Attempt, answer: StageAnswer) -> bool:
+    def _changed_payload(self, attempt: Attempt, answer: StageAnswer) -> tuple[Writes, Body] | None:
+        """What the stage wrote and what it left; None when that is what it saw. Raises BadAnswer."""
         assert attempt.before is not None
         plan = attempt.wire.plan
         before = attempt.before.tree
         after = payload_after(answer, attempt.before)
         writes = diff(before, after.tree)
-        if not writes:
-            return False
-        if plan.writes is not None:
+        if writes and plan.writes is not None:
             outside = first_outside(writes, [path[1:] for path in plan.writes], before)
             if outside is not None:
                 raise BadAnswer(f"it changed payload.{'.'.join(outside)}, which its manifest does not list in `writes`")
-        attempt.after = after
-        attempt.writes = writes
-        return True
+        return (writes, after) if writes else None
 
     def _fault(self, attempt: Attempt, fault: StageFault) -> None:
         attempt.fault = fault
@@ -326,41 +325,24 @@ class Traversal:
 
     # What a stage sees.
 
-    def _view(self, ancestors: int) -> Body:
-        """The run's input plus the writes of `ancestors`. Raises MergeConflict."""
-        writers = self.writers & ancestors
-        if not writers:
-            return self.seen
-        last = writers.bit_length() - 1
-        attempt = self.attempts[last]
-        assert attempt is not None
-        if not writers & ~(attempt.wire.plan.ancestors | 1 << last):
-            assert attempt.after is not None
-            return attempt.after
-        return Body.of(join(self.seen.tree, self._contributions(writers, state=False)))
+    def _payload_of(self, attempt: Attempt) -> Body:
+        """The run's payload, with the writes of the ancestors of `attempt`. Raises MergeConflict."""
+        return self.seen if self.changes is None else self.changes.seen_by(attempt.wire.plan.ancestors)
 
-    def _state_of(self, ancestors: int) -> Mapping[str, object]:
-        base = self.context.tree.get("state")
-        base = base if isinstance(base, dict) else {}
-        writers = self.state_writers & ancestors
-        return join(base, self._contributions(writers, state=True)) if writers else base
-
-    def _contributions(self, writers: int, *, state: bool) -> list[Contribution]:
-        found = []
-        for attempt in self.attempts:
-            if attempt is not None and writers >> attempt.wire.plan.index & 1:
-                plan = attempt.wire.plan
-                writes = attempt.state_writes if state else attempt.writes
-                found.append(Contribution(plan.index, plan.ancestors, writes or {}))
-        return found
+    def _state_of(self, ancestors: int) -> Body:
+        if self.state_changes is not None:
+            return self.state_changes.seen_by(ancestors)
+        state = self.context.tree.get("state")
+        return Body.of(state if isinstance(state, dict) else {})
 
     def _context_of(self, attempt: Attempt) -> Body:
         """The run's context, with the state that the ancestors of `attempt` left. Raises MergeConflict."""
-        ancestors = attempt.wire.plan.ancestors
-        if not self.state_writers & ancestors:
+        if self.state_changes is None:
             return self.context
         if attempt.context is None:
-            attempt.context = Body.of({**self.context.tree, "state": self._state_of(ancestors)})
+            state = self.state_changes.seen_by(attempt.wire.plan.ancestors)
+            is_ours = state is self.state_changes.base
+            attempt.context = self.context if is_ours else Body.of({**self.context.tree, "state": state.tree})
         return attempt.context
 
     def _evaluate(self, expression: Expression, attempt: Attempt, payload: Body) -> object:
@@ -427,11 +409,8 @@ class Traversal:
 
     def _allow(self) -> None:
         """Settle what a last stage that needs every stage would see. Raises MergeConflict."""
-        everything = (1 << len(self.attempts)) - 1
-        payload = self._view(everything) if self.writers else self.seen
-        if self.writers & (self.writers - 1) and same(payload.tree, self.seen.tree):
-            payload = self.seen  # one stage took back what another did
-        state = self._state_of(everything) if self.state_writers else None
+        payload = self.seen if self.changes is None else self.changes.final()
+        state = None if self.state_changes is None else self.state_changes.final().tree
         if self.gave:
             self.result = result_of(self.attempts)
             self.hints = hints_of(self.attempts)

@@ -6,6 +6,7 @@ Anything that is not exactly what DESIGN allows is `BadAnswer`, the plugin's err
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Annotated
 
 import msgspec
 
@@ -35,11 +36,19 @@ class BadAnswer(ValueError):
     """The answer breaks the rules of a stage's answer."""
 
 
+# A header that could end its line would let a plugin write the rest of the gateway's response (RFC 9110 section 5).
+HeaderName = Annotated[str, msgspec.Meta(pattern=r"\A[!#$%&'*+.^_`|~0-9A-Za-z-]+\Z")]
+HeaderValue = Annotated[str, msgspec.Meta(pattern=r"\A[^\x00-\x08\x0a-\x1f\x7f]*\Z")]
+Headers = dict[HeaderName, HeaderValue]
+Status = Annotated[int, msgspec.Meta(ge=100, le=599)]
+Milliseconds = Annotated[int, msgspec.Meta(ge=0)]
+
+
 class Hints(msgspec.Struct, forbid_unknown_fields=True, frozen=True, omit_defaults=True):
     """What the gateway may add to its response."""
 
-    http_headers: dict[str, str] = {}
-    retry_after_ms: int | None = None
+    http_headers: Headers = {}
+    retry_after_ms: Milliseconds | None = None
 
 
 class Violation(msgspec.Struct, forbid_unknown_fields=True, frozen=True, omit_defaults=True):
@@ -49,9 +58,9 @@ class Violation(msgspec.Struct, forbid_unknown_fields=True, frozen=True, omit_de
     reason: str
     description: str = ""
     details: dict[str, object] = {}
-    http_status: int | None = None
-    http_headers: dict[str, str] = {}
-    retry_after_ms: int | None = None
+    http_status: Status | None = None
+    http_headers: Headers = {}
+    retry_after_ms: Milliseconds | None = None
 
 
 class StageAnswer(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
