@@ -27,7 +27,7 @@ from isolation.errors import (
     WorkerLost,
 )
 from orchestrator.door import DoorError
-from orchestrator.engine import Engine, HookCall, Reply, UnknownHook
+from orchestrator.engine import Engine, HookCall, Reply, UnknownHook, UnknownPipeline
 from orchestrator.faults import StageFault
 from orchestrator.records import records_of
 from orchestrator.wiring import routes_of
@@ -689,6 +689,8 @@ def test_what_is_no_call_is_refused_at_the_door(bench: Bench) -> None:
     engine = bench.serve(ONE)
     with pytest.raises(UnknownHook):
         engine.submit("tool_pre_invok", PAYLOAD)
+    with pytest.raises(UnknownPipeline):
+        engine.submit(HOOK, PAYLOAD, pipeline="no_such_pipeline")
     for payload in (b"", b"[]", b'{"a":1e400}', b'{"a":"\xff"}'):
         with pytest.raises(DoorError):
             engine.submit(HOOK, payload)
