@@ -18,6 +18,7 @@ from isolation.manifest import Manifest, SourceKind
 from isolation.spec import LAUNCHER
 from isolation.store.filelock import FileLock, LockMode
 from isolation.store.interpreters import Interpreters
+from isolation.store.sources import NO_BUILD
 from isolation.store.uv import Uv, uv_environment
 
 __all__ = ["TEST_WAIT_SECONDS", "run_tests"]
@@ -93,7 +94,7 @@ def _build(manifest: Manifest, home: Path, interpreter: str, uv: Uv, heard: Call
     run("venv", "--no-project", "--clear", "--python", interpreter, str(home))
     install = ["pip", "install", "--python", str(home / "bin" / "python")]
     if not manifest.sdists:
-        install.append("--no-build")
+        install.append(NO_BUILD)
     wanted = _requirements(manifest, home, run)
     if wanted:
         run(*install, *wanted)
@@ -108,10 +109,11 @@ def _requirements(manifest: Manifest, home: Path, run: Callable[..., bytes]) -> 
     wanted_group = ["--group", "dev"] if "dev" in groups else []
     if manifest.kind is SourceKind.SCRIPT:
         return list(manifest.dependencies)
+    sources = [] if manifest.sdists else [NO_BUILD]
     if manifest.kind is SourceKind.PROJECT and (manifest.root / "uv.lock").is_file():
         exported = home / "requirements.txt"
         run("export", "--locked", "--all-extras", "--no-emit-project", "--format", "requirements.txt", "--quiet",
-            "--output-file", str(exported), *(wanted_group or ["--no-dev"]))  # fmt: skip
+            "--output-file", str(exported), *sources, *(wanted_group or ["--no-dev"]))  # fmt: skip
         return ["--requirement", str(exported)]
     if manifest.kind is SourceKind.PROJECT:
         return ["--requirement", str(project), "--all-extras", *wanted_group]

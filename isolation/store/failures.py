@@ -50,9 +50,10 @@ _SIGNS = (
     ),
     _STALE,
     _sign(
-        r"marked as `--(?:no-build|only-binary)`|building source distributions is disabled|no binary distribution",
-        "a requirement has no wheel for this interpreter and platform, and building it from source is not allowed",
-        'choose a version with a wheel, or allow its build: `sdists = ["NAME"]` in [tool.penstock]',
+        r"marked as `--(?:no-build|only-binary)`|building (?:source distributions|from source)\b.* is disabled"
+        r"|no binary distribution",
+        "there is no wheel for a requirement, and building from source runs its code as you, which nobody has allowed",
+        'choose a version with a wheel, or allow the build: `sdists = ["NAME"]` in [tool.penstock]',
     ),
     _sign(
         r"network connectivity is disabled|network was disabled",

@@ -27,6 +27,7 @@ from isolation.store.resolution import (
     fingerprint_of,
     read_pylock,
 )
+from isolation.store.sources import resolving
 from isolation.store.uv import Uv, UvOutcome, UvStopped
 
 __all__ = ["LOCK_WAIT_SECONDS", "Locked", "Lockfiles"]
@@ -37,7 +38,8 @@ LOCK_WAIT_SECONDS = 600.0
 STEADY_ATTEMPTS = 5
 """How often to begin again when the files change while they are read."""
 
-_EXPORT = ("export", "--format", "pylock.toml", "--no-header", "--locked", "--quiet")
+_EXPORT = ("export", "--format", "pylock.toml", "--no-header", "--locked")
+_EXCEPTION = "--no-binary-package"
 _INDEX_SETTINGS = ("UV_DEFAULT_INDEX", "UV_INDEX", "UV_INDEX_URL", "UV_EXTRA_INDEX_URL", "UV_FIND_LINKS", "UV_NO_INDEX")
 
 
@@ -142,16 +144,21 @@ class Lockfiles:
         if manifest.script is not None:
             of = ["--script", str(manifest.script)]
         chosen = [word for extra in sorted(extras) for word in ("--extra", extra)]
-        # --quiet also silences the reason of a failure, which is asked for again below.
         arguments = [*_EXPORT, *of, *chosen, "--python", interpreter.executable]
-        outcome = self._uv.run(arguments, cwd=manifest.root)
-        if outcome.status != 0:
+
+        def attempt(rule: Sequence[str]) -> UvOutcome:
+            return self._uv.run([*arguments, *rule], cwd=manifest.root)
+
+        def attempt_plainly(rule: Sequence[str]) -> UvOutcome:
+            return self._uv.run([*arguments, *rule, "--offline"], cwd=manifest.root, environment=plain)
+
+        first = outcome = resolving(attempt, manifest.sdists, _EXCEPTION)
+        if first.status != 0:
             # A mirror set in the environment makes uv take a lock of another index for stale: ask without it, too.
             plain = {name: value for name, value in self._uv.environment.items() if name not in _INDEX_SETTINGS}
-            outcome = self._uv.run([*arguments, "--offline"], cwd=manifest.root, environment=plain)
+            outcome = resolving(attempt_plainly, manifest.sdists, _EXCEPTION)
         if outcome.status != 0:
-            loud = [argument for argument in arguments if argument != "--quiet"]
-            raise self._failed(manifest, Doing.READ_LOCK, self._uv.run(loud, cwd=manifest.root))
+            raise self._failed(manifest, Doing.READ_LOCK, first)
         return outcome.output.decode("utf-8")
 
     def _remember(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import secrets
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,7 +14,8 @@ from isolation.store.failures import Doing, failure
 from isolation.store.interpreters import Interpreter
 from isolation.store.layout import Layout, Workplace
 from isolation.store.requirements import requirement_lines, sealed
-from isolation.store.uv import Uv
+from isolation.store.sources import resolving
+from isolation.store.uv import Uv, UvOutcome
 
 __all__ = ["Locking", "lock_path", "shown"]
 
@@ -57,7 +59,7 @@ class Locking:
         copy = place.path / "project"
         _mirror(manifest, path, copy)
         of = ["--script", str(copy / manifest.script.name)] if manifest.script else ["--project", str(copy)]
-        self._run(manifest, ["lock", *of, *options], copy, place)
+        self._run(manifest, ["lock", *of, *options], copy, place, exception="--no-binary-package")
         return (copy / path.name).read_text(encoding="utf-8")
 
     def _compiled(self, manifest: Manifest, path: Path, options: list[str], place: Workplace) -> str:
@@ -67,11 +69,14 @@ class Locking:
             target.write_bytes(path.read_bytes())
         arguments = ["pip", "compile", "requirements.txt", "--format", "pylock.toml", "--universal"]
         arguments += ["--generate-hashes", "--no-header", "--no-annotate", "--output-file", str(target), *options]
-        self._run(manifest, arguments, manifest.root, place)
+        self._run(manifest, arguments, manifest.root, place, exception="--no-binary")
         return sealed(target.read_text(encoding="utf-8"), lines)
 
-    def _run(self, manifest: Manifest, arguments: list[str], cwd: Path, place: Workplace) -> None:
-        outcome = self.uv.run(arguments, cwd=cwd, keep=place.descriptor)
+    def _run(self, manifest: Manifest, arguments: list[str], cwd: Path, place: Workplace, *, exception: str) -> None:
+        def attempt(rule: Sequence[str]) -> UvOutcome:
+            return self.uv.run([*arguments, *rule], cwd=cwd, keep=place.descriptor)
+
+        outcome = resolving(attempt, manifest.sdists, exception)
         if outcome.status != 0:
             raise failure(manifest.name, Doing.LOCK, outcome, folder=shown(manifest))
 

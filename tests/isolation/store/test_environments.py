@@ -176,7 +176,8 @@ def test_an_sdist_is_built_only_when_its_name_is_allowed(
     store: Store, project: Project, heard: list[BuildEvent]
 ) -> None:
     error = refused(store, project("one", "raw"))
-    assert "raw: there is no wheel" in error.message
+    assert "there is no wheel" in error.message
+    assert "raw" in error.resolver
     assert 'sdists = ["NAME"]' in error.hint
     prepared = store.prepare(read_manifest(project("one", "raw", table='sdists = ["raw"]')), report=heard.append)
     assert said(prepared.python, "import raw; print(raw.built)") == "True"
@@ -384,3 +385,42 @@ def test_closing_the_store_ends_a_build_that_is_going_on(
                 error = pending.exception(timeout=20)
     assert isinstance(error, EnvironmentBuildError)
     assert "closed" in error.message
+
+
+EVIL_BACKEND = """
+import pathlib
+
+pathlib.Path("{witness}").write_text("ran")
+"""
+
+
+@pytest.mark.parametrize("layout", ["project", "script", "requirements"])
+def test_locking_runs_nobody_s_build(layout: str, store: Store, project: Project, tmp_path: Path) -> None:
+    """To resolve a folder or an sdist without static metadata, uv would run its build as the user."""
+    witness, source = tmp_path / "witness", tmp_path / "dynamic"
+    source.mkdir()
+    (source / "backend.py").write_text(EVIL_BACKEND.format(witness=witness))
+    system = '[build-system]\nrequires = []\nbuild-backend = "backend"\nbackend-path = ["."]\n'
+    (source / "pyproject.toml").write_text(f'[project]\nname = "dynamic"\ndynamic = ["version"]\n{system}')
+    requirement = f"dynamic @ {source.as_uri()}"
+    if layout == "project":
+        target = project("one", requirement)
+    elif layout == "script":
+        target = tmp_path / "one.py"
+        head = f"# /// script\n# dependencies = ['{requirement}']\n# [tool.penstock]\n# [tool.penstock.stages.mask]\n"
+        target.write_text(f"{head}# ///\n")
+    else:
+        target = tmp_path / "one"
+        target.mkdir()
+        (target / "requirements.txt").write_text(f"{requirement}\n")
+        (target / "pyproject.toml").write_text("[tool.penstock]\n[tool.penstock.stages.mask]\n")
+        (target / "plugin.py").write_text("plugin = None\n")
+    error = refused(store, target)
+    assert not witness.exists()
+    assert "nobody has allowed" in error.message
+
+
+def test_an_sdist_that_is_allowed_by_name_leaves_the_wheels_of_others_alone(store: Store, project: Project) -> None:
+    folder = project("one", "raw", "alpha<2", table='sdists = ["raw", "alpha"]')
+    prepared = store.prepare(read_manifest(folder))
+    assert said(prepared.python, "import raw, alpha; print(raw.built, alpha.value)") == "True 1"
