@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import re
 from pathlib import Path
 
-from isolation import conformance, spec, worker
+from isolation import conformance, handshake, spec
 from isolation.process import STDERR_KEPT_BYTES
 from isolation.protocol import life, messages
 from isolation.protocol.frames import MAX_FRAME_BYTES
 from isolation.runtime.penstock_plugin.judging import HINTS, VIOLATION
 from isolation.runtime.penstock_plugin.serving import faults
+from isolation.spec import WorkerSpec
 
 DOCS = Path(__file__).parents[2] / "docs"
 PAGE = (DOCS / "protocol.md").read_text(encoding="utf-8")
@@ -36,11 +38,16 @@ def test_the_answer_has_the_members_that_the_check_knows() -> None:
         assert f"`{name}`" in table
 
 
+def _default(name: str) -> float:
+    return next(field.default for field in dataclasses.fields(WorkerSpec) if field.name == name)
+
+
 def test_the_limits_are_the_codes() -> None:
     assert f"{MAX_FRAME_BYTES:_}".replace("_", " ") in PAGE
     assert f"last {STDERR_KEPT_BYTES // 1024} KiB" in PAGE
-    assert f"up to {worker.SEQUENTIAL_WINDOW} calls waiting" in PAGE
-    assert f"pinged every {worker.PING_EVERY_SECONDS:g} s and has {worker.PING_WITHIN_SECONDS:g} s" in PAGE
+    assert f"up to {handshake.SEQUENTIAL_WINDOW} calls waiting" in PAGE
+    every, within = (_default(name) for name in ("ping_every_seconds", "ping_within_seconds"))
+    assert f"pinged every {every:g} s and has {within:g} s" in PAGE
     assert f"at most {faults.TRACEBACK_BYTES // 1024} KiB" in PAGE
 
 

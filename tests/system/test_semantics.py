@@ -454,11 +454,11 @@ def stages_of(record: Mapping[str, object]) -> dict[str, Tree]:
 
 
 def test_a_call_that_no_pipeline_applies_to_has_a_record_too(service: Service) -> None:
-    [record] = service.call("none_of_them").records
+    [record] = service.call("chain", hook="tool_post_invoke", payload={"name": "echo", "result": {}}).records
     assert set(record) == {*RECORD, "hook_verdict"}
     assert (record["run_id"], record["pipeline"], record["stages"]) == (None, None, {})
     assert (record["verdict"], record["hook_verdict"]) == ("allow", "allow")
-    assert record["payload"] == {"name": "echo", "args": {"q": "hello"}}
+    assert record["payload"] == {"name": "echo", "result": {}}
 
 
 def test_a_stage_that_never_reached_a_worker_names_none(service: Service) -> None:
