@@ -39,7 +39,9 @@ def test_the_answer_has_the_members_that_the_check_knows() -> None:
 
 
 def _default(name: str) -> float:
-    return next(field.default for field in dataclasses.fields(WorkerSpec) if field.name == name)
+    default = next(field.default for field in dataclasses.fields(WorkerSpec) if field.name == name)
+    assert isinstance(default, float)
+    return default
 
 
 def test_the_limits_are_the_codes() -> None:
