@@ -1,4 +1,7 @@
-"""What plugins log, passed on to the host's own logging. Whatever is no log line is dropped."""
+"""What plugins log, passed on to the host's own logging: their log lines, and what they print.
+
+A notification that is no log line is dropped.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,13 @@ import logging
 
 import msgspec
 
-__all__ = ["LogLine", "pass_on"]
+__all__ = ["LogLine", "Printed", "pass_on"]
+
+PRINTED_LINES = 100
+"""Of one read, at most so many lines are passed on: a flood of short ones would hold the loop."""
+
+PRINTED_LINE_BYTES = 4096
+"""Of a longer line only the beginning is passed on."""
 
 log = logging.getLogger("penstock.plugin")
 
@@ -35,3 +44,34 @@ def pass_on(params: bytes, *, plugin: str, worker: str) -> None:
     level = logging.getLevelNamesMapping().get(line.level.upper(), logging.INFO)
     if log.isEnabledFor(level):
         log.log(level, "%s", line.message, extra={"plugin": plugin, "worker": worker, "line": line})
+
+
+class Printed:
+    """The stderr of one worker, line by line: where `print`, and C code that writes to descriptor 1, end up.
+
+    Who printed a line, and in which run, nobody can say; so it carries neither.
+    """
+
+    def __init__(self, plugin: str, worker: str) -> None:
+        self._plugin = plugin
+        self._worker = worker
+        self._rest = b""
+
+    def feed(self, data: bytes) -> None:
+        """Take what was read; nothing means that no more will come."""
+        if not log.isEnabledFor(logging.INFO):
+            self._rest = b""
+            return
+        *lines, self._rest = (self._rest + data).split(b"\n")
+        if not data or len(self._rest) > PRINTED_LINE_BYTES:
+            lines.append(self._rest)
+            self._rest = b""
+        lines = [line for line in lines if line.strip()]
+        for line in lines[:PRINTED_LINES]:
+            self._say(line[:PRINTED_LINE_BYTES].decode("utf-8", "replace").rstrip())
+        if len(lines) > PRINTED_LINES:
+            self._say(f"({len(lines) - PRINTED_LINES} more lines)")
+
+    def _say(self, text: str) -> None:
+        line = LogLine(text, logger="stderr")
+        log.info("%s", text, extra={"plugin": self._plugin, "worker": self._worker, "line": line})

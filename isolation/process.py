@@ -47,6 +47,9 @@ class ProcessEvents(Protocol):
     def received(self, data: bytes) -> None:
         """Bytes of the child's stdout."""
 
+    def printed(self, data: bytes) -> None:
+        """Bytes of the child's stderr; none when that ends."""
+
     def written(self) -> None:
         """All that had waited for the child to read has been written."""
 
@@ -246,11 +249,11 @@ class ChildProcess:
             return
         except OSError:
             data = b""
+        self._keep_stderr(data)
         if not data:
             self._loop.remove_reader(self._stderr_fd)
             self._stderr_fd = None
             return
-        self._keep_stderr(data)
         self._loop.remove_reader(self._stderr_fd)
         self._later(STDERR_PAUSE_SECONDS, self._resume_stderr)
 
@@ -259,6 +262,7 @@ class ChildProcess:
             self._loop.add_reader(self._stderr_fd, self._stderr_ready)
 
     def _keep_stderr(self, data: bytes) -> None:
+        self._events.printed(data)
         self._stderr.append(data[-STDERR_KEPT_BYTES:])
         self._stderr_size += len(self._stderr[-1])
         while self._stderr_size - len(self._stderr[0]) >= STDERR_KEPT_BYTES:
@@ -350,6 +354,7 @@ class ChildProcess:
         if self._stderr_fd is not None:
             with contextlib.suppress(OSError):
                 self._keep_stderr(os.read(self._stderr_fd, LARGE_READ_BYTES))
+            self._events.printed(b"")
             self._loop.remove_reader(self._stderr_fd)
             self._stderr_fd = None
         self._close_stdin()

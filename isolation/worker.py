@@ -24,7 +24,7 @@ from isolation.errors import (
     WorkerLost,
 )
 from isolation.handshake import Window, agree
-from isolation.plugin_log import pass_on
+from isolation.plugin_log import Printed, pass_on
 from isolation.process import ChildProcess, Spawn
 from isolation.protocol import messages
 from isolation.protocol.frames import FrameReader, FrameTooLarge
@@ -102,6 +102,7 @@ class Worker:
         self._retired = False
         self._startup: asyncio.Timeout | None = None
         self._ping: asyncio.TimerHandle | None = None
+        self._printed = Printed(spec.plugin, self.name)
         self._process = ChildProcess(Spawn(spec.argv(), spec.environment, spec.root), self, loop)
 
     @property
@@ -357,6 +358,10 @@ class Worker:
         error = RemoteProtocolError(f"worker {self.name} broke the protocol: {reason}")
         for entry in self._ledger.close():
             entry.reject(error)
+
+    def printed(self, data: bytes) -> None:
+        """What the child wrote to its stderr is its log, too."""
+        self._printed.feed(data)
 
     def written(self) -> None:
         """The child has read what waited for it."""

@@ -26,12 +26,16 @@ class Watched:
     def __init__(self, argv: Sequence[str], cwd: Path) -> None:
         self.out = bytearray()
         self.told: list[str] = []
+        self.log: list[bytes] = []
         self.gone: asyncio.Future[ExitReport] = asyncio.get_running_loop().create_future()
         self.child = ChildProcess(Spawn(argv, dict(os.environ), cwd), self, asyncio.get_running_loop())
 
     def received(self, data: bytes) -> None:
         self.out += data
         self.told.append("received")
+
+    def printed(self, data: bytes) -> None:
+        self.log.append(data)
 
     def written(self) -> None:
         self.told.append("written")
@@ -289,6 +293,7 @@ from isolation.process import ChildProcess, Spawn
 class Owner:
     def __init__(self): self.out, self.gone = b"", asyncio.get_running_loop().create_future()
     def received(self, data): self.out += data
+    def printed(self, data): pass
     def written(self): pass
     def ending(self): pass
     def exited(self, report): self.gone.set_result(report)

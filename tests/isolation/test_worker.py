@@ -26,6 +26,7 @@ from isolation.errors import (
     WorkerLost,
 )
 from isolation.handshake import Window
+from isolation.plugin_log import PRINTED_LINE_BYTES, PRINTED_LINES, Printed
 from isolation.protocol.life import State
 from isolation.spec import WorkerSpec
 from isolation.worker import Worker
@@ -423,6 +424,51 @@ def test_what_a_plugin_logs_carries_plugin_and_worker(tmp_path: Path, caplog: py
     ]
     assert [vars(record)["worker"] for record in records] == ["living#1"] * 2
     assert vars(records[0])["line"].run == "R1"
+
+
+PRINTING = """
+import ctypes, os
+from penstock_plugin import Plugin
+
+plugin = Plugin()
+
+@plugin.stage("act")
+def act(call):
+    print("from print")
+    ctypes.CDLL(None).puts(b"from C")
+    ctypes.CDLL(None).fflush(None)
+    os.write(2, b"\\n  \\nin two ")
+    os.write(2, b"pieces\\n")
+    os.write(2, b"no end of line")
+"""
+
+
+def test_what_a_plugin_prints_is_logged_line_by_line(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """An author who prints to see what happens sees it, without waiting for a crash."""
+
+    async def then(worker: Worker) -> None:
+        await ask(worker).answer()
+
+    with caplog.at_level(logging.INFO, "penstock.plugin"):
+        with_worker(spec_of(tmp_path, PRINTING), then=then)
+    records = [record for record in caplog.records if record.name == "penstock.plugin"]
+    assert [record.getMessage() for record in records] == ["from print", "from C", "in two pieces", "no end of line"]
+    assert {(vars(record)["worker"], vars(record)["line"].logger) for record in records} == {("living#1", "stderr")}
+
+
+def test_of_a_flood_of_printed_lines_only_some_are_logged(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.INFO, "penstock.plugin"):
+        Printed("living", "living#1").feed(b"y\n" * 30_000)
+    assert len(caplog.records) == PRINTED_LINES + 1
+    assert caplog.records[-1].getMessage() == f"({30_000 - PRINTED_LINES} more lines)"
+
+
+def test_a_printed_line_without_end_is_not_kept_for_ever(caplog: pytest.LogCaptureFixture) -> None:
+    printed = Printed("living", "living#1")
+    with caplog.at_level(logging.INFO, "penstock.plugin"):
+        for _ in range(3):
+            printed.feed(b"y" * (PRINTED_LINE_BYTES + 1))
+    assert [len(record.getMessage()) for record in caplog.records] == [PRINTED_LINE_BYTES] * 3
 
 
 # Liveness.
