@@ -9,9 +9,10 @@ from dataclasses import dataclass
 import re2
 from texts import FIELDS, Key, Region
 
-__all__ = ["Rule", "RuleError", "Rules"]
+__all__ = ["MAX_TEXT_CHARS", "Rule", "RuleError", "Rules"]
 
-# Rules that double a text twenty times over would fill the memory before the host's frame limit is met.
+# Rules that double a text twenty times over would fill the memory before the host's frame limit is met. An answer may
+# have as many bytes, so texts that are longer together are refused as well.
 MAX_TEXT_CHARS = 8 * 1024 * 1024
 
 _ESCAPES = {"\\": "\\", "n": "\n", "r": "\r", "t": "\t"}
@@ -20,6 +21,10 @@ _REFERENCE = re.compile(r"\\(?:(?P<number>[1-9]\d?)|g<(?P<name>\w+)>|(?P<other>.
 
 class RuleError(ValueError):
     """A rule that cannot work, by its number and, for a pattern, the column where it goes wrong (both from 1)."""
+
+
+class TextTooLong(Exception):
+    """The texts of a call become longer than any answer may be."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,8 +36,18 @@ class Rule:
     region: Region
 
     def apply(self, text: str) -> tuple[str, int]:
-        """Return the new text and how many places changed in it."""
-        return self.pattern.subn(self._expand, text)
+        """Return the new text and how many places changed in it. Raises TextTooLong before the memory is spent."""
+        room = MAX_TEXT_CHARS
+
+        def expand(match: re2._Match) -> str:
+            nonlocal room
+            new = self._expand(match)
+            room -= len(new)
+            if room < 0:
+                raise TextTooLong
+            return new
+
+        return self.pattern.subn(expand, text)
 
     def _expand(self, match: re2._Match) -> str:
         return "".join(part if isinstance(part, str) else match[part] or "" for part in self.template)
@@ -63,10 +78,11 @@ class Rules:
         for number, rule in enumerate(self.rules, 1):
             if not rule.region.holds(path):
                 continue
-            text, count = rule.apply(text)
+            try:
+                text, count = rule.apply(text)
+            except TextTooLong:
+                raise RuleError(f"rule {number} makes a text longer than {MAX_TEXT_CHARS} characters") from None
             total += count
-            if count and len(text) > MAX_TEXT_CHARS:
-                raise RuleError(f"rule {number} makes a text longer than {MAX_TEXT_CHARS} characters")
         return text, total
 
 

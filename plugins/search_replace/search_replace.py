@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from changes import patched, renamed
 from penstock_plugin import Answer, Call, Config, Plugin
-from rules import Rules
+from rules import MAX_TEXT_CHARS, RuleError, Rules
 from texts import FIELDS, spots
 
 plugin = Plugin()
@@ -20,12 +20,15 @@ def compile_rules(config: Config) -> Rules:
 def replace(call: Call) -> Answer:
     """Answer with a patch of the texts that changed, or with the payload as it is."""
     rules: Rules = call.config
-    total = 0
+    total = size = 0
     values, names = [], []
     for spot in spots(call.payload, FIELDS.get(call.hook, ()), rules.region, keys=rules.keys):
         path = spot.path
         text, count = rules.apply(spot.value, path)
         total += count
+        size += len(text) if count else 0
+        if size > MAX_TEXT_CHARS:
+            raise RuleError(f"the rules make texts longer than {MAX_TEXT_CHARS} characters together")
         if text != spot.value:
             (names if spot.is_key else values).append((path, text))
     out = {"replacements": total}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 import pytest
 from rules import MAX_TEXT_CHARS, RuleError, Rules
 
@@ -57,3 +59,13 @@ def test_text_cannot_grow_without_bound() -> None:
     doubling = [{"search": "a", "replace": "aaaaaaaaaa"}] * 9
     with pytest.raises(RuleError, match=f"longer than {MAX_TEXT_CHARS}"):
         applied("a", *doubling)
+
+
+def test_a_text_that_would_grow_too_long_is_given_up_before_the_memory_is_spent() -> None:
+    tracemalloc.start()
+    try:
+        with pytest.raises(RuleError, match=f"^rule 1 makes a text longer than {MAX_TEXT_CHARS}"):
+            applied("a" * 20_000, {"search": "a", "replace": "b" * 10_000})
+        assert tracemalloc.get_traced_memory()[1] < 4 * MAX_TEXT_CHARS
+    finally:
+        tracemalloc.stop()

@@ -5,7 +5,9 @@ from __future__ import annotations
 import tomllib
 from pathlib import Path
 
+import pytest
 from penstock_plugin import testing
+from rules import MAX_TEXT_CHARS, RuleError
 from search_replace import plugin
 from texts import FIELDS
 
@@ -54,3 +56,9 @@ def test_the_manifest_declares_what_the_walk_looks_at() -> None:
     }
     assert declared == FIELDS
     assert all(use["reads"] == use["writes"] for use in stage["hooks"].values())
+
+
+def test_many_texts_cannot_grow_without_bound_together() -> None:
+    """Each alone would be short enough; an answer of so many bytes is refused by the host anyway."""
+    with pytest.raises(RuleError, match=f"longer than {MAX_TEXT_CHARS} characters together"):
+        replaced(["a" * 100] * 10, {"search": "a", "replace": "b" * 10_000})
