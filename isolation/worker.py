@@ -304,28 +304,43 @@ class Worker:
             self._break(str(error))
 
     def _take_together(self, frames: Sequence[bytes]) -> None:
+        """Settle all answers, fill the window again with one write, and only then let the callers take what came.
+
+        So the child is at its next calls while the host is at its callers; the other way round they take turns.
+        """
         self._chatter = 0
+        answers: list[tuple[Outstanding, Answer]] = []
         self._process.hold()
         try:
             for frame in frames:
-                self._take(messages.parse(frame))
+                message = messages.parse(frame)
+                if type(message) is Answer:
+                    answers.append((self._ledger.settle(message.id), message))
+                else:
+                    self._take(message)
+            self._events.freed(self)
         finally:
             self._process.release()
+            for entry, answer in answers:
+                self._hand_over(entry, answer)
         if self._chatter > CHATTER_FRAMES:
             self._process.pause(CHATTER_PAUSE_SECONDS)
+
+    def _hand_over(self, entry: Outstanding, answer: Answer) -> None:
+        if isinstance(answer.error, messages.Fault):
+            entry.reject(error_of(answer.error))
+        else:
+            entry.resolve(answer.result)
+        if self._overrun:
+            self._end_when_alone()
+        elif self._retired and not len(self._ledger):
+            self._process.stop("drained", wait_seconds=STOP_WAIT_SECONDS)
 
     def _take(self, message: Answer | Notification | Request) -> None:
         if type(message) is Answer:
             entry = self._ledger.settle(message.id)
             self._events.freed(self)
-            if isinstance(message.error, messages.Fault):
-                entry.reject(error_of(message.error))
-            else:
-                entry.resolve(message.result)
-            if self._overrun:
-                self._end_when_alone()
-            elif self._retired and not len(self._ledger):
-                self._process.stop("drained", wait_seconds=STOP_WAIT_SECONDS)
+            self._hand_over(entry, message)
         elif type(message) is Notification:
             self._chatter += 1
             self._notified(message)
