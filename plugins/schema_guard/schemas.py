@@ -57,7 +57,10 @@ def compiled(schema: object, where: str) -> Schema:
             mask="the value",
             pattern_options=jsonschema_rs.FancyRegexOptions(backtrack_limit=_BACKTRACK_LIMIT),
         )
-    except (jsonschema_rs.ValidationError, jsonschema_rs.ReferencingError, ValueError) as error:
+    except jsonschema_rs.ValidationError as error:
+        place = "".join(f".{key}" for key in error.instance_path)
+        raise SchemaError(f"{where}{place[:_MAX_PATH_CHARS]}: {error.message[:_MAX_MESSAGE_CHARS]}") from None
+    except (jsonschema_rs.ReferencingError, ValueError) as error:
         first = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise SchemaError(f"{where}: {first[:_MAX_MESSAGE_CHARS]}") from None
 

@@ -36,3 +36,16 @@ def test_two_versions_of_one_library_run_in_one_pipeline() -> None:
     assert stages["first"]["out"]["version"].startswith("1.")
     assert stages["second"]["out"]["version"].startswith("2.")
     assert stages["first"]["out"]["host_modules"] == stages["second"]["out"]["host_modules"] == 0
+
+
+@pytest.mark.parametrize("values", ["action: hash", "actions: { email: hash }", 'actions: { email: hash }, salt: ""'])
+def test_hashing_without_a_salt_is_found_by_lint(values: str, tmp_path: Path) -> None:
+    """Not only by the plugin when it starts: the mistake has a line and a column."""
+    file = tmp_path / "pipeline.yaml"
+    plugins = f"plugins:\n  pii:\n    source: {ROOT / 'plugins' / 'pii_filter'}\n    with: {{ {values} }}\n"
+    stages = "pipelines: { p: { hook: tool_pre_invoke, stages: { a: { uses: pii/mask } } } }\n"
+    file.write_text(f"version: 1\nname: hashing\n{plugins}{stages}")
+    run = penstock("lint", str(file))
+    assert run.returncode == 78
+    assert f"{file}:6:" in run.stdout + run.stderr
+    assert "bad-with plugins.pii.with.salt: " in run.stdout + run.stderr

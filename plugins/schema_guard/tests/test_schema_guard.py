@@ -106,10 +106,16 @@ def test_the_declared_output_schema_is_about_structured_content() -> None:
     [{"$ref": "http://registry.example/schema"}, {"type": "nonsense"}, {"pattern": "(("}, {"$ref": "#/$defs/none"}],
 )
 def test_a_schema_that_cannot_be_used_is_refused_and_nothing_is_fetched(schema: dict[str, object]) -> None:
-    with pytest.raises(SchemaError, match=r"^tools\.query: "):
+    with pytest.raises(SchemaError, match=r"^tools\.query(?:\.type|\.pattern)?: "):
         called({}, tools={"query": schema})
     context = {"tool": {"name": "query", "input_schema": schema}}
     assert called({}, context=context, use_declared=True).violation.code == "schema_unusable"
+
+
+def test_a_mistake_in_a_schema_is_told_with_its_place() -> None:
+    schema = {"properties": {"amount": {"minimum": "a lot"}}}
+    with pytest.raises(SchemaError, match=r"^tools\.query\.properties\.amount\.minimum: the value is not of type"):
+        called({}, tools={"query": schema})
 
 
 def test_a_declared_schema_that_is_too_large_or_too_deep_is_refused() -> None:
