@@ -91,6 +91,7 @@ class WorkerSpec:
             environment=child_environment(host, manifest.env_pass, manifest.env_set),
             startup_seconds=manifest.limits.startup_seconds,
             kill_after_seconds=manifest.limits.kill_after_seconds,
+            data=prepared.data,
             site=prepared.environment is not None,
         )
 

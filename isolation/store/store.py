@@ -23,6 +23,7 @@ from isolation.store.layout import Layout
 from isolation.store.leases import Leases
 from isolation.store.lockfiles import Lockfiles
 from isolation.store.locking import Locking
+from isolation.store.resolution import digest_of
 from isolation.store.snapshots import Shot, Snapshots
 from isolation.store.uses import Use, Uses, now
 from isolation.store.uv import Uv, UvStopped, uv_environment
@@ -40,7 +41,8 @@ class Prepared:
     """One generation, ready to start: its read-only files, its environment and the interpreter to start with.
 
     `environment` and `fingerprint` are None for a `command` plugin without requirements, whose launcher runs on the
-    host's interpreter. `digest` names the generation.
+    host's interpreter. `digest` names the generation. `data` is the private directory of a plugin that asks for one:
+    the same for every generation of it.
     """
 
     plugin: str
@@ -49,6 +51,7 @@ class Prepared:
     python: Path
     fingerprint: str | None
     digest: str
+    data: Path | None = None
 
 
 class PreparationErrors(EnvironmentBuildError):
@@ -216,9 +219,9 @@ class Store:
         source = str(manifest.script or manifest.root)
         self._uses.record(Use(manifest.name, source, shot.digest, fingerprint, self._pipeline, now()))
         report(BuildEvent(manifest.name, "ready", shot.digest, 1.0))
-        return Prepared(
-            manifest.name, self._snapshots.files(shot.digest), environment, python, fingerprint, shot.digest
-        )
+        files = self._snapshots.files(shot.digest)
+        data = self._layout.data(manifest.name, digest_of(source)[:16]) if manifest.data else None
+        return Prepared(manifest.name, files, environment, python, fingerprint, shot.digest, data)
 
     def _kept(self, manifest: Manifest, shot: Shot, fingerprint: str | None, report: Report) -> bool:
         """Put a shot into the store under a lease, which is given back unless it worked."""

@@ -163,3 +163,35 @@ def test_half_saved_edits_are_never_mixed(store: Store, project: Project) -> Non
         writer.join()
     ahead = [int((snapshot / "first").read_text()) - int((snapshot / "second").read_text()) for snapshot in seen]
     assert set(ahead) <= {0, 1}
+
+
+def test_a_plugin_that_asks_for_a_directory_keeps_it_through_every_change(store: Store, project: Project) -> None:
+    folder = project("one", table="data = true")
+    before = store.prepare(read_manifest(folder))
+    assert before.data is not None
+    assert before.data.stat().st_mode & 0o777 == 0o700
+    (before.data / "kept").write_text("something")
+    (folder / "plugin.py").write_text("plugin = 1\n")
+    after = store.prepare(read_manifest(folder))
+    assert after.digest != before.digest
+    assert after.data == before.data
+    store.gc()
+    assert (before.data / "kept").read_text() == "something"
+
+
+def test_plugins_of_one_name_have_directories_of_their_own(store: Store, project: Project, tmp_path: Path) -> None:
+    first = store.prepare(read_manifest(project("one", table="data = true"))).data
+    (tmp_path / "plugins").rename(tmp_path / "elsewhere")
+    assert store.prepare(read_manifest(tmp_path / "elsewhere" / "one")).data != first
+    assert store.prepare(read_manifest(project("two"))).data is None
+
+
+def test_a_name_does_not_lead_a_plugin_s_directory_out_of_the_store(store: Store, tmp_path: Path) -> None:
+    folder = tmp_path / "one"
+    folder.mkdir()
+    (folder / "plugin.py").write_text("plugin = None\n")
+    table = '[tool.penstock]\nname = "../../outside"\ndata = true\n[tool.penstock.stages.mask]\n'
+    (folder / "pyproject.toml").write_text(table)
+    data = store.prepare(read_manifest(folder)).data
+    assert data is not None
+    assert data.resolve().parent == store.root / "data"
