@@ -51,10 +51,14 @@ class Finding:
     remedy: str = ""
 
 
+Judge = Callable[[str, str, Mapping[str, object], bytes], str | None]
+
+
 @dataclass(frozen=True, slots=True)
 class Subject:
     """The plugin to examine. `samples` maps stage to hook to a payload; `configuration` is tried as its `with`.
 
+    `judge` says why a run would refuse the answer to a sample, given stage, hook, payload and answer.
     `end_seconds` is how long it may take to end when it is asked to.
     """
 
@@ -62,6 +66,7 @@ class Subject:
     samples: Mapping[str, Mapping[str, Mapping[str, object]]]
     configuration: Mapping[str, object] = field(default_factory=dict)
     end_seconds: float = END_SECONDS
+    judge: Judge = lambda stage, hook, payload, result: None
 
 
 class _Doubt(Exception):
@@ -156,6 +161,9 @@ def _stages(talk: Conversation, subject: Subject) -> None:
                 doubts.append(f"{stage} on {hook} answered a sample payload with an error: {_fault(answer.error)}")
             else:
                 _judge_answer(f"{stage} on {hook}", answer)
+                refused = subject.judge(stage, hook, payload, bytes(answer.result))
+                if refused is not None:
+                    raise Breach(f"{stage} on {hook}: {refused}")
     _ping(talk, subject)  # whatever was answered twice has come by now
     if doubts:
         raise _Doubt("\n".join(doubts))
@@ -295,7 +303,7 @@ def _terminate(talk: Conversation, subject: Subject) -> None:
 CHECKS: tuple[Check, ...] = (
     Check("handshake", _handshake, "answer `initialize` with protocol, plugin and stages as the manifest has them"),
     Check("configure", _configure, "answer `configure` with {}; give the check a `with` that the plugin takes"),
-    Check("stages", _stages, "a stage answers with null or an object of the members in docs/protocol.md"),
+    Check("stages", _stages, "a stage answers as docs/protocol.md says, and changes only what its `writes` list"),
     Check("unknown stage", _unknown_stage, "answer error -32602 to a stage the plugin does not have"),
     Check("unknown method", _unknown_method, "answer error -32601 to every method the plugin does not know"),
     Check("ping", _ping, "answer each `ping` with {}, at once"),

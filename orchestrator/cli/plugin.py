@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -141,6 +142,7 @@ def _checked(manifest: Manifest, configuration: Mapping[str, object], *, offline
     from isolation.spec import WorkerSpec
     from isolation.store.store import Store, default_store_root
     from orchestrator.cli.progress import Bars, terminal_watches
+    from orchestrator.judging import complaint
     from orchestrator.samples import samples_for
 
     samples = {name: samples_for(stage.hooks) for name, stage in manifest.stages.items()}
@@ -148,7 +150,8 @@ def _checked(manifest: Manifest, configuration: Mapping[str, object], *, offline
         with Bars(shown=terminal_watches(stdout_is_data=as_json)) as bars:
             prepared = store.prepare(manifest, None, bars.started)
         spec = WorkerSpec.of(manifest.name, manifest, prepared, os.environ)
-        return judge(Subject(spec, samples, configuration), (lambda finding: None) if as_json else _show)
+        subject = Subject(spec, samples, configuration, judge=partial(complaint, manifest))
+        return judge(subject, (lambda finding: None) if as_json else _show)
 
 
 def _show(finding: Finding) -> None:

@@ -55,6 +55,17 @@ def test_a_plugin_that_does_not_start_fails_with_a_remedy(penstock: Run, guard: 
     assert "→ " in done.stdout
 
 
+def test_an_answer_that_a_run_would_refuse_fails_the_check(penstock: Run, guard: Path) -> None:
+    manifest = guard / "words" / "pyproject.toml"
+    hooks = 'hooks.tool_pre_invoke.writes = ["payload.args"]\n'
+    manifest.write_text(manifest.read_text().replace("outputs =", f"{hooks}outputs ="))
+    code = 'from penstock_plugin import Plugin\nplugin = Plugin()\n@plugin.stage("check")\ndef check(call):\n'
+    (guard / "words" / "plugin.py").write_text(f"{code}    return call.patch({{'name': 'other'}})\n")
+    done = penstock("plugin", "check", guard / "words")
+    assert done.returncode == 1
+    assert "check on tool_pre_invoke: changed payload.name; the manifest's `writes` allow payload.args" in done.stdout
+
+
 def test_a_configuration_that_breaks_the_schema_is_wrong_usage(penstock: Run, guard: Path) -> None:
     done = penstock("plugin", "check", guard / "words", "--with", '{"wrod": "x"}')
     assert done.returncode == 2
