@@ -303,7 +303,11 @@ def _terminate(talk: Conversation, subject: Subject) -> None:
 CHECKS: tuple[Check, ...] = (
     Check("handshake", _handshake, "answer `initialize` with protocol, plugin and stages as the manifest has them"),
     Check("configure", _configure, "answer `configure` with {}; give the check a `with` that the plugin takes"),
-    Check("stages", _stages, "a stage answers as docs/protocol.md says, and changes only what its `writes` list"),
+    Check(
+        "stages",
+        _stages,
+        "a stage answers as docs/protocol.md says, and keeps to the manifest's `writes` and `outputs`",
+    ),
     Check("unknown stage", _unknown_stage, "answer error -32602 to a stage the plugin does not have"),
     Check("unknown method", _unknown_method, "answer error -32601 to every method the plugin does not know"),
     Check("ping", _ping, "answer each `ping` with {}, at once"),

@@ -1,4 +1,4 @@
-"""`penstock plugin check` refuses what a run would refuse."""
+"""`penstock plugin check` refuses what a run would refuse, and an `out` that the manifest does not declare."""
 
 from __future__ import annotations
 
@@ -12,6 +12,9 @@ from orchestrator.judging import complaint
 MANIFEST = """
 [tool.penstock]
 command = ["awk"]
+
+[tool.penstock.stages.act]
+outputs = { found = "int" }
 
 [tool.penstock.stages.act.hooks]
 tool_pre_invoke = { writes = ["payload.args"] }
@@ -48,6 +51,8 @@ def test_what_a_run_takes_is_fine(manifest: Manifest, result: bytes) -> None:
         (b'{"payload": {"args": {"q": "x", "n": 1}}}', "changed payload.name; "),
         (b'{"violation": {"code": "penstock.mine", "reason": "b"}}', "is the host's own"),
         (b'{"violation": {"code": "a", "reason": "b", "http_status": "403"}}', "Expected `int"),
+        (b'{"out": {"fuond": 1}}', "put out 'fuond'; the manifest's `outputs` are found"),
+        (b'{"out": {"found": "1"}}', "put out 'found' as something else than int"),
         (b'{"result": {}}', "it takes no result"),
         (b'{"payload": {"args": {"q": 1e999}}}', "Number out of range"),
     ],
