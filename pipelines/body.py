@@ -70,7 +70,7 @@ def accept(data: bytes | Mapping[str, object], *, limit: int = MAX_BODY_BYTES) -
     except RecursionError:
         raise Unacceptable(f"nested deeper than {MAX_DEPTH} levels") from None
     except (msgspec.MsgspecError, UnicodeError) as error:
-        raise Unacceptable(_reason(error)) from None
+        raise Unacceptable(_reason(error, data)) from None
     except ValueError as error:
         raise Unacceptable(f"a number is too long: {error}") from None
     if len(raw) > limit:
@@ -89,10 +89,15 @@ def _dump(data: Mapping[str, object]) -> bytes:
         raise Unacceptable(f"not JSON: {error}") from None
 
 
-def _reason(error: Exception) -> str:
+_SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
+
+
+def _reason(error: Exception, data: bytes) -> str:
     if isinstance(error, UnicodeError):
         return "not valid UTF-8"
     text = str(error)
+    if "truncated" in text and _SURROGATE.search(data):
+        return "half of a surrogate pair stands alone in a text"  # which the library takes for the end of the input
     return text.replace("Expected `object`, got", "an object was expected, not").removeprefix("JSON is malformed: ")
 
 

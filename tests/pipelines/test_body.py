@@ -119,6 +119,12 @@ def test_what_is_no_strict_json_object_is_refused_in_words(data: bytes) -> None:
     assert str(caught.value)
 
 
+@pytest.mark.parametrize("data", [b'{"a":"\\ud800"}', b'{"a":"\\uDFFF"}'])
+def test_half_a_surrogate_pair_is_named(data: bytes) -> None:
+    with pytest.raises(Unacceptable, match="surrogate"):
+        accept(data)
+
+
 class Odd:
     """No JSON value."""
 
