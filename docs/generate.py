@@ -6,6 +6,8 @@ import runpy
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
+from orchestrator.faults import CLASSES
+from orchestrator.faults import CODES as FAULTS
 from pipelines.cel.functions import FUNCTIONS
 from pipelines.codes import GROUPS
 from pipelines.hooks import CATALOGUE, CONTEXT, Field, Hook
@@ -123,9 +125,30 @@ manifest that says it. A file with a mistake is refused as a whole, with exit st
 """
 
 
+_DENIALS = """
+# Denials of the host
+
+A run that fails is denied, and the violation then has one of these codes, from `orchestrator/faults.py`; its `details`
+name the pipeline and the stage. A plugin's own codes never begin with `penstock.`.
+
+"""
+
+_CLASSES = """
+The error of a stage also has a class, which `fallback.on` may name:
+
+"""
+
+
 def errors_page() -> str:
     """Render docs/errors.md."""
-    return _ERRORS + "\n".join(_group(title, codes) for title, codes in GROUPS.items())
+    return _ERRORS + "\n".join(_group(title, codes) for title, codes in GROUPS.items()) + _denials()
+
+
+def _denials() -> str:
+    codes = "".join(f"| `{code}` | {sentence} |\n" for code, sentence in FAULTS.items())
+    classes = "".join(f"| `{name}` | `{code}` |\n" for name, code in CLASSES.items())
+    head = "| code | |\n|---|---|\n"
+    return f"{_DENIALS}{head}{codes}{_CLASSES}| class | code of the denial |\n|---|---|\n{classes}"
 
 
 def _group(title: str, codes: Mapping[str, str]) -> str:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from isolation import errors
 
-__all__ = ["CODES", "StageFault", "fault_of"]
+__all__ = ["CLASSES", "CODES", "StageFault", "fault_of"]
 
 CODES = {
     "penstock.timeout": "no answer before the stage's timeout or the run's deadline",
@@ -21,6 +21,19 @@ CODES = {
     "penstock.shutdown": "the host is stopping",
     "penstock.internal": "a bug of the host; its log has the traceback",
 }
+
+CLASSES = {
+    "WorkerLost": "penstock.worker_lost",
+    "Busy": "penstock.busy",
+    "Retryable": "penstock.plugin_error",
+    "BreakerOpen": "penstock.breaker_open",
+    "DeadlineExceeded": "penstock.timeout",
+    "PluginError": "penstock.plugin_error",
+    "ExpressionError": "penstock.expression",
+    "MergeConflict": "penstock.merge_conflict",
+    "NeedUnmet": "penstock.need_unmet",
+}
+"""What `fallback.on` may name, with the code that a denial for it has."""
 
 
 @dataclass(frozen=True, slots=True)
