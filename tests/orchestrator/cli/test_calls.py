@@ -39,7 +39,7 @@ def test_a_context_may_be_left_out() -> None:
         (b'{"hook": "tool_pre_invoke", "payload": [1]}', "payload must be an object, not a list"),
         (b'{"hook": "tool_pre_invoke", "payload": {}, "context": null}', "context must be an object, not null"),
         (b'{"hook": "\xff", "payload": {}}', "not UTF-8"),
-        (b'{"hook": "tool_pre_invoke", "payload":' + b'{"a":' * 5000, "nested too deeply"),
+        (b'{"hook": "tool_pre_invoke", "payload":' + b'{"a":' * 200_000, "nested too deeply"),
         (None, "longer than 64 MiB"),
     ],
 )
