@@ -309,10 +309,6 @@ class Generation:
         fraction = max(0.0, min(1.0, said.done / said.total)) if said.done is not None and said.total else None
         self._loop.call_soon(self._report, said.message, fraction)  # what it raises must not stop the reading
 
-    def describe(self) -> str:
-        """`pii@1a2b3c4d`: the generation as people see it."""
-        return self.spec.name
-
     @property
     def ready(self) -> bool:
         """Whether any replica takes calls."""

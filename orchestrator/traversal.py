@@ -54,7 +54,6 @@ class Traversal:
     state_changes: Overlay | None = None
     gave = False
     denied = False
-    allowed_by_fallback = False
     violation: Violation | None = None
     fault: StageFault | None = None
     state: Mapping[str, object] | None = None
@@ -399,7 +398,6 @@ class Traversal:
         if fallback is not None and fault.kind in fallback.on:
             if fallback.allow:
                 self.denied = False
-                self.allowed_by_fallback = True
                 return
             reason = fallback.reason
         details: dict[str, object] = {"pipeline": self.route.plan.name}

@@ -52,9 +52,6 @@ class Body:
         return cls(encode(tree), tree)
 
 
-EMPTY = Body(b"{}", {})
-
-
 def accept(data: bytes | Mapping[str, object], *, limit: int = MAX_BODY_BYTES) -> Body:
     """Check an object from outside and write it anew. Of a key that is there twice the last one counts.
 
