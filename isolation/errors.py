@@ -20,6 +20,7 @@ __all__ = [
     "NotSent",
     "PluginBusy",
     "PluginError",
+    "PluginFailed",
     "RemoteProtocolError",
     "RetryableError",
     "StartError",
@@ -77,10 +78,14 @@ class EnvironmentBuildError(IsolationError):
 
 
 class CallError(IsolationError):
-    """A call that ended without an answer. `sent` is False when the plugin cannot have seen it."""
+    """A call that ended without an answer. `sent` is False when the plugin cannot have seen it.
+
+    `final` is True where the same call, repeated, cannot fare better.
+    """
 
     code = "penstock.plugin_error"
     sent = True
+    final = False
 
 
 class NotSent(CallError):
@@ -91,10 +96,18 @@ class NotSent(CallError):
     sent = False
 
 
+class PluginFailed(NotSent):
+    """Not sent because the plugin's workers ended more often than its restart intensity allows."""
+
+    hint = "its log says why it ended; `penstock plugin restart NAME` starts it again"
+    final = True
+
+
 class Stopping(NotSent):
     """Not sent because the host stops its workers."""
 
     code = "penstock.shutdown"
+    final = True
     hint = "the host is stopping; send the call to another one, or again after its start"
 
 
@@ -121,6 +134,7 @@ class CallCancelled(CallError):
     """The caller gave up."""
 
     code = "penstock.cancelled"
+    final = True
 
 
 class PluginError(CallError):
@@ -184,6 +198,7 @@ class LocalProtocolError(CallError):
     code = "penstock.too_large"
     hint = "the payload and context together must stay under the frame limit"
     sent = False
+    final = True
 
 
 class RemoteProtocolError(CallError):

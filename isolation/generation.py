@@ -20,7 +20,7 @@ from types import TracebackType
 import msgspec
 
 from isolation.call import Call
-from isolation.errors import DeadlineExceeded, ExitReport, NotSent, PluginBusy, StartError, Stopping
+from isolation.errors import DeadlineExceeded, ExitReport, NotSent, PluginBusy, PluginFailed, StartError, Stopping
 from isolation.protocol.life import State
 from isolation.spec import WorkerSpec
 from isolation.supervision import Intensity, RestartLog
@@ -186,7 +186,7 @@ class Generation:
             log.error("generation.failed", extra={"plugin": self.spec.plugin})
             self._failure = f"{self.spec.plugin} failed: its workers ended more often than its restart intensity allows"
         if not self._routable:
-            self._give_up(NotSent(self._failure))
+            self._give_up(PluginFailed(self._failure))
 
     def _give_up(self, error: NotSent) -> None:
         while self._waiting:
@@ -224,7 +224,7 @@ class Generation:
         if self._closing:
             refusal = Stopping(f"{self.spec.plugin} is being stopped")
         elif self._failure is not None and not self._routable:
-            refusal = NotSent(self._failure)
+            refusal = PluginFailed(self._failure)
         elif self._is_full():
             refusal = PluginBusy(f"{MAX_WAITING_CALLS} calls wait for {self.spec.plugin}")
         if refusal is None:

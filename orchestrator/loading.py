@@ -143,7 +143,7 @@ def _declaration(manifest: Manifest) -> PluginDeclaration:
 
 def _stage(stage: StageManifest) -> StageDeclaration:
     hooks = None if stage.hooks is None else {name: _use(rule) for name, rule in stage.hooks.items()}
-    return StageDeclaration(stage.name, stage.effects.value, stage.idempotent, stage.outputs, hooks)
+    return StageDeclaration(stage.name, stage.effects.value, stage.idempotent, stage.outputs, hooks, stage.undoes)
 
 
 def _use(rule: HookRule) -> HookUse:

@@ -24,13 +24,17 @@ class HookUse:
 
 @dataclass(frozen=True, slots=True)
 class StageDeclaration:
-    """One stage that a plugin offers. `hooks` is None when it may be used on any hook."""
+    """One stage that a plugin offers. `hooks` is None when it may be used on any hook.
+
+    `undoes` names the stage of the same plugin that this one compensates; it is called for nothing else.
+    """
 
     name: str
     effects: str = "none"
     idempotent: bool = False
     outputs: Mapping[str, str] = field(default_factory=dict)
     hooks: Mapping[str, HookUse] | None = None
+    undoes: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,19 +15,33 @@ from pipelines.hooks import Hook
 from pipelines.problem import Mark, Problem
 
 __all__ = [
+    "DEFAULT_QUEUE",
+    "DEFAULT_UNDO_SECONDS",
+    "BreakerPolicy",
     "Case",
     "Fallback",
+    "Jitter",
     "Mode",
     "Need",
     "OnError",
     "PipelinePlan",
     "Plan",
     "PluginPlan",
+    "Recover",
+    "RestartPolicy",
+    "RetryPolicy",
     "StagePlan",
     "StageState",
+    "UndoPlan",
     "Unmatched",
     "Variant",
 ]
+
+DEFAULT_UNDO_SECONDS = 30.0
+"""How long the compensation of one run may take before what is left of it is parked."""
+
+DEFAULT_QUEUE = 1024
+"""Calls that may wait for a free place of a plugin before callers are told that it is busy."""
 
 
 class StageState(enum.Enum):
@@ -65,6 +79,65 @@ class Unmatched(enum.Enum):
     DENY = "deny"
 
 
+class Jitter(enum.Enum):
+    """How a pause between attempts is drawn: anywhere between nothing and the backoff, or the backoff itself."""
+
+    FULL = "full"
+    NONE = "none"
+
+
+class Recover(enum.Enum):
+    """What becomes of a durable run whose host was killed before the verdict was delivered."""
+
+    UNDO = "undo"
+    RESUME = "resume"
+
+
+@dataclass(frozen=True, slots=True)
+class RetryPolicy:
+    """`attempts` counts the first one. `on` holds error classes; a call that was never sent may always be repeated.
+
+    The pause before attempt n + 1 is `initial_seconds * factor ** (n - 1)`, at most `longest_seconds`, then jittered.
+    """
+
+    name: str
+    attempts: int
+    on: frozenset[str]
+    initial_seconds: float
+    longest_seconds: float
+    factor: float
+    jitter: Jitter
+
+
+@dataclass(frozen=True, slots=True)
+class BreakerPolicy:
+    """Opens when of the last `window` calls, at least `minimum_calls` of them known, `failure_rate` (0 to 1) failed.
+
+    After `open_seconds` at most `probes` calls are let through at once; that many successes close it, one failure
+    opens it again.
+    """
+
+    name: str
+    window: int
+    minimum_calls: int
+    failure_rate: float
+    open_seconds: float
+    probes: int
+
+
+@dataclass(frozen=True, slots=True)
+class RestartPolicy:
+    """At most `intensity` unplanned ends of a plugin's workers within `period_seconds`; the pause between starts grows
+    from `initial_seconds` by `factor` up to `longest_seconds`.
+    """
+
+    intensity: int
+    period_seconds: float
+    initial_seconds: float
+    longest_seconds: float
+    factor: float = 2.0
+
+
 @dataclass(frozen=True, slots=True)
 class Need:
     """An edge of the DAG: `stage` is the index of the stage needed; `states` is None for a plain need."""
@@ -88,6 +161,21 @@ class Variant:
 
 
 @dataclass(frozen=True, slots=True)
+class UndoPlan:
+    """How a stage is compensated: `stage` of `plugin`, called with `config` (an id of its `PluginPlan.configs`).
+
+    `inputs` are as in StagePlan; a value that cannot be worked out is null. `timeout_seconds` bounds one attempt.
+    """
+
+    plugin: str
+    stage: str
+    config: str
+    timeout_seconds: float
+    inputs: tuple[tuple[str, object], ...] = ()
+    retry: RetryPolicy | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class StagePlan:
     """One stage of one pipeline on one hook.
 
@@ -95,6 +183,7 @@ class StagePlan:
     directly or not. `variants` holds the overrides in file order and, last, the stage as written (`when` None).
     `inputs` maps names of `call.input` to a constant or an expression. `writes` is None when the manifest
     declares none for this hook, which means that anything may change; paths start with "payload".
+    `retry` and `breaker` are None where the stage has none; `undo` is None where nothing compensates it.
     """
 
     id: str
@@ -109,6 +198,9 @@ class StagePlan:
     inputs: tuple[tuple[str, object], ...] = ()
     writes: tuple[Path, ...] | None = None
     idempotent: bool = False
+    retry: RetryPolicy | None = None
+    breaker: BreakerPolicy | None = None
+    undo: UndoPlan | None = None
     mark: Mark | None = None
 
 
@@ -123,7 +215,11 @@ class Fallback:
 
 @dataclass(frozen=True, slots=True)
 class PipelinePlan:
-    """A pipeline on one hook, its stages in a topological order. A file's pipeline on two hooks makes two of these."""
+    """A pipeline on one hook, its stages in a topological order. A file's pipeline on two hooks makes two of these.
+
+    `finals` are the stages of `finally`: they need nothing and nothing needs them; `index` counts them by themselves.
+    `confirm_seconds` is None where a verdict needs no confirmation.
+    """
 
     name: str
     hook: Hook
@@ -131,12 +227,21 @@ class PipelinePlan:
     deadline_seconds: float
     stages: tuple[StagePlan, ...]
     fallback: Fallback | None = None
+    durable: bool = False
+    recover: Recover = Recover.UNDO
+    confirm_seconds: float | None = None
+    undo_seconds: float = DEFAULT_UNDO_SECONDS
+    finals: tuple[StagePlan, ...] = ()
     mark: Mark | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class PluginPlan:
-    """A plugin as the file uses it. `source` is as written; `configs` holds every distinct `with` by its id."""
+    """A plugin as the file uses it. `source` is as written; `configs` holds every distinct `with` by its id.
+
+    `concurrency` bounds the calls that its workers have at once, None where only their own windows do; `queue` bounds
+    those that wait. `restart` is None where the host's own policy holds.
+    """
 
     name: str
     source: str
@@ -144,6 +249,9 @@ class PluginPlan:
     configs: Mapping[str, Mapping[str, object]]
     extras: tuple[str, ...] | None = None
     grant: Asks = Asks()
+    concurrency: int | None = None
+    queue: int = DEFAULT_QUEUE
+    restart: RestartPolicy | None = None
     mark: Mark | None = None
 
 

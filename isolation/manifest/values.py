@@ -57,13 +57,17 @@ class HookRule:
 
 @dataclass(frozen=True, slots=True)
 class StageManifest:
-    """One stage. `outputs` maps names to kinds (string, int, double, bool, list, object, any); `hooks` None: any."""
+    """One stage. `outputs` maps names to kinds (string, int, double, bool, list, object, any); `hooks` None: any.
+
+    `undoes` names the stage of this manifest that this one compensates; it is called for nothing else.
+    """
 
     name: str
     effects: Effects = Effects.NONE
     idempotent: bool = False
     outputs: Mapping[str, str] = field(default_factory=dict)
     hooks: Mapping[str, HookRule] | None = None
+    undoes: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

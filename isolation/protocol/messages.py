@@ -147,7 +147,8 @@ def _why_no_answer(message: _Any) -> str:
 class Invocation(msgspec.Struct):
     """One `stage/invoke` before it is written. All but `attempt` is JSON, encoded once by whoever owns it.
 
-    `static` comes from `envelope`; `run` and `key` are the insides of JSON strings.
+    `static` comes from `envelope`; `run`, `key` and `undoes` are the insides of JSON strings. With `undoes`, the key of
+    another invocation, it is written as a `stage/compensate`.
     """
 
     static: bytes
@@ -158,6 +159,7 @@ class Invocation(msgspec.Struct):
     payload: bytes
     attempt: int = 1
     trace: bytes = b"null"
+    undoes: bytes = b""
 
 
 def envelope(stage: str, hook: str, config: str) -> bytes:

@@ -107,7 +107,7 @@ def _plugins(draft: Draft, configs: Configurations) -> dict[str, PluginPlan]:
             configs.by_plugin[name],
             None if spec.extras is None else valid(spec.extras),
             grants(spec.grant),
-            draft.value(("plugins", name, "source")),
+            mark=draft.value(("plugins", name, "source")),
         )
         for name, spec in draft.spec.plugins.items()
         if name in configs.by_plugin

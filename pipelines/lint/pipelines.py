@@ -54,7 +54,7 @@ def weave_pipeline(
         )
         stages = tuple(weaver.weave(stage, index, desk, hook) for stage in graph.order)
         check_writes(draft, path, hook, graph, uses, settings)
-        plans.append(PipelinePlan(name, hook, match, spec.deadline, stages, fallback, draft.key(path)))
+        plans.append(PipelinePlan(name, hook, match, spec.deadline, stages, fallback, mark=draft.key(path)))
     return Woven(tuple(plans), mine, uses)
 
 
