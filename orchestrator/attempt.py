@@ -6,20 +6,26 @@ It decides nothing; it tells its run what came.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
 import msgspec
 
 from isolation.call import Call
 from isolation.errors import CallError
+from isolation.protocol.messages import Invocation
+from orchestrator.clock import Alarm
 from orchestrator.faults import StageFault, fault_of
+from orchestrator.resilience.breaker import Permit
+from orchestrator.resilience.retry import Trail
 from orchestrator.wiring import Wire
 from pipelines.answer import NOTHING, Violation
 from pipelines.body import Body
 from pipelines.merge import Contribution, join
 from pipelines.plan import OnError, StageState, Variant
+from pipelines.run import Effect, Undo
 
-__all__ = ["Attempt", "Taker", "hints_of", "result_of", "strictest"]
+__all__ = ["Attempt", "Repeat", "Taker", "UndoRecord", "hints_of", "result_of", "strictest"]
 
 
 class Taker(Protocol):
@@ -32,10 +38,27 @@ class Taker(Protocol):
         """Take the reason why there is none."""
 
 
-class Attempt(Call):
-    """One stage of one run, from the moment it is taken up. Times are monotonic seconds.
+@dataclass(slots=True)
+class UndoRecord:
+    """The compensation of one stage of one run: all that is needed to finish it by hand. `key`, `undoes` and `input`
+    (JSON) are what the plugin was sent.
+    """
 
-    `before` is the payload that it saw; `context` what it saw where its ancestors wrote state.
+    plugin: str
+    stage: str
+    key: str
+    undoes: str
+    input: bytes = b"{}"
+    state: Undo = Undo.RUNNING
+    tried: int = 0
+    fault: StageFault | None = None
+
+
+class Attempt(Call):
+    """One stage of one run, from the moment it is taken up, and the call of its first try. Times are monotonic seconds.
+
+    `before` is the payload that it saw; `context` what it saw where its ancestors wrote state. `current` is the call of
+    the newest try, None while that is the first; `alarm` is there between two tries. `effect` is the worst so far.
     """
 
     variant: Variant
@@ -49,6 +72,12 @@ class Attempt(Call):
     fault: StageFault | None = None
     before: Body | None = None
     context: Body | None = None
+    effect = Effect.NONE
+    current: Call | None = None
+    permit: Permit | None = None
+    trail: Trail | None = None
+    alarm: Alarm | None = None
+    undo: UndoRecord | None = None
 
     def __init__(self, run: Taker, wire: Wire, started: float) -> None:
         self.run: Taker | None = run
@@ -65,6 +94,22 @@ class Attempt(Call):
         """Take the reason why there is none and let the run go on."""
         if self.run is not None:
             self.run.failed(self, fault_of(error))
+
+
+class Repeat(Call):
+    """A further try of a stage; its attempt hears what comes of it."""
+
+    def __init__(self, attempt: Attempt, invocation: Invocation, deadline: float) -> None:
+        super().__init__(invocation, deadline)
+        self.attempt = attempt
+
+    def answered(self, result: msgspec.Raw) -> None:
+        """Pass the answer on."""
+        self.attempt.answered(result)
+
+    def failed(self, error: CallError) -> None:
+        """Pass the reason on."""
+        self.attempt.failed(error)
 
 
 def strictest(variants: tuple[Variant, ...]) -> Variant:

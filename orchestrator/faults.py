@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from isolation import errors
 
-__all__ = ["CLASSES", "CODES", "StageFault", "fault_of"]
+__all__ = ["ABANDONED", "CLASSES", "CODES", "INTERNAL", "SHUTDOWN", "FaultError", "StageFault", "fault_of"]
 
 CODES = {
     "penstock.timeout": "no answer before the stage's timeout or the run's deadline",
@@ -19,6 +19,11 @@ CODES = {
     "penstock.need_unmet": "a need of an enforcing stage did not end as its `is` demands",
     "penstock.plugin_error": "the plugin answered with an error, or broke the rules of its answer or the protocol",
     "penstock.shutdown": "the host is stopping",
+    "penstock.interrupted": "the host ended during the durable run, and it was undone",
+    "penstock.parked": "the compensation was left to a human by command",
+    "penstock.key_required": "the pipeline resumes its runs, and the caller supplied no idempotency_key",
+    "penstock.key_conflict": "the idempotency_key was used before with another payload or context",
+    "penstock.journal": "the journal did not take the run, or what happened in it",
     "penstock.internal": "a bug of the host; its log has the traceback",
 }
 
@@ -38,15 +43,35 @@ CLASSES = {
 
 @dataclass(frozen=True, slots=True)
 class StageFault:
-    """An error of a stage. `kind` is the class that `fallback.on` names; `code` one of CODES."""
+    """An error of a stage. `kind` is the class that `fallback.on` names; `code` one of CODES.
+
+    `sent` is False when the plugin cannot have seen the call; `final` True when another try cannot fare better.
+    """
 
     kind: str
     code: str
     message: str
+    sent: bool = True
+    final: bool = False
 
     def as_json(self) -> dict[str, object]:
         """As `error` shows it."""
         return {"class": self.kind, "code": self.code, "message": self.message}
+
+
+SHUTDOWN = StageFault("Shutdown", "penstock.shutdown", "the host is stopping", final=True)
+
+INTERNAL = StageFault("InternalError", "penstock.internal", "the host failed; its log has the traceback", final=True)
+
+ABANDONED = StageFault("Abandoned", "penstock.timeout", "the caller went away", final=True)
+
+
+class FaultError(Exception):
+    """A fault where a library wants an exception."""
+
+    def __init__(self, fault: StageFault) -> None:
+        super().__init__(fault.message)
+        self.fault = fault
 
 
 _KINDS: tuple[tuple[type[errors.CallError], str, str], ...] = (
@@ -63,5 +88,5 @@ def fault_of(error: errors.CallError) -> StageFault:
     """Translate what `isolation` raised."""
     for kind, name, code in _KINDS:
         if isinstance(error, kind):
-            return StageFault(name, code, str(error))
-    return StageFault("PluginError", "penstock.plugin_error", str(error))
+            return StageFault(name, code, str(error), error.sent, error.final)
+    return StageFault("PluginError", "penstock.plugin_error", str(error), error.sent, error.final)

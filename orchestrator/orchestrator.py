@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import os
+import random
+import time
 from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
@@ -19,6 +21,7 @@ from isolation.store.store import Prepared, Store
 from orchestrator.engine import NO_DEADLINE_SECONDS, Engine, HookCall, Reply
 from orchestrator.loading import Loaded
 from orchestrator.records import records_of
+from orchestrator.resilience.breakers import Breakers
 from orchestrator.wiring import routes_of
 from pipelines.body import Body
 
@@ -87,7 +90,8 @@ class Orchestrator:
             await self._stack.aclose()
             raise
         plan = self.loaded.plan
-        routes = routes_of(plan.routes, self.generations)
+        self.breakers = Breakers(time.monotonic)
+        routes = routes_of(plan.routes, self.generations, self.breakers, random.Random().uniform)
         self.engine = Engine(routes, plan.unmatched, frozenset(plan.hooks), asyncio.get_running_loop())
         self._stack.push_async_callback(self.engine.close)
         return self

@@ -44,7 +44,7 @@ def _run(run: Traversal, hook: str) -> dict[str, object]:
         "run_id": run.id,
         "pipeline": run.route.plan.name,
         "hook": hook,
-        "verdict": verdict_of(run),
+        "verdict": run.verdict,
         "payload": (run.seen if run.denied else run.payload).tree,
         "violation": _violation(run.violation),
         "error": run.fault.as_json() if run.fault else None,
@@ -54,13 +54,6 @@ def _run(run: Traversal, hook: str) -> dict[str, object]:
             for wire, attempt in zip(run.route.wires, run.attempts, strict=True)
         },
     }
-
-
-def verdict_of(run: Traversal) -> str:
-    """The verdict of one run."""
-    if run.denied:
-        return "deny"
-    return "modify" if run.payload is not run.seen else "allow"
 
 
 def _untouched() -> dict[str, object]:
@@ -78,6 +71,7 @@ def _untouched() -> dict[str, object]:
 
 
 def _stage(attempt: Attempt) -> dict[str, object]:
+    call = attempt.current or attempt
     sent = attempt.sent_at or attempt.ended
     return {
         "state": attempt.state.value,
@@ -86,7 +80,7 @@ def _stage(attempt: Attempt) -> dict[str, object]:
         "queued_ms": _ms(sent - attempt.queued_at) if attempt.tried else 0.0,
         "attempts": attempt.tried,
         "generation": attempt.wire.generation.spec.name if attempt.tried else None,
-        "worker": attempt.worker or None,
+        "worker": call.worker or None,
         "violation": _violation(attempt.violation),
         "error": attempt.fault.as_json() if attempt.fault else None,
         "out": attempt.out,

@@ -6,16 +6,19 @@ a state of its stage; what is left, a bug of ours, ends the run with a denial an
 
 from __future__ import annotations
 
-import json
 import logging
-import time
 from collections.abc import Callable, Mapping
+from functools import partial
 
 import msgspec
 
+from isolation.call import Call
 from isolation.protocol.messages import Invocation
-from orchestrator.attempt import Attempt, hints_of, result_of, strictest
-from orchestrator.faults import StageFault
+from orchestrator.attempt import Attempt, Repeat, hints_of, result_of, strictest
+from orchestrator.clock import Clock
+from orchestrator.faults import ABANDONED, INTERNAL, StageFault
+from orchestrator.inputs import encoded, inputs_of
+from orchestrator.resilience.witness import admit, conclude
 from orchestrator.wiring import Route
 from pipelines.answer import (
     NOTHING,
@@ -32,7 +35,7 @@ from pipelines.expressions import Expression, ExpressionFailed
 from pipelines.merge import MergeConflict, Writes, apply_patch, diff, first_outside
 from pipelines.overlay import Overlay
 from pipelines.plan import Mode, StageState
-from pipelines.run import BEGIN, Cancel, Command, Event, Finish, Halt, Invoke, Settled, advance
+from pipelines.run import BEGIN, Cancel, Command, Effect, Event, Finish, Halt, Invoke, Phase, Settled, advance
 
 __all__ = ["Traversal"]
 
@@ -68,6 +71,7 @@ class Traversal:
         context: Body,
         deadline: float,
         *,
+        clock: Clock,
         done: Callable[[Traversal], None],
         mocks: Mapping[str, bytes] | None = None,
     ) -> None:
@@ -77,12 +81,20 @@ class Traversal:
         self.payload = payload
         self.context = context
         self.deadline = deadline
+        self.clock = clock
         self.done = done
         self.mocks = mocks
         self.machine = route.shape.initial
         self.inbox: list[Event] = []
         self.attempts: list[Attempt | None] = [None] * len(route.wires)
-        self.started = time.monotonic()
+        self.started = self.clock.now()
+
+    @property
+    def verdict(self) -> str:
+        """allow, modify or deny."""
+        if self.denied:
+            return "deny"
+        return "modify" if self.payload is not self.seen else "allow"
 
     # Events in, commands out.
 
@@ -101,29 +113,40 @@ class Traversal:
         self.denied = True
         self.fault = fault
         self._deny_for(fault, None)
-        self.ended = time.monotonic()
+        self.ended = self.clock.now()
 
     def answered(self, attempt: Attempt, result: msgspec.Raw | bytes) -> None:
         """A plugin answered."""
         try:
             self._judge(attempt, result)
+            if attempt.permit is not None:
+                self._conclude(attempt, None)
         except BadAnswer as error:
-            self._fault(attempt, StageFault("PluginError", "penstock.plugin_error", str(error)))
+            self.failed(attempt, StageFault("PluginError", "penstock.plugin_error", str(error)))
+            return
         except Exception:
             if self.inbox:
                 raise  # a mock answers while commands are performed: the loop that performs them ends the run
             self._crash("answer")
             return
+        if attempt.violation is None:
+            attempt.effect = Effect.DONE
         self._settle(attempt)
 
     def failed(self, attempt: Attempt, fault: StageFault) -> None:
-        """A call ended without an answer."""
+        """A try ended without an answer. What was sent may have had its effect."""
+        if fault.sent:
+            attempt.effect = Effect.UNKNOWN
+        if attempt.permit is not None:
+            self._conclude(attempt, fault)
+        if attempt.wire.retries is not None and self._tries_again(attempt, fault):
+            return
         self._fault(attempt, fault)
         self._settle(attempt)
 
     def _settle(self, attempt: Attempt) -> None:
-        attempt.ended = time.monotonic()
-        self._tell(Settled(attempt.wire.plan.index, attempt.state))
+        attempt.ended = self.clock.now()
+        self._tell(Settled(attempt.wire.plan.index, attempt.state, attempt.effect))
 
     def _tell(self, event: Event) -> None:
         """Follow `event` and all that it causes. Events that come up meanwhile wait for its commands."""
@@ -154,14 +177,14 @@ class Traversal:
         self.inbox.clear()
         if self.ended:
             return
-        self.machine = self.machine._replace(decided=True)
+        self.machine = self.machine._replace(phase=Phase.OVER)
         for stage in range(len(self.attempts)):
             try:
                 self._abandon(stage)
             except Exception:
                 log.exception("run.crashed", extra={"run": self.id, "where": "cancel"})
         self.denied = True
-        self.fault = StageFault("InternalError", "penstock.internal", "the host failed; its log has the traceback")
+        self.fault = INTERNAL
         self._deny_for(self.fault, None)
         self._end()
 
@@ -169,7 +192,7 @@ class Traversal:
 
     def _take_up(self, stage: int, unmet: int) -> None:
         wire = self.route.wires[stage]
-        attempt = self.attempts[stage] = Attempt(self, wire, time.monotonic())
+        attempt = self.attempts[stage] = Attempt(self, wire, self.clock.now())
         try:
             sent = self._prepare(attempt, unmet)
         except ExpressionFailed as error:
@@ -234,7 +257,9 @@ class Traversal:
     def _send(self, attempt: Attempt, payload: Body, envelope: bytes) -> None:
         wire = attempt.wire
         run = self.id.encode()
-        inputs = self._inputs(attempt, payload) if wire.plan.inputs else b"{}"
+        inputs = b"{}"
+        if wire.plan.inputs:
+            inputs = encoded(inputs_of(wire.plan.inputs, partial(self._evaluate, attempt=attempt, payload=payload)))
         attempt.invocation = Invocation(
             envelope, run, run + wire.key, inputs, self._context_of(attempt).raw, payload.raw
         )
@@ -242,18 +267,48 @@ class Traversal:
         attempt.tried = 1
         if self.mocks is not None and wire.plan.id in self.mocks:
             self.answered(attempt, self.mocks[wire.plan.id])
-        else:
+        elif wire.breaker is None:
             wire.generation.submit(attempt)
+        else:
+            self._submit(attempt, attempt)
 
-    def _inputs(self, attempt: Attempt, payload: Body) -> bytes:
-        values = {
-            name: self._evaluate(value, attempt, payload) if isinstance(value, Expression) else value
-            for name, value in attempt.wire.plan.inputs
-        }
+    def _submit(self, attempt: Attempt, call: Call) -> None:
+        """Let the breaker of the stage see the call, then the plugin."""
+        if attempt.wire.breaker is not None:
+            found = admit(attempt.wire.breaker)
+            if isinstance(found, StageFault):
+                self.failed(attempt, found)
+                return
+            attempt.permit = found
+        attempt.wire.generation.submit(call)
+
+    def _conclude(self, attempt: Attempt, fault: StageFault | None) -> None:
+        """Tell the breaker what came of a try."""
+        breaker, permit = attempt.wire.breaker, attempt.permit
+        assert breaker is not None and permit is not None
+        attempt.permit = None
+        conclude(breaker, permit, fault)
+
+    def _tries_again(self, attempt: Attempt, fault: StageFault) -> bool:
+        """Wait for another try, if there may be one and it could begin before the deadline."""
+        assert attempt.wire.retries is not None
+        trail = attempt.trail = attempt.trail or attempt.wire.retries.begin()
+        pause = trail.pause(fault)
+        if pause is None or self.clock.now() + pause >= self.deadline:
+            return False
+        attempt.alarm = self.clock.later(pause, partial(self._try_again, attempt))
+        return True
+
+    def _try_again(self, attempt: Attempt) -> None:
+        attempt.alarm = None
+        attempt.tried += 1
+        invocation = msgspec.structs.replace(attempt.invocation, attempt=attempt.tried)
+        deadline = min(self.clock.now() + attempt.variant.timeout_seconds, self.deadline)
+        call = attempt.current = Repeat(attempt, invocation, deadline)
         try:
-            return json.dumps(values, allow_nan=False, ensure_ascii=False).encode()
-        except (TypeError, ValueError) as error:
-            raise ExpressionFailed(f"`in` gives no JSON: {error}") from error
+            self._submit(attempt, call)
+        except Exception:  # noqa: BLE001  as in _tell
+            self._crash("retry")
 
     def _abandon(self, stage: int) -> None:
         attempt = self.attempts[stage]
@@ -261,9 +316,13 @@ class Traversal:
             return
         attempt.state = StageState.CANCELLED
         attempt.why = "ended"
-        attempt.ended = time.monotonic()
-        if attempt.tried:
-            attempt.wire.generation.cancel(attempt)
+        attempt.ended = self.clock.now()
+        if attempt.permit is not None:
+            self._conclude(attempt, ABANDONED)
+        if attempt.alarm is not None:
+            attempt.alarm.cancel()
+        elif attempt.tried:
+            attempt.wire.generation.cancel(attempt.current or attempt)
 
     # Judging an answer.
 
@@ -376,7 +435,7 @@ class Traversal:
         self._end()
 
     def _end(self) -> None:
-        self.ended = time.monotonic()
+        self.ended = self.clock.now()
         # Nothing calls back any more: without these two the run would be a cycle, left to the garbage collector.
         for attempt in self.attempts:
             if attempt is not None:

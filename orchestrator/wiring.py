@@ -9,10 +9,24 @@ from typing import Protocol
 from isolation.call import Call
 from isolation.protocol.messages import envelope
 from isolation.spec import WorkerSpec
-from pipelines.plan import PipelinePlan, StagePlan, Variant
+from orchestrator.resilience.breaker import Breaker
+from orchestrator.resilience.breakers import Breakers
+from orchestrator.resilience.retry import Draw, Retries
+from pipelines.plan import Jitter, PipelinePlan, RetryPolicy, StagePlan, UndoPlan, Variant
 from pipelines.run import Shape
 
-__all__ = ["Callee", "Route", "Wire", "routes_of"]
+__all__ = ["Callee", "Route", "UndoWire", "Wire", "routes_of"]
+
+UNDO_RETRY = RetryPolicy(
+    name="undo",
+    attempts=5,
+    on=frozenset({"WorkerLost", "Busy", "Retryable", "DeadlineExceeded", "PluginError"}),
+    initial_seconds=0.1,
+    longest_seconds=5.0,
+    factor=2.0,
+    jitter=Jitter.FULL,
+)
+"""How an undo is tried where the file says nothing: every undo may be repeated, and nobody waits for it."""
 
 
 class Callee(Protocol):
@@ -30,6 +44,18 @@ class Callee(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class UndoWire:
+    """The compensation of a stage with its plugin. Its breaker hears of it and never stops it."""
+
+    plan: UndoPlan
+    generation: Callee
+    envelope: bytes
+    key: bytes
+    retries: Retries
+    breaker: Breaker | None
+
+
+@dataclass(frozen=True, slots=True)
 class Wire:
     """One stage of a route with its plugin. `envelopes` stand beside the variants of the plan."""
 
@@ -37,6 +63,9 @@ class Wire:
     generation: Callee
     envelopes: tuple[bytes, ...]
     key: bytes
+    retries: Retries | None = None
+    breaker: Breaker | None = None
+    undo: UndoWire | None = None
 
     @property
     def standard(self) -> Variant:
@@ -46,28 +75,78 @@ class Wire:
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """One pipeline on one hook, ready to run."""
+    """One pipeline on one hook, ready to run. `origin` names the archived plan that a durable one was made from."""
 
     plan: PipelinePlan
     shape: Shape
     wires: tuple[Wire, ...]
+    finals: tuple[Wire, ...] = ()
+    origin: str = ""
 
 
-def _wire(stage: StagePlan, hook: str, generations: Mapping[str, Callee]) -> Wire:
-    envelopes = tuple(envelope(stage.stage, hook, variant.config) for variant in stage.variants)
-    return Wire(stage, generations[stage.plugin], envelopes, b"/" + stage.id.encode())
+@dataclass(frozen=True, slots=True)
+class _Loom:
+    hook: str
+    generations: Mapping[str, Callee]
+    breakers: Breakers
+    draw: Draw
+
+    def wire(self, stage: StagePlan, prefix: bytes = b"/") -> Wire:
+        generation = self.generations[stage.plugin]
+        key = prefix + stage.id.encode()
+        retries = None
+        if stage.retry is not None and stage.retry.attempts > 1:
+            retries = Retries(stage.retry, idempotent=stage.idempotent, draw=self.draw)
+        return Wire(
+            stage,
+            generation,
+            tuple(envelope(stage.stage, self.hook, variant.config) for variant in stage.variants),
+            key,
+            retries,
+            self._breaker(generation, stage.stage, stage),
+            None if stage.undo is None else self._undo(stage, stage.undo, key),
+        )
+
+    def _undo(self, stage: StagePlan, undo: UndoPlan, key: bytes) -> UndoWire:
+        generation = self.generations[undo.plugin]
+        return UndoWire(
+            undo,
+            generation,
+            envelope(undo.stage, self.hook, undo.config),
+            key + b"/undo",
+            Retries(undo.retry or UNDO_RETRY, idempotent=True, draw=self.draw),
+            self._breaker(generation, undo.stage, stage),
+        )
+
+    def _breaker(self, generation: Callee, stage: str, plan: StagePlan) -> Breaker | None:
+        return None if plan.breaker is None else self.breakers.of(generation.spec.name, stage, plan.breaker)
 
 
 def routes_of(
-    plans: Mapping[str, tuple[PipelinePlan, ...]], generations: Mapping[str, Callee]
+    plans: Mapping[str, tuple[PipelinePlan, ...]],
+    generations: Mapping[str, Callee],
+    breakers: Breakers,
+    draw: Draw,
+    origin: str = "",
 ) -> dict[str, tuple[Route, ...]]:
-    """Join every pipeline of every hook with the generations that serve its stages."""
+    """Join every pipeline of every hook with the generations that serve its stages.
+
+    `draw` is the randomness of retries; `origin` the digest under which the journal keeps the plan.
+    """
     routes: dict[str, tuple[Route, ...]] = {}
     for hook, pipelines in plans.items():
-        ready = []
-        for plan in pipelines:
-            shape = Shape.of([stage.needs for stage in plan.stages])
-            wires = tuple(_wire(stage, hook, generations) for stage in plan.stages)
-            ready.append(Route(plan, shape, wires))
-        routes[hook] = tuple(ready)
+        loom = _Loom(hook, generations, breakers, draw)
+        routes[hook] = tuple(_route(plan, loom, origin) for plan in pipelines)
     return routes
+
+
+def _route(plan: PipelinePlan, loom: _Loom, origin: str) -> Route:
+    shape = Shape.of(
+        [stage.needs for stage in plan.stages],
+        compensated=frozenset(stage.index for stage in plan.stages if stage.undo is not None),
+        finals=bool(plan.finals),
+        lasting=plan.durable or plan.confirm_seconds is not None,
+    )
+    wires = tuple(loom.wire(stage) for stage in plan.stages)
+    finals = tuple(loom.wire(stage, b"/finally/") for stage in plan.finals)
+    return Route(plan, shape, wires, finals, origin if plan.durable else "")

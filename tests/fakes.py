@@ -12,7 +12,68 @@ from isolation.call import Call
 from isolation.errors import CallError
 from isolation.spec import WorkerSpec
 
-__all__ = ["FakeGeneration", "Faulty", "Handed", "Refusing"]
+__all__ = ["FakeClock", "FakeGeneration", "Faulty", "Handed", "Refusing"]
+
+
+class FakeAlarm:
+    """Something that a FakeClock will call."""
+
+    def __init__(self, at: float, number: int, call: Callable[[], None]) -> None:
+        self.at = at
+        self.number = number
+        self.call = call
+        self.cancelled = False
+
+    def cancel(self) -> None:
+        """Call it no more."""
+        self.cancelled = True
+
+
+class FakeClock:
+    """Time that passes when the test says so."""
+
+    def __init__(self, start: float = 1000.0) -> None:
+        self._now = start
+        self._alarms: list[FakeAlarm] = []
+        self._count = 0
+
+    def now(self) -> float:
+        """Seconds."""
+        return self._now
+
+    def wall(self) -> float:
+        """The same, as if the test had begun in 1970."""
+        return self._now
+
+    def later(self, seconds: float, call: Callable[[], None]) -> FakeAlarm:
+        """Note what to call when that time has come."""
+        self._count += 1
+        alarm = FakeAlarm(self._now + seconds, self._count, call)
+        self._alarms.append(alarm)
+        return alarm
+
+    @property
+    def pending(self) -> list[float]:
+        """Seconds from now until each alarm."""
+        return sorted(alarm.at - self._now for alarm in self._alarms if not alarm.cancelled)
+
+    def step(self) -> bool:
+        """Go on to the next alarm and ring it; False when there is none."""
+        waiting = [alarm for alarm in self._alarms if not alarm.cancelled]
+        if not waiting:
+            return False
+        alarm = min(waiting, key=lambda one: (one.at, one.number))
+        self._alarms.remove(alarm)
+        self._now = max(self._now, alarm.at)
+        alarm.call()
+        return True
+
+    def forward(self, seconds: float) -> None:
+        """Let so much time pass, ringing whatever comes due."""
+        end = self._now + seconds
+        while any(not alarm.cancelled and alarm.at <= end for alarm in self._alarms):
+            self.step()
+        self._now = end
 
 
 class Handed:
@@ -50,6 +111,7 @@ class FakeGeneration:
     def submit(self, call: Call) -> None:
         """Keep the call."""
         self.handed.append(Handed(call))
+        call.number = len(self.handed)
 
     def cancel(self, call: Call) -> None:
         """Forget the call: its answer will be dropped."""

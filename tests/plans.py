@@ -4,11 +4,18 @@ from __future__ import annotations
 
 import json
 import sys
+import random
+import time
+from collections.abc import Mapping
 from pathlib import Path
 
+from orchestrator.clock import Clock
 from orchestrator.loading import Loaded, load
+from orchestrator.resilience.breakers import Breakers
+from orchestrator.wiring import Callee, Route, routes_of
+from pipelines.plan import Plan
 
-__all__ = ["load_text", "write_plugin"]
+__all__ = ["load_text", "routes_for", "write_plugin"]
 
 MANIFEST = """
 [tool.penstock]
@@ -46,3 +53,11 @@ def load_text(folder: Path, pipelines: str, *, more: str = "", program: str = ""
     plugins = f"{{ s: {{ source: ./scripted, replicas: {replicas} }} }}"
     file.write_text(f"version: 1\nname: tested\nplugins: {plugins}\n{more}\npipelines:\n{pipelines}")
     return load(file)
+
+
+def routes_for(
+    plan: Plan, generations: Mapping[str, Callee], clock: Clock | None = None, seed: int = 0
+) -> dict[str, tuple[Route, ...]]:
+    """Join a plan with doubles, its breakers on `clock` and its retries on a seed."""
+    breakers = Breakers(clock.now if clock is not None else time.monotonic)
+    return routes_of(plan.routes, generations, breakers, random.Random(seed).uniform)

@@ -12,7 +12,7 @@ from typing import NoReturn
 import msgspec
 import pytest
 from fakes import FakeGeneration, Faulty, Refusing
-from plans import load_text
+from plans import load_text, routes_for
 
 from isolation.errors import (
     DeadlineExceeded,
@@ -30,7 +30,6 @@ from orchestrator.door import DoorError
 from orchestrator.engine import Engine, HookCall, Reply, UnknownHook, UnknownPipeline
 from orchestrator.faults import StageFault
 from orchestrator.records import records_of
-from orchestrator.wiring import routes_of
 from pipelines.expressions import Expression
 from pipelines.fields import Field, fields_of
 from pipelines.plan import Plan
@@ -52,7 +51,7 @@ class Bench:
         return self.engine_of(load_text(self.folder, pipelines, more=more).plan)
 
     def engine_of(self, plan: Plan) -> Engine:
-        return Engine(routes_of(plan.routes, {"s": self.plugin}), plan.unmatched, frozenset(plan.hooks), self.loop)
+        return Engine(routes_for(plan, {"s": self.plugin}), plan.unmatched, frozenset(plan.hooks), self.loop)
 
     def call(self, pipelines: str, payload: Mapping[str, object] | bytes = PAYLOAD, more: str = "") -> HookCall:
         return self.serve(pipelines, more).submit(HOOK, payload)

@@ -11,13 +11,12 @@ from pathlib import Path
 from fakes import FakeGeneration
 from hypothesis import HealthCheck, event, given, settings
 from hypothesis import strategies as st
-from plans import load_text
+from plans import load_text, routes_for
 from reference import Failure, Played, play
 
 from isolation.errors import PluginError
 from orchestrator.engine import Engine, Reply
 from orchestrator.records import records_of
-from orchestrator.wiring import routes_of
 
 Tree = dict[str, object]
 
@@ -108,7 +107,7 @@ def run(stages: Mapping[str, Tree], payload: Tree, answers: Mapping[str, Tree], 
     with tempfile.TemporaryDirectory() as folder:
         plan = load_text(Path(folder), "  " + json.dumps(pipeline)).plan
     loop = asyncio.new_event_loop()
-    engine = Engine(routes_of(plan.routes, {"s": plugin}), plan.unmatched, frozenset(plan.hooks), loop)
+    engine = Engine(routes_for(plan, {"s": plugin}), plan.unmatched, frozenset(plan.hooks), loop)
     call = engine.submit("tool_pre_invoke", payload)
     while plugin.waiting:
         stage = next(name for name in order if name in plugin.waiting)

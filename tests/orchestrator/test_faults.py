@@ -50,7 +50,7 @@ def test_the_page_names_every_code_and_class() -> None:
     ],
 )
 def test_what_isolation_raises_has_a_class_and_its_code(error: errors.CallError, kind: str) -> None:
-    assert fault_of(error) == StageFault(kind, CLASSES[kind], str(error))
+    assert fault_of(error) == StageFault(kind, CLASSES[kind], str(error), error.sent, error.final)
 
 
 def test_stopping_is_told_as_such() -> None:

@@ -1,0 +1,302 @@
+"""One call of a hook on its way through the hook's pipelines, in file order, to the one answer of the door.
+
+The first deny ends it and undoes what the earlier pipelines did, the last first. Whatever goes wrong is a denial.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from orchestrator.faults import ABANDONED, INTERNAL, StageFault
+from orchestrator.lasting import Lasting, Taken
+from orchestrator.traversal import Traversal
+from orchestrator.wiring import Route
+from pipelines.answer import Violation
+from pipelines.body import Body
+from pipelines.expressions import ExpressionFailed
+from pipelines.merge import apply_patch, same
+from pipelines.plan import Recover, Unmatched
+
+if TYPE_CHECKING:
+    from orchestrator.engine import Engine
+
+__all__ = ["HookCall", "Reply", "refused"]
+
+log = logging.getLogger("penstock.engine")
+
+_NO_KEY = StageFault(
+    "KeyRequired",
+    "penstock.key_required",
+    "the pipeline resumes its runs, so its callers must supply an idempotency_key",
+    final=True,
+)
+_OTHER_CALL = StageFault(
+    "KeyConflict",
+    "penstock.key_conflict",
+    "the idempotency_key was used before with another payload or context",
+    final=True,
+)
+
+
+class Reply(msgspec.Struct, frozen=True):
+    """The one answer of a door to a hook's call. `payload` is JSON bytes; the runs are in file order."""
+
+    verdict: str
+    payload: bytes
+    violation: Violation | None
+    fault: StageFault | None
+    hints: Mapping[str, object] | None
+    state: Mapping[str, object] | None
+    result: Mapping[str, object] | None
+    runs: tuple[Traversal, ...]
+    hook: str
+
+    @property
+    def run_id(self) -> str | None:
+        """The id of the run that decided."""
+        return self.runs[-1].id if self.runs else None
+
+
+class HookCall:
+    """`reply` is a future that always gets a result. Who takes it says so with `delivered`, or `abandon`."""
+
+    advancing = False
+    abandoned = False
+    mocks: Mapping[str, bytes] | None = None
+    state: Mapping[str, object] | None = None
+    key: str | None = None
+
+    def __init__(self, engine: Engine, hook: str, payload: Body, context: Body, deadline: float) -> None:
+        self.engine = engine
+        self.hook = hook
+        self.first = self.payload = payload
+        self.context = context
+        self.deadline = deadline
+        self.left = engine.routes.get(hook, ())
+        self.runs: list[Traversal] = []
+        self.reply: asyncio.Future[Reply] = engine.loop.create_future()
+
+    def advance(self) -> None:
+        """Run the next pipeline whose `match` holds, or answer."""
+        self.advancing = True
+        try:
+            self._advance()
+        except Exception:  # noqa: BLE001  a bug of ours must end in a denial, not leave the door waiting
+            self._crash()
+        self.advancing = False
+
+    def _advance(self) -> None:
+        while self.left:
+            route = self.left[0]
+            self.left = self.left[1:]
+            run = self._traversal(route)
+            if self._begins(route, run):
+                self.runs.append(run)
+                run.start()
+                if not run.ended or run.denied or not self.left:
+                    return
+            elif run.fault is not None:
+                self.runs.append(run)
+                if run.denied:
+                    self._answer(run)
+                    return
+        self._answer(None)
+
+    def _traversal(self, route: Route) -> Traversal:
+        engine = self.engine
+        now = engine.clock.now()
+        deadline = min(self.deadline, now + route.plan.deadline_seconds)
+        id = engine.ids.next(now)
+        if not route.shape.lasting:
+            return Traversal(
+                id, route, self.payload, self.context, deadline, clock=engine.clock, done=self._ended, mocks=self.mocks
+            )
+        return self._lasting(id, route, deadline)
+
+    def _lasting(self, id: str, route: Route, deadline: float) -> Lasting:
+        engine = self.engine
+        run = Lasting(
+            id,
+            route,
+            self.payload,
+            self.context,
+            deadline,
+            clock=engine.clock,
+            done=self._ended,
+            closed=engine.closed,
+            yields=self._gives_way,
+            mocks=self.mocks,
+            recorder=engine.recorder if route.plan.durable and not self.mocks else None,
+        )
+        run.key = self.key
+        return run
+
+    def _begins(self, route: Route, run: Traversal) -> bool:
+        """Whether the pipeline applies; a `match` that cannot be evaluated denies, as does a deadline in the past."""
+        if run.deadline <= run.started:
+            run.refuse(StageFault("DeadlineExceeded", "penstock.timeout", "the hook's deadline has passed"))
+            return False
+        if route.plan.match is not None:
+            try:
+                if not route.plan.match.evaluate({"payload": self.payload.tree, "context": self.context.tree}):
+                    return False
+            except ExpressionFailed as error:
+                run.refuse(StageFault("ExpressionError", "penstock.expression", f"`match`: {error}"))
+                return False
+        if isinstance(run, Lasting):
+            if run.recorder is not None and self.key is None and route.plan.recover is Recover.RESUME:
+                run.refuse(_NO_KEY)
+                return False
+            self.engine.opened(run)
+        return True
+
+    def _gives_way(self, taken: Taken) -> None:
+        """A run of the pipeline has the caller's key: its verdict is the answer."""
+        mine = self.runs.pop()
+        assert isinstance(mine, Lasting)
+        self.engine.forgotten(mine)
+        if not taken.same:
+            mine.refuse(_OTHER_CALL)
+            self.runs.append(mine)
+            self._answer(mine)
+            return
+        self.engine.find(taken.run, self._adopt)
+
+    def _adopt(self, run: Lasting | StageFault) -> None:
+        if isinstance(run, Lasting):
+            self.runs.append(run)
+            run.join(self._ended)
+        else:
+            self._settle(refused(self, run))
+
+    def _ended(self, run: Traversal) -> None:
+        try:
+            if not run.denied:
+                self._carry(run)
+            if run.denied or not self.left:
+                self._answer(run)
+            elif not self.advancing:
+                self.advance()
+        except Exception:  # noqa: BLE001  as above
+            self._crash()
+
+    def _crash(self) -> None:
+        """Deny after a bug of ours."""
+        log.exception("hook.crashed", extra={"hook": self.hook})
+        self.left = ()
+        last = self.runs[-1] if self.runs else None
+        if last is None or isinstance(last, Lasting):
+            if last is not None:
+                last.halt(INTERNAL)
+            self._settle(refused(self, INTERNAL))
+            return
+        last.refuse(INTERNAL)
+        self._answer(last)
+
+    def _carry(self, run: Traversal) -> None:
+        """Hand what `run` left to the next pipeline."""
+        self.payload = run.payload
+        if run.state is not None:
+            self.state = run.state
+            self.context = Body.of({**self.context.tree, "state": run.state})
+
+    # The answer.
+
+    def _answer(self, last: Traversal | None) -> None:
+        self._settle(self._reply(last))
+
+    def _settle(self, reply: Reply) -> None:
+        if not self.reply.done():
+            self.reply.set_result(reply)
+            if reply.verdict == "deny":
+                self._revoke("a later pipeline of the hook denied")
+            elif self.abandoned:
+                self._revoke("its caller went away")
+        self.engine.answered(self)
+
+    def _reply(self, last: Traversal | None) -> Reply:
+        runs = tuple(self.runs)
+        if last is None and not runs and self.engine.unmatched.get(self.hook) is Unmatched.DENY:
+            violation = Violation(code="penstock.unmatched", reason=f"no pipeline applies to this {self.hook}")
+            return Reply("deny", self.first.raw, violation, None, None, None, None, runs, self.hook)
+        if last is not None and last.denied:
+            return Reply("deny", self.first.raw, last.violation, last.fault, None, None, None, runs, self.hook)
+        if len(runs) > 1 and self.payload is not self.first and same(self.payload.tree, self.first.tree):
+            self.payload = self.first  # one pipeline took back what another did
+        verdict = "allow" if self.payload is self.first else "modify"
+        if last is not None and len(runs) == 1:
+            hints: Mapping[str, object] | None = last.hints
+            result, fault = last.result, last.fault
+        else:
+            hints = _merged([run.hints for run in runs])
+            result = next((run.result for run in reversed(runs) if run.result is not None), None)
+            fault = next((run.fault for run in runs if run.fault is not None), None)
+        return Reply(verdict, self.payload.raw, None, fault, hints, self.state, result, runs, self.hook)
+
+    # After the answer.
+
+    @property
+    def lasting(self) -> list[Lasting]:
+        """Its runs that go on after their verdict."""
+        return [run for run in self.runs if isinstance(run, Lasting)]
+
+    def delivered(self) -> None:
+        """The caller has the answer."""
+        for run in self.lasting:
+            run.delivered()
+
+    def abandon(self) -> None:
+        """The caller went away: end what is under way for it, undo what it allowed and nobody heard of."""
+        self.abandoned = True
+        if self.reply.done():
+            self._revoke("its caller went away")
+        else:
+            self.halt(ABANDONED)
+
+    def halt(self, fault: StageFault) -> None:
+        """Deny now; runs under way are cancelled. One that has a key goes on: its caller may come back for it."""
+        self.left = ()
+        if self.runs and not self.runs[-1].ended:
+            run = self.runs[-1]
+            if fault is ABANDONED and isinstance(run, Lasting) and run.recorder is not None and self.key is not None:
+                return
+            run.halt(fault)
+
+    def _revoke(self, why: str) -> None:
+        """Undo what was allowed, the last pipeline's first and each before the one in front of it."""
+        runs = [run for run in self.lasting if not run.denied]
+        if self.key is None or not self.abandoned:
+            _revoke_each(runs, why)
+            return
+        for run in runs:
+            run.await_confirmation(run.route.plan.confirm_seconds or run.route.plan.deadline_seconds)
+
+
+def _revoke_each(runs: list[Lasting], why: str) -> None:
+    while runs:
+        run = runs.pop()
+        if run.revoke(why) and not run.over:
+            run.hear(lambda _: _revoke_each(runs, why))
+            return
+
+
+def refused(call: HookCall, fault: StageFault) -> Reply:
+    """The answer to a call that no pipeline took."""
+    violation = Violation(code=fault.code, reason=fault.message)
+    return Reply("deny", call.first.raw, violation, fault, None, None, None, (), call.hook)
+
+
+def _merged(parts: Sequence[Mapping[str, object] | None]) -> Mapping[str, object] | None:
+    given = [part for part in parts if part]
+    if len(given) < 2:
+        return given[0] if given else None
+    whole: object = {}
+    for part in given:
+        whole = apply_patch(whole, part)
+    assert isinstance(whole, dict)
+    return whole
