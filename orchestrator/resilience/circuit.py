@@ -126,7 +126,8 @@ class _HalfOpen(Epoch, CircuitHalfOpenState):
         self.out -= 1
         super().on_success()
 
-    def on_failure(self, exc: BaseException) -> None:  # type: ignore[override]  # pybreaker's raises, ours leaves the caller its error
+    def on_failure(self, exc: BaseException) -> None:  # type: ignore[override]  # pybreaker's never returns, it raises
+        """Open again; raise nothing, the error stays with the caller."""
         self._breaker.open()
 
     def on_release(self) -> None:
@@ -136,7 +137,7 @@ class _HalfOpen(Epoch, CircuitHalfOpenState):
 
 _AnyState = _Closed | _Open | _ForcedOpen | _HalfOpen
 
-_STATES: dict[State, type[_AnyState]] = {kind.kind: kind for kind in (_Closed, _Open, _ForcedOpen, _HalfOpen)}
+_STATES: dict[State, type[_AnyState]] = {state.kind: state for state in (_Closed, _Open, _ForcedOpen, _HalfOpen)}
 
 
 class Circuit(CircuitBreaker):
