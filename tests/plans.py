@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-import sys
 import random
+import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path

@@ -1,1 +1,1 @@
-"""What a stage is protected by when its plugin fails: one breaker for each plugin stage, over pybreaker."""
+"""What a stage is protected by when its plugin fails: retries, and one breaker for each plugin stage."""
