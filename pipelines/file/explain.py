@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 from pipelines.file.containers import Free, FreeTable, ListOf, MapOf, OneOrMany
 from pipelines.file.reading import Shape
-from pipelines.file.section import Overlay, Record, Section, Short, keys_of
+from pipelines.file.section import Overlay, OwnOrNone, Policy, Record, Section, Short, keys_of
 from pipelines.file.spec import DEFAULT_DEADLINE_SECONDS, FileSpec
 from pipelines.file.tree import Listing, Path, Table, Tree, find, plain, show_path
 from pipelines.file.units import show_seconds
@@ -183,7 +183,7 @@ def _demand(part: str | int, above: Path, here: Tree | None) -> None:
 def _section_of(shape: Shape) -> type[Section] | None:
     if isinstance(shape, Overlay):
         return FileSpec
-    return shape.section if isinstance(shape, Record | Short) else None
+    return shape.section if isinstance(shape, Record | Short | Policy | OwnOrNone) else None
 
 
 def _doc(shape: Shape) -> str:
