@@ -18,7 +18,16 @@ from pipelines.hooks import CATALOGUE
 from pipelines.plan import DEFAULT_QUEUE, DEFAULT_UNDO_SECONDS, Mode, OnError, Recover, Unmatched
 
 __all__ = ["CaseSpec", "CompensateSpec", "ErrorClass", "FileSpec", "FinalSpec", "GrantSpec", "HookSpec", "NeedState"]
-__all__ += ["PROFILE", "OverrideSpec", "PipelineSpec", "PluginSpec", "StageSpec", "Verdict"]
+__all__ += [
+    "PROFILE",
+    "OverrideSpec",
+    "PipelineSpec",
+    "PluginDefaults",
+    "PluginSpec",
+    "StageDefaults",
+    "StageSpec",
+    "Verdict",
+]
 
 DEFAULT_DEADLINE_SECONDS = 10.0
 """A gateway waits this long at most when the file says nothing; enough for a cold model."""
@@ -198,7 +207,9 @@ class CompensateSpec(Section):
         default=_NOTHING,
     )
     retry: str | RetrySpec | None = key(_RETRY, "How often it is tried; that of the defaults when not said.")
-    timeout: str | None = key(_TIMEOUT, "Longest time of one attempt; `undo_deadline` when not said.")
+    timeout: str | None = key(
+        _TIMEOUT, "Longest time of one attempt; that of the defaults, or `undo_deadline`, when not said."
+    )
 
 
 class FinalSpec(Section):

@@ -55,7 +55,7 @@ def weave_pipeline(
     for part in (weaver, undoing, finals):
         part.check_common()
     _check_stages(draft, path, spec)
-    check_budget(draft, path, spec, graph, weaver.weights())
+    check_budget(draft, path, spec, graph, settings, weaver.retries)
     fallback = _fallback(draft, path, spec, any(v.mode is Mode.ENFORCE for s in settings.values() for v in s))
     mine = _hooks(draft, path, spec, hooks)
     index = {stage: i for i, stage in enumerate(graph.order)}

@@ -112,6 +112,9 @@ class Policies:
             message = "with `attempts: 1` a call is tried once, so nothing else here is ever used"
             self.draft.warn((*path, "attempts"), "idle-policy", message)
         classes = DEFAULT_CLASSES if spec.on is None else spec.on
+        for i, found in enumerate(classes):
+            if isinstance(found, RetryClass) and found in classes[:i]:
+                self.draft.error((*path, "on", i), "wrong-value", f"{found.value} is written twice")
         on = frozenset(found.value for found in classes if isinstance(found, RetryClass))
         return RetryPolicy(name, spec.attempts, on, back.initial, longest, back.factor, back.jitter)
 

@@ -11,7 +11,6 @@ from pipelines.expressions import Expect, Expression
 from pipelines.file.spec import NeedState, OverrideSpec, StageSpec
 from pipelines.file.tree import Path
 from pipelines.hooks import Hook
-from pipelines.lint.budget import longest_seconds
 from pipelines.lint.configuration import Configurations
 from pipelines.lint.draft import Draft
 from pipelines.lint.expressions import Desk, mention
@@ -72,15 +71,10 @@ class Weaver:
                 yield self._config(name, (*path, "with"), (*at, "with")), timeout
         yield self._config(name, (*path, "with")), own
 
-    def weights(self) -> Mapping[str, float]:
-        """The longest time of each stage that has a timeout of its own or by default."""
-        weights = {}
-        for name, common in self._common.items():
-            pairs = zip(common.variants, self.settings[name], strict=True)
-            timeouts = [t for (_, t), settings in pairs if t is not None and settings.mode is not Mode.DISABLED]
-            if timeouts:
-                weights[name] = longest_seconds(max(timeouts), common.retry)
-        return weights
+    @property
+    def retries(self) -> Mapping[str, RetryPolicy | None]:
+        """The retry policy of each stage."""
+        return {name: common.retry for name, common in self._common.items()}
 
     def _config(self, name: str, *paths: Path) -> str:
         plugin = self.uses[name].plugin
