@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from pipelines.file.containers import ListOf, MapOf, OneOrMany
 from pipelines.file.reading import Shape
-from pipelines.file.section import Record, Section, Short, keys_of
+from pipelines.file.section import OwnOrNone, Record, Section, Short, keys_of
 from pipelines.file.spec import FileSpec
 
 _HEAD = """\
@@ -64,4 +64,4 @@ def _inner(shape: Shape, path: str) -> tuple[str, type[Section]] | None:
         return _inner(shape.value, f"{path}.NAME")
     if isinstance(shape, ListOf | OneOrMany):
         return _inner(shape.item, f"{path}[]")
-    return (path, shape.section) if isinstance(shape, Record | Short) else None
+    return (path, shape.section) if isinstance(shape, Record | Short | OwnOrNone) else None

@@ -61,6 +61,22 @@ GROUPS: Mapping[str, Mapping[str, str]] = MappingProxyType(
             "merge-conflict": "Two stages without an order between them may write the same place.",
             "fallback-allows": "A fallback that allows stands on a pipeline with an enforcing stage.",
         },
+        "Policies": {
+            "unknown-policy": "No policy of that name is declared under `policies`.",
+            "bad-policy": "Two figures of a policy contradict each other.",
+            "unsafe-retry": "A stage may be called again after an unknown outcome, and is not idempotent.",
+            "idle-policy": "A part of a policy is written that can never be used (warning).",
+            "over-deadline": "Timeouts and attempts come to more than the deadline they stand under (warning).",
+        },
+        "Undo and what comes after": {
+            "needs-durable": "The pipeline must say `durable`, or say `durable: true`, for this key.",
+            "needs-undo": "A stage has effects outside, and neither `compensate` nor `compensate: none`.",
+            "not-an-undo": "The stage named by `compensate` does not undo this one.",
+            "undo-as-stage": "A stage that undoes another is used as a stage of its own.",
+            "nothing-to-undo": "Something is said about undo where nothing has to be undone (warning).",
+            "final-enforces": "A stage of `finally` enforces, and the verdict is given already.",
+            "name-taken": "A stage of `finally` has the name of a stage of its pipeline.",
+        },
         "Expressions": {
             "expression-syntax": "The text is not a CEL expression.",
             "expression-name": "An expression names something that is not there.",

@@ -36,6 +36,7 @@ def caption(stage: StagePlan) -> tuple[str, ...]:
     notes = [mode] if mode != "enforce" else []
     notes += ["when " + stage.when.text] if stage.when is not None else []
     notes += [f"{len(stage.variants) - 1} override(s)"] if len(stage.variants) > 1 else []
+    notes += [f"undone by {stage.undo.plugin}/{stage.undo.stage}"] if stage.undo is not None else []
     return (stage.id, f"{stage.plugin}/{stage.stage}", *notes)
 
 
@@ -52,7 +53,12 @@ def mermaid(plan: PipelinePlan) -> str:
     for needed, needing, label in edges(plan):
         arrow = f"-->|{label}|" if label else "-->"
         lines.append(f"    {plan.name}_{needed.id} {arrow} {plan.name}_{needing.id}")
-    return "\n".join([*lines, "  end", ""])
+    lines.append("  end")
+    for final in plan.finals:
+        text = "<br/>".join(_html(line) for line in caption(final))
+        lines.append(f'  {plan.name}_{final.id}(["{text}"])')
+        lines.append(f"  {plan.name} -.->|finally| {plan.name}_{final.id}")
+    return "\n".join([*lines, ""])
 
 
 def _html(text: str) -> str:
@@ -68,6 +74,11 @@ def dot(plan: PipelinePlan) -> str:
     for needed, needing, label in edges(plan):
         shown = f" [label={_quoted(label)}]" if label else ""
         lines.append(f"  {_quoted(needed.id)} -> {_quoted(needing.id)}{shown};")
+    needed_ones = {need.stage for stage in plan.stages for need in stage.needs}
+    for final in plan.finals:
+        lines.append(f"  {_quoted(final.id)} [style=dashed, label={_quoted(*caption(final))}];")
+        for last in (stage for stage in plan.stages if stage.index not in needed_ones):
+            lines.append(f'  {_quoted(last.id)} -> {_quoted(final.id)} [style=dashed, label="finally"];')
     return "\n".join([*lines, "}", ""])
 
 

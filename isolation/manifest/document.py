@@ -74,6 +74,7 @@ def _stage(name: str, table: TableReader) -> StageManifest:
         idempotent=table.flag("idempotent", False),
         outputs=MappingProxyType(table.named_texts("outputs", _judge_name, _SLIPS, OUTPUT_KINDS)),
         hooks=_hooks(table),
+        undoes=table.maybe_text("undoes"),
     )
     table.done()
     return found

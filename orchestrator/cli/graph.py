@@ -98,9 +98,9 @@ def _drawn(plan: PipelinePlan, width: int) -> list[str]:
 
     rows = [{stage.id: _caption(stage, plan) for stage in level} for level in levels(plan)]
     lines = draw(rows, [(needed.id, needing.id) for needed, needing, _ in edges(plan)])
-    if max(map(len, lines), default=0) <= width:
-        return lines
-    return [line for number, level in enumerate(levels(plan), 1) for line in _listed(number, level, plan)]
+    if max(map(len, lines), default=0) > width:
+        lines = [line for number, level in enumerate(levels(plan), 1) for line in _listed(number, level, plan)]
+    return lines + [f"finally {final.id} ({', '.join(_caption(final, plan)[1:])})" for final in plan.finals]
 
 
 def _caption(stage: StagePlan, plan: PipelinePlan) -> tuple[str, ...]:
@@ -140,7 +140,9 @@ def _record(plans: list[PipelinePlan]) -> dict[str, object]:
         "hooks": [each.hook.name for each in plans],
         "deadline_ms": plan.deadline_seconds * 1000,
         "match": plan.match.text if plan.match is not None else None,
+        "durable": plan.durable,
         "stages": [_stage(stage, row, plan) for row, level in enumerate(levels(plan)) for stage in level],
+        "finally": [{"id": final.id, "uses": f"{final.plugin}/{final.stage}"} for final in plan.finals],
     }
 
 
@@ -152,6 +154,7 @@ def _stage(stage: StagePlan, row: int, plan: PipelinePlan) -> dict[str, object]:
         "mode": stage.variants[-1].mode.value,
         "when": stage.when.text if stage.when is not None else None,
         "overrides": len(stage.variants) - 1,
+        "undo": f"{stage.undo.plugin}/{stage.undo.stage}" if stage.undo is not None else None,
         "needs": [
             {"stage": name, "is": states.split(" or ") if states else None}
             for name, states in _needs(stage, plan).items()

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import enum
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from pipelines.file.containers import Free, FreeTable, ListOf, MapOf, OneOrMany
+from pipelines.file.durations import Amount
 from pipelines.file.reading import Shape
-from pipelines.file.section import Overlay, Record, Section, Short, keys_of
-from pipelines.file.spec import DEFAULT_DEADLINE_SECONDS, FileSpec
+from pipelines.file.section import NONE, Overlay, OwnOrNone, Policy, Record, Section, Short, keys_of
+from pipelines.file.spec import FileSpec, PluginDefaults, StageDefaults
 from pipelines.file.tree import Listing, Path, Table, Tree, find, plain, show_path
 from pipelines.file.units import show_seconds
+from pipelines.plan import DEFAULT_QUEUE
 from pipelines.problem import Mark
 from pipelines.suggest import nearest
 
@@ -68,21 +71,40 @@ class _Place:
 # What holds where neither the place itself nor `defaults` says anything. `*` is any name.
 _BUILT_IN: Mapping[tuple[str, ...], object] = {
     ("plugins", "*", "replicas"): 1,
-    ("pipelines", "*", "deadline"): show_seconds(DEFAULT_DEADLINE_SECONDS),
+    ("plugins", "*", "concurrency"): "as many as its workers take",
+    ("plugins", "*", "queue"): DEFAULT_QUEUE,
+    ("pipelines", "*", "durable"): False,
+    ("pipelines", "*", "recover"): "undo",
     ("pipelines", "*", "stages", "*", "mode"): "enforce",
     ("pipelines", "*", "stages", "*", "on_error"): "fail where the mode is enforce, else continue",
     ("pipelines", "*", "stages", "*", "timeout"): "the deadline of the pipeline",
+    ("pipelines", "*", "stages", "*", "retry"): NONE,
+    ("pipelines", "*", "stages", "*", "breaker"): NONE,
+    ("pipelines", "*", "stages", "*", "compensate"): NONE,
+    ("pipelines", "*", "stages", "*", "compensate", "timeout"): "the undo_deadline of the pipeline",
+    ("pipelines", "*", "stages", "*", "compensate", "retry"): NONE,
+    ("pipelines", "*", "finally", "*", "mode"): "audit",
+    ("pipelines", "*", "finally", "*", "timeout"): "the deadline of the pipeline",
+    ("pipelines", "*", "finally", "*", "retry"): NONE,
+    ("pipelines", "*", "finally", "*", "breaker"): NONE,
     ("pipelines", "*", "fallback", "verdict"): "deny",
     ("hooks", "*", "unmatched"): "deny on admission hooks that the file has a pipeline for, else allow",
     ("hooks", "*", "can_deny"): True,
 }
 
+_STAGE: tuple[str, ...] = ("pipelines", "*", "stages", "*")
+_FINAL: tuple[str, ...] = ("pipelines", "*", "finally", "*")
 _INHERITED: Mapping[tuple[str, ...], Path] = {
-    ("plugins", "*", "replicas"): ("defaults", "plugin", "replicas"),
-    ("pipelines", "*", "stages", "*", "mode"): ("defaults", "stage", "mode"),
-    ("pipelines", "*", "stages", "*", "on_error"): ("defaults", "stage", "on_error"),
-    ("pipelines", "*", "stages", "*", "timeout"): ("defaults", "stage", "timeout"),
+    **{("plugins", "*", key): ("defaults", "plugin", key) for key in keys_of(PluginDefaults)},
+    **{(*_STAGE, key): ("defaults", "stage", key) for key in keys_of(StageDefaults)},
+    **{(*_STAGE, "compensate", key): ("defaults", "stage", key) for key in ("timeout", "retry")},
+    **{(*_FINAL, key): ("defaults", "stage", key) for key in ("timeout", "retry", "breaker")},
 }
+
+# After these parts of a path stands a name that the operator chose.
+_NAMED: frozenset[tuple[str, ...]] = frozenset(
+    {("plugins",), ("pipelines",), ("hooks",), ("pipelines", "*", "stages"), ("pipelines", "*", "finally")}
+)
 
 
 def read_path(text: str) -> Path:
@@ -117,17 +139,25 @@ def _unset(result: Explanation, root: Table, path: Path, place: _Place) -> Expla
     if inherited and found.whole:
         mark, layer = found.value.mark, found.value.layer
         return replace(result, value=plain(found.value), layer=layer, mark=mark, inherited=show_path(inherited))
-    simple = place.default if isinstance(place.default, str | int | float | bool) else None
-    return replace(result, value=_BUILT_IN.get(pattern, simple))
+    return replace(result, value=_BUILT_IN.get(pattern, _shown(place)))
+
+
+def _shown(place: _Place) -> object:
+    """A default as the file would have it."""
+    default = place.default
+    if isinstance(place.shape, Amount) and isinstance(default, float):
+        return show_seconds(default)
+    if isinstance(default, enum.Enum):
+        return default.value
+    return default if isinstance(default, str | int | float | bool) else None
 
 
 def _pattern(path: Path) -> tuple[str, ...]:
-    """The path with `*` for the names that the operator chose: every second part below a map."""
-    named = {1: ("plugins", "pipelines", "hooks"), 3: ("pipelines",)}
-    return tuple(
-        "*" if i in named and path[0] in named[i] and (i == 1 or path[2] == "stages") else str(part)
-        for i, part in enumerate(path)
-    )
+    """The path with `*` for the names that the operator chose."""
+    pattern: tuple[str, ...] = ()
+    for part in path:
+        pattern += ("*",) if pattern in _NAMED else (str(part),)
+    return pattern
 
 
 def _place(root: Table, path: Path) -> _Place:
@@ -183,7 +213,7 @@ def _demand(part: str | int, above: Path, here: Tree | None) -> None:
 def _section_of(shape: Shape) -> type[Section] | None:
     if isinstance(shape, Overlay):
         return FileSpec
-    return shape.section if isinstance(shape, Record | Short) else None
+    return shape.section if isinstance(shape, Record | Short | Policy | OwnOrNone) else None
 
 
 def _doc(shape: Shape) -> str:

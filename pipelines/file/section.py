@@ -6,13 +6,17 @@ Like a frozen dataclass, but sixteen of those would take a tenth of the CPU of a
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any, ClassVar, NamedTuple, NoReturn
+from typing import Any, ClassVar, Final, NamedTuple, NoReturn
 
+from pipelines.file.names import NAME
 from pipelines.file.reading import INVALID, Log, Schema, Shape, Site, wrong_type
-from pipelines.file.tree import Table, Tree, plain
+from pipelines.file.tree import Leaf, Table, Tree, plain
 from pipelines.suggest import nearest
 
-__all__ = ["Key", "Overlay", "Record", "Section", "Short", "key", "keys_of"]
+__all__ = ["NONE", "Key", "Overlay", "OwnOrNone", "Policy", "Record", "Section", "Short", "key", "keys_of"]
+
+NONE: Final = "none"
+"""What an operator writes where something is meant not to be: no retry, no breaker, no compensation."""
 
 
 class Key:
@@ -122,6 +126,56 @@ class Short(NamedTuple):
 
     def schema(self) -> Schema:
         return {"anyOf": [keys_of(self.section)[self.name].shape.schema(), Record(self.section).schema()]}
+
+
+class Policy(NamedTuple):
+    """The name of a policy, or the policy itself, written in place. Which names there are is checked later."""
+
+    section: type[Section]
+    name: str
+    may_be_none: bool = True
+
+    @property
+    def words(self) -> str:
+        none = f", {NONE}" if self.may_be_none else ""
+        return f"the name of a {self.name}{none}, or {Record(self.section).words},"
+
+    def read(self, tree: Tree, site: Site, log: Log) -> object:
+        if isinstance(tree, Table):
+            return Record(self.section).read(tree, site, log)
+        if isinstance(tree, Leaf) and isinstance(tree.value, str) and tree.value:
+            return tree.value
+        return _not_none(self, tree, site, log) if self.may_be_none else wrong_type(self, tree, site, log)
+
+    def schema(self) -> Schema:
+        return {"anyOf": [{"type": "string", "pattern": f"^{NAME}$"}, Record(self.section).schema()]}
+
+
+class OwnOrNone(NamedTuple):
+    """A section, or the word that says openly that there is none."""
+
+    section: type[Section]
+
+    @property
+    def words(self) -> str:
+        return f"{NONE}, or {Record(self.section).words},"
+
+    def read(self, tree: Tree, site: Site, log: Log) -> object:
+        if isinstance(tree, Table):
+            return Record(self.section).read(tree, site, log)
+        return NONE if isinstance(tree, Leaf) and tree.value == NONE else _not_none(self, tree, site, log)
+
+    def schema(self) -> Schema:
+        return {"anyOf": [{"const": NONE}, Record(self.section).schema()]}
+
+
+def _not_none(shape: Shape, tree: Tree, site: Site, log: Log) -> object:
+    """Report a value of another kind; who writes `false` or `null` where `none` belongs is told so."""
+    if isinstance(tree, Leaf) and tree.raw and (tree.value is None or tree.value is False):
+        message = f"{shape.words} is expected here, not {tree.raw}"
+        log.spoil(site.path, tree.mark, "wrong-type", message, NONE)
+        return INVALID
+    return wrong_type(shape, tree, site, log)
 
 
 class Overlay(NamedTuple):

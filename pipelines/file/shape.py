@@ -8,13 +8,17 @@ from __future__ import annotations
 
 import enum
 import re
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import NamedTuple
 
 from pipelines.file.reading import INVALID, Log, Schema, Site, wrong_type
 from pipelines.file.tree import Leaf, Tree
 from pipelines.suggest import nearest
 
-__all__ = ["Choice", "Exactly", "Flag", "Text", "Whole"]
+__all__ = ["Choice", "Exactly", "Flag", "Number", "Text", "Whole"]
+
+_NONE: Mapping[str, str] = MappingProxyType({})
 
 
 class Text(NamedTuple):
@@ -48,6 +52,8 @@ class Choice(NamedTuple):
     """One of the values of an enum."""
 
     kind: type[enum.Enum]
+    refused: Mapping[str, str] = _NONE
+    """Values that somebody may well expect here, and why they are none."""
 
     @property
     def words(self) -> str:
@@ -57,6 +63,9 @@ class Choice(NamedTuple):
         if not isinstance(tree, Leaf) or not isinstance(tree.value, str):
             return wrong_type(self, tree, site, log)
         members = {str(member.value): member for member in self.kind}
+        if tree.value in self.refused:
+            log.spoil(site.path, tree.mark, "wrong-value", self.refused[tree.value])
+            return INVALID
         if tree.value not in members:
             message = f"{tree.value!r} is not {self.words}"
             log.spoil(site.path, tree.mark, "wrong-value", message, nearest(tree.value, members))
@@ -87,6 +96,30 @@ class Whole(NamedTuple):
 
     def schema(self) -> Schema:
         return {"type": "integer", "minimum": self.low, "maximum": self.high}
+
+
+class Number(NamedTuple):
+    """A number within bounds, `high` included; `low` too, unless it is left out by `above`."""
+
+    low: float
+    high: float
+    above: bool = False
+
+    @property
+    def words(self) -> str:
+        return f"a number {'above' if self.above else 'from'} {self.low:g} {'and up ' * self.above}to {self.high:g}"
+
+    def read(self, tree: Tree, site: Site, log: Log) -> object:
+        if not isinstance(tree, Leaf) or isinstance(tree.value, bool) or not isinstance(tree.value, int | float):
+            return wrong_type(self, tree, site, log)
+        value = tree.value
+        if not self.low <= value <= self.high or (self.above and value == self.low):
+            log.spoil(site.path, tree.mark, "wrong-value", f"{tree.raw} is not {self.words}")
+            return INVALID
+        return float(value)
+
+    def schema(self) -> Schema:
+        return {"type": "number", "exclusiveMinimum" if self.above else "minimum": self.low, "maximum": self.high}
 
 
 class Exactly(NamedTuple):

@@ -10,20 +10,36 @@ from typing import ClassVar
 
 from pipelines.file.containers import Free, FreeTable, ListOf, MapOf, OneOrMany
 from pipelines.file.durations import Amount, Timeout
+from pipelines.file.policies import BreakerSpec, RestartSpec, RetrySpec
 from pipelines.file.reading import Invalid, Shape
-from pipelines.file.section import Overlay, Record, Section, Short, key
+from pipelines.file.section import Overlay, OwnOrNone, Policy, Record, Section, Short, key
 from pipelines.file.shape import Choice, Exactly, Flag, Text, Whole
 from pipelines.hooks import CATALOGUE
-from pipelines.plan import Mode, OnError, Unmatched
+from pipelines.plan import DEFAULT_QUEUE, DEFAULT_UNDO_SECONDS, Mode, OnError, Recover, Unmatched
 
-__all__ = ["CaseSpec", "ErrorClass", "FileSpec", "GrantSpec", "HookSpec", "NeedState", "OverrideSpec", "PipelineSpec"]
-__all__ += ["PROFILE", "PluginSpec", "StageSpec", "Verdict"]
+__all__ = ["CaseSpec", "CompensateSpec", "ErrorClass", "FileSpec", "FinalSpec", "GrantSpec", "HookSpec", "NeedState"]
+__all__ += [
+    "PROFILE",
+    "OverrideSpec",
+    "PipelineSpec",
+    "PluginDefaults",
+    "PluginSpec",
+    "StageDefaults",
+    "StageSpec",
+    "Verdict",
+]
 
 DEFAULT_DEADLINE_SECONDS = 10.0
 """A gateway waits this long at most when the file says nothing; enough for a cold model."""
 
 MAX_REPLICAS = 64
 """More processes of one plugin than any gateway host has cores to give."""
+
+MAX_CONCURRENCY = 65_536
+"""More calls of one plugin at once than a host has memory to answer."""
+
+MAX_QUEUE = 1_000_000
+"""A call of a kilobyte each, this many that wait are a gigabyte."""
 
 _NOTHING: Mapping[str, object] = MappingProxyType({})
 
@@ -62,6 +78,12 @@ class ErrorClass(enum.Enum):
 _HOOK = Text("the name of a hook", known=tuple(CATALOGUE))
 _EXPRESSION = Text("a CEL expression", may_be_empty=True)  # CEL itself says what is wrong with nothing
 _TIMEOUT = Timeout()
+_INPUTS = MapOf(Free(), named=False)
+_RETRY = Policy(RetrySpec, "retry policy")
+_BREAKER = Policy(BreakerSpec, "breaker policy")
+_RESTART = Policy(RestartSpec, "restart policy", may_be_none=False)
+_CONCURRENCY = Whole(1, MAX_CONCURRENCY)
+_QUEUE = Whole(0, MAX_QUEUE)
 _WITH = "Configuration of the plugin, checked against its own schema; `{file: PATH}` stands for the content of a file."
 
 
@@ -90,20 +112,31 @@ class PluginSpec(Section):
     extras: tuple[str | Invalid, ...] | None = key(
         ListOf(Text("a name")), "Optional dependencies to install instead of those its manifest chooses."
     )
+    concurrency: int | None = key(
+        _CONCURRENCY, "How many calls its workers have at once; as many as they take when not said."
+    )
+    queue: int | None = key(_QUEUE, f"How many calls may wait for it, {DEFAULT_QUEUE} by default; over it, it is busy.")
+    restart: str | RestartSpec | None = key(_RESTART, "When its workers are started again.")
 
 
 class PoliciesSpec(Section):
-    """Named values to use in stages."""
+    """Named values to use in stages and plugins."""
 
-    LATER: ClassVar[Mapping[str, str]] = {"retries": "retries", "breakers": "circuit breakers", "limits": "limits"}
+    LATER: ClassVar[Mapping[str, str]] = {"limits": "limits"}
     timeouts: Mapping[str, float] = key(MapOf(Amount()), "Timeouts by name.", default=_NOTHING)
+    retries: Mapping[str, RetrySpec] = key(MapOf(Record(RetrySpec)), "Retry policies by name.", default=_NOTHING)
+    breakers: Mapping[str, BreakerSpec] = key(MapOf(Record(BreakerSpec)), "Breaker policies by name.", default=_NOTHING)
+    restarts: Mapping[str, RestartSpec] = key(MapOf(Record(RestartSpec)), "Restart policies by name.", default=_NOTHING)
 
 
 class StageDefaults(Section):
     """What stages do unless they say otherwise."""
 
-    LATER: ClassVar[Mapping[str, str]] = {"retry": "retries", "breaker": "circuit breakers"}
     timeout: str | None = key(_TIMEOUT, "Longest time of one attempt.")
+    retry: str | RetrySpec | None = key(
+        _RETRY, "How often a call is tried; where a stage is not idempotent, only after Busy and Retryable."
+    )
+    breaker: str | BreakerSpec | None = key(_BREAKER, "When calls are no longer let through.")
     mode: Mode | None = key(Choice(Mode), "What a violation does.")
     on_error: OnError | None = key(Choice(OnError), "What an error does.")
 
@@ -113,6 +146,9 @@ class PluginDefaults(Section):
 
     LATER: ClassVar[Mapping[str, str]] = {"limits": "limits"}
     replicas: int | None = key(Whole(1, MAX_REPLICAS), "How many equal workers serve a plugin.")
+    concurrency: int | None = key(_CONCURRENCY, "How many calls the workers of a plugin have at once.")
+    queue: int | None = key(_QUEUE, "How many calls may wait for a plugin.")
+    restart: str | RestartSpec | None = key(_RESTART, "When the workers of a plugin are started again.")
 
 
 class DefaultsSpec(Section):
@@ -157,15 +193,49 @@ class OverrideSpec(Section):
     on_error: OnError | None = key(Choice(OnError), "What an error does.")
 
 
+class CompensateSpec(Section):
+    """How what a stage did is undone when its run does not end in allow or modify."""
+
+    uses: str = key(
+        Text("PLUGIN/STAGE"), "The stage that undoes it; its manifest says `undoes`.", default="", required=True
+    )
+    with_: Mapping[str, object] = key(FreeTable(), f"{_WITH} Merged over the plugin's.", default=_NOTHING)
+    in_: Mapping[str, object] = key(
+        _INPUTS,
+        'Values for `call.input`; "${...}" as a whole value is CEL over payload, context, and the stage with its '
+        "ancestors. What cannot be worked out is null.",
+        default=_NOTHING,
+    )
+    retry: str | RetrySpec | None = key(_RETRY, "How often it is tried; that of the defaults when not said.")
+    timeout: str | None = key(
+        _TIMEOUT, "Longest time of one attempt; that of the defaults, or `undo_deadline`, when not said."
+    )
+
+
+class FinalSpec(Section):
+    """A stage that runs after the answer and after undo, and cannot change the verdict."""
+
+    uses: str = key(
+        Text("PLUGIN/STAGE"), "The plugin and which of its stages, as PLUGIN/STAGE.", default="", required=True
+    )
+    with_: Mapping[str, object] = key(FreeTable(), f"{_WITH} Merged over the plugin's.", default=_NOTHING)
+    when: str | None = key(_EXPRESSION, "CEL; it is skipped where it is false, or where it cannot be worked out.")
+    in_: Mapping[str, object] = key(
+        _INPUTS,
+        'Values for `call.input`; "${...}" as a whole value is CEL over payload, context, stages and run '
+        "{verdict, id, hook, pipeline, code, reason}. What cannot be worked out is null.",
+        default=_NOTHING,
+    )
+    timeout: str | None = key(_TIMEOUT, "Longest time of one attempt.")
+    retry: str | RetrySpec | None = key(_RETRY, "How often a call is tried.")
+    breaker: str | BreakerSpec | None = key(_BREAKER, "When calls are no longer let through.")
+    mode: Mode | None = key(Choice(Mode), "audit by default; it cannot be `enforce`.")
+
+
 class StageSpec(Section):
     """One stage of a pipeline."""
 
-    LATER: ClassVar[Mapping[str, str]] = {
-        "retry": "retries",
-        "breaker": "circuit breakers",
-        "split": "splitting calls between generations",
-        "compensate": "compensation",
-    }
+    LATER: ClassVar[Mapping[str, str]] = {"split": "splitting calls between generations"}
     uses: str = key(
         Text("PLUGIN/STAGE"), "The plugin and which of its stages, as PLUGIN/STAGE.", default="", required=True
     )
@@ -176,9 +246,15 @@ class StageSpec(Section):
     when: str | None = key(_EXPRESSION, "CEL; the stage is skipped where it is false.")
     otherwise: Mapping[str, object] | None = key(FreeTable(), "The stage's `out` when it was skipped.")
     in_: Mapping[str, object] = key(
-        MapOf(Free(), named=False), 'Values for `call.input`; "${...}" as a whole value is CEL.', default=_NOTHING
+        _INPUTS, 'Values for `call.input`; "${...}" as a whole value is CEL.', default=_NOTHING
     )
     timeout: str | None = key(_TIMEOUT, "Longest time of one attempt.")
+    retry: str | RetrySpec | None = key(_RETRY, "How often a call is tried; once when not said.")
+    breaker: str | BreakerSpec | None = key(_BREAKER, "When calls are no longer let through.")
+    compensate: str | CompensateSpec | None = key(
+        OwnOrNone(CompensateSpec),
+        'How it is undone; a stage whose manifest says `effects = "external"` needs it, or `none`, which waives it.',
+    )
     mode: Mode | None = key(Choice(Mode), "What a violation does: enforce by default.")
     on_error: OnError | None = key(
         Choice(OnError), "What an error does: fail by default where the mode is enforce, continue elsewhere."
@@ -201,13 +277,6 @@ class FallbackSpec(Section):
 class PipelineSpec(Section):
     """One graph of stages on one or more hooks."""
 
-    LATER: ClassVar[Mapping[str, str]] = {
-        "durable": "durable runs",
-        "confirm_within": "confirmation of verdicts",
-        "recover": "recovery of runs",
-        "undo_deadline": "compensation",
-        "finally": "stages after the answer",
-    }
     hook: tuple[str | Invalid, ...] = key(OneOrMany(_HOOK), "The hook, or hooks.", default=(), required=True)
     match: str | None = key(_EXPRESSION, "CEL; the pipeline applies where it is true.")
     deadline: float = key(Amount(), "Longest time of a whole run.", default=DEFAULT_DEADLINE_SECONDS)
@@ -215,6 +284,21 @@ class PipelineSpec(Section):
         MapOf(Record(StageSpec)), "The stages by name.", default=_NOTHING, required=True
     )
     fallback: FallbackSpec | None = key(Record(FallbackSpec), "What to answer when a run fails.")
+    durable: bool | None = key(
+        Flag(), "Whether runs are journaled and survive the host; must be written where a stage has `compensate`."
+    )
+    recover: Recover | None = key(
+        Choice(Recover), "What becomes of a run whose host was killed, where durable: undo by default."
+    )
+    confirm_within: float | None = key(
+        Amount(), "An allow that the caller does not confirm in this time is undone, where durable."
+    )
+    undo_deadline: float = key(
+        Amount(), "Longest time of undoing one run; what is left is parked.", default=DEFAULT_UNDO_SECONDS
+    )
+    finally_: Mapping[str, FinalSpec] = key(
+        MapOf(Record(FinalSpec)), "Stages that run side by side after the answer and after undo.", default=_NOTHING
+    )
 
 
 class CaseSpec(Section):

@@ -59,6 +59,7 @@ class Subject(NamedTuple):
 
     hooks: tuple[Hook, ...]
     uses: Mapping[str, Use]
+    finals: Mapping[str, Use]
 
 
 def cases(draft: Draft, subjects: Mapping[str, Subject]) -> Iterable[Case]:
@@ -123,9 +124,10 @@ def _report(draft: Draft, path: Path, sentences: Iterable[str]) -> None:
 
 
 def _check_mock(draft: Draft, path: Path, stage: str, answer: object, subject: Subject) -> None:
-    if stage not in subject.uses:
+    known = {**subject.finals, **subject.uses}
+    if stage not in known:
         message = f"the pipeline has no stage {stage!r}"
-        draft.error(path, "unknown-stage", message, nearest(stage, subject.uses), at=draft.key(path))
+        draft.error(path, "unknown-stage", message, nearest(stage, known), at=draft.key(path))
         return
     if not isinstance(answer, Mapping):
         return
@@ -139,7 +141,7 @@ def _check_mock(draft: Draft, path: Path, stage: str, answer: object, subject: S
         )
     out, violation, hints = answer.get("out"), answer.get("violation"), answer.get("hints")
     if isinstance(out, Mapping):
-        misfit_out(draft, (*path, "out"), out, subject.uses[stage].declaration)
+        misfit_out(draft, (*path, "out"), out, known[stage].declaration)
     if isinstance(hints, Mapping):
         _check_members(draft, (*path, "hints"), hints, _HINTS, "hints")
     if isinstance(violation, Mapping):

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from pipelines.expressions import Expression, ExpressionError
 from pipelines.file.layers import Files, Layers, overlay
-from pipelines.file.reading import Log, Site, valid
+from pipelines.file.reading import Log, Site
 from pipelines.file.section import Record
 from pipelines.file.spec import PROFILE, FileSpec
 from pipelines.file.tree import Path
@@ -15,8 +15,9 @@ from pipelines.lint.configuration import Configurations
 from pipelines.lint.draft import Draft, Plugins
 from pipelines.lint.hooks import known_hooks, unmatched
 from pipelines.lint.pipelines import Woven, weave_pipeline
-from pipelines.lint.plugins import check_unused, declare, grants, replicas
-from pipelines.plan import PipelinePlan, Plan, PluginPlan
+from pipelines.lint.plugins import check_unused, declare, plugin_plans
+from pipelines.lint.policies import Policies
+from pipelines.plan import PipelinePlan, Plan
 from pipelines.problem import Problem, Severity, SpecError
 from pipelines.suggest import nearest
 
@@ -75,16 +76,19 @@ def _check_one(
 def _plan(draft: Draft, files: tuple[str, ...]) -> Plan:
     hooks = known_hooks(draft)
     configs = Configurations(draft)
-    woven = {name: weave_pipeline(draft, name, spec, hooks, configs) for name, spec in draft.spec.pipelines.items()}
+    policies = Policies(draft)
+    woven = {
+        name: weave_pipeline(draft, name, spec, hooks, configs, policies) for name, spec in draft.spec.pipelines.items()
+    }
     routes = _routes(woven)
     check_unused(draft, configs)
     return Plan(
         name=draft.spec.name,
-        plugins=_plugins(draft, configs),
+        plugins=plugin_plans(draft, configs, policies),
         routes=routes,
         hooks=hooks,
         unmatched=unmatched(draft, hooks, routes),
-        cases=tuple(cases(draft, {name: Subject(w.hooks, w.uses) for name, w in woven.items()})),
+        cases=tuple(cases(draft, {name: Subject(w.hooks, w.uses, w.finals) for name, w in woven.items()})),
         files=files,
     )
 
@@ -95,20 +99,3 @@ def _routes(woven: dict[str, Woven]) -> dict[str, tuple[PipelinePlan, ...]]:
         for plan in result.plans:
             routes[plan.hook.name] = (*routes.get(plan.hook.name, ()), plan)
     return routes
-
-
-def _plugins(draft: Draft, configs: Configurations) -> dict[str, PluginPlan]:
-    """The plugins that stages use; one that nothing uses has no work and is not started."""
-    return {
-        name: PluginPlan(
-            name,
-            spec.source,
-            replicas(draft, spec),
-            configs.by_plugin[name],
-            None if spec.extras is None else valid(spec.extras),
-            grants(spec.grant),
-            mark=draft.value(("plugins", name, "source")),
-        )
-        for name, spec in draft.spec.plugins.items()
-        if name in configs.by_plugin
-    }

@@ -60,6 +60,10 @@ class Desk:
         roots = {"payload": hook.payload, "context": CONTEXT, "stages": stages}
         return cls(draft, hook.name, Scope(roots, absent_fields(hook, hooks)))
 
+    def knowing(self, root: str, fields: tuple[Field, ...]) -> Desk:
+        """The same desk with one more name."""
+        return Desk(self.draft, self.hook, Scope({**self.scope.roots, root: fields}, self.scope.absent))
+
     def compile(
         self, path: Path, text: str, expect: Expect, *, shift: int = 0, stages: bool = True
     ) -> Expression | None:

@@ -10,14 +10,18 @@ from pipelines.file.reading import Invalid
 from pipelines.file.spec import ErrorClass, PipelineSpec, Verdict
 from pipelines.file.tree import Path
 from pipelines.hooks import Hook
+from pipelines.lint.budget import check_budget
 from pipelines.lint.configuration import Configurations
 from pipelines.lint.draft import Draft
 from pipelines.lint.expressions import Desk, stage_fields
+from pipelines.lint.finals import RUN, Finals
 from pipelines.lint.graph import draw
+from pipelines.lint.policies import Policies
 from pipelines.lint.stages import Weaver
+from pipelines.lint.undo import Undoing
 from pipelines.lint.uses import Use, find_use, settings_of
 from pipelines.lint.writes import check_writes
-from pipelines.plan import Fallback, Mode, PipelinePlan
+from pipelines.plan import Fallback, Mode, PipelinePlan, Recover
 from pipelines.suggest import nearest
 
 __all__ = ["Woven", "weave_pipeline"]
@@ -29,19 +33,29 @@ class Woven(NamedTuple):
     plans: tuple[PipelinePlan, ...]
     hooks: tuple[Hook, ...]
     uses: Mapping[str, Use]
+    finals: Mapping[str, Use]
 
 
 def weave_pipeline(
-    draft: Draft, name: str, spec: PipelineSpec, hooks: Mapping[str, Hook], configs: Configurations
+    draft: Draft,
+    name: str,
+    spec: PipelineSpec,
+    hooks: Mapping[str, Hook],
+    configs: Configurations,
+    policies: Policies,
 ) -> Woven:
     """Check one pipeline and make its plans."""
     path: Path = ("pipelines", name)
     uses = {stage: find_use(draft, (*path, "stages", stage), s.uses) for stage, s in spec.stages.items()}
     settings = {stage: settings_of(draft, s) for stage, s in spec.stages.items()}
     graph = draw(draft, path, spec, settings)
-    weaver = Weaver(draft, path, graph, uses, spec.stages, settings, spec.deadline, configs)
-    weaver.check_common()
+    undoing = Undoing(draft, path, spec, graph, uses, settings, configs, policies)
+    weaver = Weaver(draft, path, graph, uses, spec.stages, settings, spec.deadline, configs, policies, undoing)
+    finals = Finals(draft, path, spec, configs, policies)
+    for part in (weaver, undoing, finals):
+        part.check_common()
     _check_stages(draft, path, spec)
+    check_budget(draft, path, spec, graph, settings, weaver.retries)
     fallback = _fallback(draft, path, spec, any(v.mode is Mode.ENFORCE for s in settings.values() for v in s))
     mine = _hooks(draft, path, spec, hooks)
     index = {stage: i for i, stage in enumerate(graph.order)}
@@ -54,8 +68,23 @@ def weave_pipeline(
         )
         stages = tuple(weaver.weave(stage, index, desk, hook) for stage in graph.order)
         check_writes(draft, path, hook, graph, uses, settings)
-        plans.append(PipelinePlan(name, hook, match, spec.deadline, stages, fallback, mark=draft.key(path)))
-    return Woven(tuple(plans), mine, uses)
+        plans.append(
+            PipelinePlan(
+                name=name,
+                hook=hook,
+                match=match,
+                deadline_seconds=spec.deadline,
+                stages=stages,
+                fallback=fallback,
+                durable=spec.durable is True,
+                recover=spec.recover or Recover.UNDO,
+                confirm_seconds=spec.confirm_within,
+                undo_seconds=spec.undo_deadline,
+                finals=tuple(finals.weave(desk.knowing("run", RUN), hook)),
+                mark=draft.key(path),
+            )
+        )
+    return Woven(tuple(plans), mine, uses, finals.uses)
 
 
 def _check_stages(draft: Draft, path: Path, spec: PipelineSpec) -> None:

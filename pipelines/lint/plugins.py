@@ -7,9 +7,11 @@ from pipelines.file.reading import Invalid, valid
 from pipelines.file.spec import GrantSpec, PluginSpec
 from pipelines.lint.configuration import Configurations
 from pipelines.lint.draft import BadPlugin, Draft, Plugins
+from pipelines.lint.policies import Policies
+from pipelines.plan import DEFAULT_QUEUE, PluginPlan
 from pipelines.suggest import nearest
 
-__all__ = ["check_unused", "declare", "grants", "replicas"]
+__all__ = ["check_unused", "declare", "plugin_plans"]
 
 _NOT_YET = ("pypi:", "git+", "http:", "https:")
 
@@ -81,14 +83,37 @@ def _covers(kind: str, grant: str | Invalid, ask: str) -> bool:
     return kind == "filesystem" and ask.startswith(grant.rstrip("/") + "/")
 
 
-def grants(spec: GrantSpec) -> Asks:
-    """The grant as the plan has it."""
+def plugin_plans(draft: Draft, configs: Configurations, policies: Policies) -> dict[str, PluginPlan]:
+    """The plugins that stages use; one that nothing uses has no work and is not started."""
+    default = draft.spec.defaults.plugin
+    standard = policies.restart(("defaults", "plugin", "restart"), default.restart)
+    plans = {}
+    for name, spec in draft.spec.plugins.items():
+        restart = policies.restart(("plugins", name, "restart"), spec.restart)
+        if name not in configs.by_plugin:
+            continue
+        plans[name] = PluginPlan(
+            name,
+            spec.source,
+            spec.replicas or default.replicas or 1,
+            configs.by_plugin[name],
+            None if spec.extras is None else valid(spec.extras),
+            _granted(spec.grant),
+            concurrency=spec.concurrency or default.concurrency,
+            queue=_first(spec.queue, default.queue, DEFAULT_QUEUE),
+            restart=restart or standard,
+            mark=draft.value(("plugins", name, "source")),
+        )
+    return plans
+
+
+def _first(*written: int | None) -> int:
+    """The first that is written; nought counts."""
+    return next(number for number in written if number is not None)
+
+
+def _granted(spec: GrantSpec) -> Asks:
     return Asks(valid(spec.network), valid(spec.filesystem), spec.subprocess, valid(spec.secrets))
-
-
-def replicas(draft: Draft, spec: PluginSpec) -> int:
-    """How many workers the plugin gets: its own number, the default of the file, or one."""
-    return spec.replicas or draft.spec.defaults.plugin.replicas or 1
 
 
 def check_unused(draft: Draft, configs: Configurations) -> None:

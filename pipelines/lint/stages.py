@@ -4,20 +4,32 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
+from typing import NamedTuple
 
 from pipelines.expressions import Expect, Expression
 from pipelines.file.spec import NeedState, OverrideSpec, StageSpec
-from pipelines.file.tree import Listing, Path, Table, Tree, plain
+from pipelines.file.tree import Path
 from pipelines.hooks import Hook
 from pipelines.lint.configuration import Configurations
 from pipelines.lint.draft import Draft
-from pipelines.lint.expressions import Desk, mention, template
+from pipelines.lint.expressions import Desk, mention
 from pipelines.lint.graph import Graph, Settings
-from pipelines.lint.uses import Use, misfit_out, timeout_of
-from pipelines.plan import Mode, Need, OnError, StagePlan, StageState, Variant
-from pipelines.suggest import nearest
+from pipelines.lint.inputs import TEMPLATE_SHIFT, check_inputs, inputs
+from pipelines.lint.policies import Policies
+from pipelines.lint.undo import Undoing
+from pipelines.lint.uses import Use, check_offer, check_ordinary, declared_writes, misfit_out, timeout_of
+from pipelines.plan import BreakerPolicy, Mode, Need, OnError, RetryPolicy, StagePlan, StageState, Variant
 
 __all__ = ["Weaver"]
+
+
+class _Common(NamedTuple):
+    """What is the same on every hook. A timeout is None where only the deadline of the run bounds it."""
+
+    variants: tuple[tuple[str, float | None], ...]
+    retry: RetryPolicy | None
+    breaker: BreakerPolicy | None
 
 
 @dataclass(slots=True)
@@ -32,20 +44,26 @@ class Weaver:
     settings: Mapping[str, tuple[Settings, ...]]
     deadline: float
     configs: Configurations
-    _common: dict[str, tuple[tuple[str, float], ...]] = field(default_factory=dict)
+    policies: Policies
+    undoing: Undoing
+    _common: dict[str, _Common] = field(default_factory=dict)
 
     def check_common(self) -> None:
-        """Settle configurations and timeouts, and report what is wrong whatever the hook."""
+        """Settle configurations, timeouts and policies, and report what is wrong whatever the hook."""
         for name, stage in self.stages.items():
-            path = (*self.path, "stages", name)
-            self._common[name] = tuple(self._variants(path, name, stage))
-            misfit_out(self.draft, (*path, "otherwise"), stage.otherwise, self.uses[name].declaration)
-            self._check_inputs(path, stage)
+            path, use = (*self.path, "stages", name), self.uses[name]
+            check_ordinary(self.draft, path, use)
+            self._common[name] = _Common(
+                tuple(self._variants(path, name, stage)),
+                self.policies.retry((*path, "retry"), stage.retry, use),
+                self.policies.breaker((*path, "breaker"), stage.breaker),
+            )
+            misfit_out(self.draft, (*path, "otherwise"), stage.otherwise, use.declaration)
+            check_inputs(self.draft, (*path, "in"), stage.in_)
 
-    def _variants(self, path: Path, name: str, stage: StageSpec) -> Iterable[tuple[str, float]]:
-        defaults = self.draft.spec.defaults.stage
-        fallback = timeout_of(self.draft, ("defaults", "stage", "timeout"), defaults.timeout) or self.deadline
-        own = timeout_of(self.draft, (*path, "timeout"), stage.timeout) or fallback
+    def _variants(self, path: Path, name: str, stage: StageSpec) -> Iterable[tuple[str, float | None]]:
+        default = timeout_of(self.draft, ("defaults", "stage", "timeout"), self.draft.spec.defaults.stage.timeout)
+        own = timeout_of(self.draft, (*path, "timeout"), stage.timeout) or default
         for i, override in enumerate(stage.overrides):
             at = (*path, "overrides", i)
             if isinstance(override, OverrideSpec):
@@ -53,28 +71,22 @@ class Weaver:
                 yield self._config(name, (*path, "with"), (*at, "with")), timeout
         yield self._config(name, (*path, "with")), own
 
+    @property
+    def retries(self) -> Mapping[str, RetryPolicy | None]:
+        """The retry policy of each stage."""
+        return {name: common.retry for name, common in self._common.items()}
+
     def _config(self, name: str, *paths: Path) -> str:
         plugin = self.uses[name].plugin
         return self.configs.add(plugin, *paths) if plugin else ""
-
-    def _check_inputs(self, path: Path, stage: StageSpec) -> None:
-        for key in stage.in_:
-            at = (*path, "in", key)
-            tree = self.draft.tree(at)
-            if tree is not None and template(plain(tree)) is None:
-                for deeper, text in _texts(tree, at):
-                    if "${" in text:
-                        message = "`${...}` must be the whole value, directly under `in`; CEL can put text together"
-                        mark = self.draft.inside(deeper, text.index("${"))
-                        self.draft.error(deeper, "expression-syntax", message, at=mark)
 
     def weave(self, name: str, index: Mapping[str, int], desk: Desk, hook: Hook) -> StagePlan:
         """Make one stage for one hook."""
         stage, use = self.stages[name], self.uses[name]
         path = (*self.path, "stages", name)
-        self._check_hook(path, name, hook)
+        self._check_denial(path, name, hook)
+        check_offer(self.draft, path, use, hook)
         when = self._condition(desk, (*path, "when"), name, stage.when)
-        declared = use.declaration.hooks.get(hook.name) if use.declaration and use.declaration.hooks else None
         return StagePlan(
             id=name,
             index=index[name],
@@ -85,9 +97,14 @@ class Weaver:
             variants=tuple(self._woven_variants(desk, path, name, stage)),
             when=when,
             otherwise=stage.otherwise,
-            inputs=tuple(self._inputs(desk, path, name, stage)),
-            writes=None if declared is None else declared.writes,
+            inputs=tuple(
+                inputs(desk, (*path, "in"), stage.in_, partial(self._check_references, name, shift=TEMPLATE_SHIFT))
+            ),
+            writes=declared_writes(use, hook),
             idempotent=use.declaration is not None and use.declaration.idempotent,
+            retry=self._common[name].retry,
+            breaker=self._common[name].breaker,
+            undo=self.undoing.weave(name, desk, hook),
             mark=self.draft.key(path),
         )
 
@@ -95,26 +112,17 @@ class Weaver:
         overrides = [(i, o) for i, o in enumerate(stage.overrides) if isinstance(o, OverrideSpec)]
         whens = [self._condition(desk, (*path, "overrides", i, "when"), name, o.when) for i, o in overrides]
         for when, (config, timeout), settings in zip(
-            [*whens, None], self._common[name], self.settings[name], strict=True
+            [*whens, None], self._common[name].variants, self.settings[name], strict=True
         ):
-            yield Variant(when, config, settings.mode, settings.on_error, timeout)
-
-    def _inputs(self, desk: Desk, path: Path, name: str, stage: StageSpec) -> Iterable[tuple[str, object]]:
-        for key, value in stage.in_.items():
-            text = template(value)
-            at = (*path, "in", key)
-            compiled = None if text is None else desk.compile(at, text, Expect.ANY, shift=2)
-            if text is not None and compiled is not None:
-                self._check_references(at, name, compiled, shift=2)
-            yield key, value if text is None else compiled
+            yield Variant(when, config, settings.mode, settings.on_error, timeout or self.deadline)
 
     def _condition(self, desk: Desk, path: Path, name: str, text: str | None) -> Expression | None:
         compiled = desk.compile(path, text, Expect.BOOL) if text is not None else None
         if compiled is not None:
-            self._check_references(path, name, compiled, shift=0)
+            self._check_references(name, path, compiled)
         return compiled
 
-    def _check_references(self, path: Path, name: str, expression: Expression, *, shift: int) -> None:
+    def _check_references(self, name: str, path: Path, expression: Expression, *, shift: int = 0) -> None:
         """A stage may look only at stages that have ended when it starts, and only at an `out` that is there."""
         seen: set[str] = set()
         for reference in sorted(r for r in expression.references if r[0] == "stages" and len(r) > 1):
@@ -149,23 +157,6 @@ class Weaver:
         states = dict(self.graph.edges[name]).get(other)
         return states is None or NeedState.SKIPPED in states
 
-    def _check_hook(self, path: Path, name: str, hook: Hook) -> None:
-        self._check_denial(path, name, hook)
-        use = self.uses[name]
-        if use.declaration is None or use.declaration.hooks is None:
-            return
-        if hook.name not in use.declaration.hooks:
-            message = (
-                f"the plugin does not offer {use.stage} on {hook.name}, only on {', '.join(use.declaration.hooks)}"
-            )
-            self.draft.error((*path, "uses"), "hook-not-offered", message)
-            return
-        fields = {f.name: f for f in hook.payload}
-        for written in use.declaration.hooks[hook.name].writes or ():
-            if written[:1] == ("payload",) and len(written) > 1 and written[1] not in fields:
-                message = f"its manifest says that it writes {'.'.join(written)}, which {hook.name} does not have"
-                self.draft.error((*path, "uses"), "manifest", message, nearest(written[1], fields))
-
     def _check_denial(self, path: Path, name: str, hook: Hook) -> None:
         if hook.can_deny:
             return
@@ -180,15 +171,3 @@ class Weaver:
 
 def _states(states: frozenset[NeedState] | None) -> frozenset[StageState] | None:
     return None if states is None else frozenset(StageState(state.value) for state in states)
-
-
-def _texts(tree: Tree, path: Path) -> Iterable[tuple[Path, str]]:
-    """Every text in a value, with its path."""
-    if isinstance(tree, Table):
-        for key, entry in tree.entries.items():
-            yield from _texts(entry.value, (*path, key))
-    elif isinstance(tree, Listing):
-        for i, item in enumerate(tree.items):
-            yield from _texts(item, (*path, i))
-    elif isinstance(tree.value, str):
-        yield path, tree.value

@@ -5,17 +5,28 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import NamedTuple
 
+from pipelines.declaration import Path as Place
 from pipelines.declaration import StageDeclaration
 from pipelines.fields import Kind
 from pipelines.file.spec import OverrideSpec, StageSpec
 from pipelines.file.tree import Path
 from pipelines.file.units import SECONDS, amount
+from pipelines.hooks import Hook
 from pipelines.lint.draft import Draft
 from pipelines.lint.graph import Settings
 from pipelines.plan import Mode, OnError
 from pipelines.suggest import nearest
 
-__all__ = ["Use", "find_use", "misfit_out", "settings_of", "timeout_of"]
+__all__ = [
+    "Use",
+    "check_offer",
+    "check_ordinary",
+    "declared_writes",
+    "find_use",
+    "misfit_out",
+    "settings_of",
+    "timeout_of",
+]
 
 
 class Use(NamedTuple):
@@ -56,6 +67,35 @@ def _whole(draft: Draft, written: str, near: str | None) -> str | None:
     name = written if written in draft.declarations else near
     stages = list(draft.declarations[name].stages) if name in draft.declarations and name is not None else []
     return f"{name}/{stages[0]}" if len(stages) == 1 else None
+
+
+def check_ordinary(draft: Draft, path: Path, use: Use) -> None:
+    """Report a stage that is made to undo another and stands where it would be run for itself."""
+    if use.declaration is not None and use.declaration.undoes is not None:
+        does = use.declaration.undoes
+        message = f"{use.stage} undoes {does} and is called for nothing else: it belongs under `compensate`"
+        draft.error((*path, "uses"), "undo-as-stage", message)
+
+
+def check_offer(draft: Draft, path: Path, use: Use, hook: Hook) -> None:
+    """Report a stage that its plugin does not offer on this hook, or that says it writes what the hook has not."""
+    if use.declaration is None or use.declaration.hooks is None:
+        return
+    if hook.name not in use.declaration.hooks:
+        message = f"the plugin does not offer {use.stage} on {hook.name}, only on {', '.join(use.declaration.hooks)}"
+        draft.error((*path, "uses"), "hook-not-offered", message)
+        return
+    fields = {f.name: f for f in hook.payload}
+    for written in declared_writes(use, hook) or ():
+        if written[:1] == ("payload",) and len(written) > 1 and written[1] not in fields:
+            message = f"its manifest says that it writes {'.'.join(written)}, which {hook.name} does not have"
+            draft.error((*path, "uses"), "manifest", message, nearest(written[1], fields))
+
+
+def declared_writes(use: Use, hook: Hook) -> tuple[Place, ...] | None:
+    """What the stage says it may change on this hook, None where it says nothing."""
+    declared = (use.declaration.hooks or {}).get(hook.name) if use.declaration is not None else None
+    return None if declared is None else declared.writes
 
 
 def settings_of(draft: Draft, stage: StageSpec) -> tuple[Settings, ...]:
