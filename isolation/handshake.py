@@ -31,6 +31,7 @@ class _Identity(msgspec.Struct):
 
 class _Stage(msgspec.Struct, rename={"is_async": "async"}):
     is_async: bool = False
+    undoes: str | None = None
 
 
 class _Answer(msgspec.Struct):
@@ -61,7 +62,18 @@ def agree(answer: bytes, spec: WorkerSpec) -> Window:
     if missing:
         offered = ", ".join(sorted(said.stages)) or "none"
         raise StartError(f"does not offer the stages {', '.join(missing)} of its manifest; it offers {offered}")
+    for name in spec.stages:
+        _agree_on_undo(name, said.stages[name].undoes, spec.undoes.get(name))
     return _window(said.concurrency, spec)
+
+
+def _agree_on_undo(stage: str, said: str | None, declared: str | None) -> None:
+    """A stage that only one side takes for an undo would be called for what it does not do."""
+    if said != declared:
+        raise StartError(
+            f"says that its stage {stage} undoes {said or 'nothing'}; its manifest says that it undoes "
+            f"{declared or 'nothing'}"
+        )
 
 
 def _window(concurrency: int, spec: WorkerSpec) -> Window:

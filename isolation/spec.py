@@ -48,6 +48,7 @@ class WorkerSpec:
     `site` is False for a plugin without an environment: it sees no package of the host's interpreter.
     An idle worker or an event loop that misses a ping is killed.
     `window` is how many calls a `command` plugin takes at once; our own runtime says so itself in the handshake.
+    `undoes` maps each stage of `stages` that is an undo to the stage that it undoes.
     """
 
     plugin: str
@@ -68,6 +69,7 @@ class WorkerSpec:
     ping_within_seconds: float = 5.0
     data: Path | None = None
     site: bool = True
+    undoes: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
@@ -93,6 +95,7 @@ class WorkerSpec:
             kill_after_seconds=manifest.limits.kill_after_seconds,
             data=prepared.data,
             site=prepared.environment is not None,
+            undoes=manifest.undoes,
         )
 
     def argv(self) -> list[str]:

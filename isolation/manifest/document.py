@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping
 from types import MappingProxyType
 
+from isolation.manifest.sheet import nearest
 from isolation.manifest.table import TableReader
 from isolation.manifest.units import parse_bytes, parse_seconds
 from isolation.manifest.values import Effects, HookRule, Limits, Permissions, StageManifest
@@ -26,7 +27,14 @@ _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 def read_stages(plugin: TableReader) -> dict[str, StageManifest]:
     """Read `[tool.penstock.stages.NAME]`, at least one."""
-    return {name: _stage(name, table) for name, table in plugin.tables("stages", _judge_name)}
+    tables = dict(plugin.tables("stages", _judge_name))
+    stages = {name: _stage(name, table) for name, table in tables.items()}
+    undone: dict[str, str] = {}
+    for name, stage in stages.items():
+        if stage.undoes is not None:
+            _judge_undo(stage, stages, undone, tables[name])
+            undone.setdefault(stage.undoes, name)
+    return stages
 
 
 def read_permissions(table: TableReader) -> Permissions:
@@ -78,6 +86,33 @@ def _stage(name: str, table: TableReader) -> StageManifest:
     )
     table.done()
     return found
+
+
+def _judge_undo(
+    undo: StageManifest, stages: Mapping[str, StageManifest], undone: Mapping[str, str], table: TableReader
+) -> None:
+    """Note what is wrong with an undo: it undoes one ordinary stage of this manifest, which no other undoes."""
+    named = undo.undoes or ""
+    ordinary = [name for name, stage in stages.items() if stage.undoes is None]
+    if named == undo.name:
+        table.refuse("undoes", "a stage cannot undo itself")
+    elif named not in stages:
+        known = ", ".join(ordinary) or "none"
+        table.refuse("undoes", f"'{named}' is no stage of this manifest (it has: {known})", nearest(named, ordinary))
+    elif named not in ordinary:
+        table.refuse("undoes", f"'{named}' undoes '{stages[named].undoes}' itself; an undo cannot be undone")
+    elif named in undone:
+        table.refuse("undoes", f"'{named}' is undone by '{undone[named]}' already; a stage has one undo at most")
+    elif missing := _missing_hooks(undo, stages[named]):
+        table.refuse("hooks", f"lacks {missing} of '{named}'; an undo is called wherever its stage was; leave it out")
+
+
+def _missing_hooks(undo: StageManifest, stage: StageManifest) -> str:
+    if undo.hooks is None:
+        return ""
+    return (
+        "every other hook" if stage.hooks is None else ", ".join(name for name in stage.hooks if name not in undo.hooks)
+    )
 
 
 def _hooks(stage: TableReader) -> Mapping[str, HookRule] | None:

@@ -129,9 +129,9 @@ class TableReader:
         """Take a value as it is, for somebody else to judge."""
         return self._take(key)
 
-    def refuse(self, key: str, message: str) -> None:
+    def refuse(self, key: str, message: str, suggestion: str | None = None) -> None:
         """Note a mistake at a value."""
-        self._wrong(key, message)
+        self._wrong(key, message, suggestion)
 
     def require(self, key: str) -> None:
         """Note the mistake of leaving out what must be there."""
@@ -183,8 +183,8 @@ class TableReader:
         self._sheet.blame_value(path, f"must be one of {', '.join(known)}, not {what(given)}", near)
         return False
 
-    def _wrong(self, key: str, message: str) -> None:
-        self._sheet.blame_value((*self.path, key), message)
+    def _wrong(self, key: str, message: str, suggestion: str | None = None) -> None:
+        self._sheet.blame_value((*self.path, key), message, suggestion)
 
 
 def what(value: object) -> str:

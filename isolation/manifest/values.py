@@ -121,3 +121,8 @@ class Manifest:
     env_set: Mapping[str, str] = field(default_factory=dict)
     env_pass: tuple[str, ...] = ()
     limits: Limits = Limits()
+
+    @property
+    def undoes(self) -> Mapping[str, str]:
+        """Maps each stage that is an undo to the stage that it undoes."""
+        return {name: stage.undoes for name, stage in self.stages.items() if stage.undoes is not None}

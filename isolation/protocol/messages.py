@@ -145,7 +145,7 @@ def _why_no_answer(message: _Any) -> str:
 
 
 class Invocation(msgspec.Struct):
-    """One `stage/invoke` before it is written. All but `attempt` is JSON, encoded once by whoever owns it.
+    """One call of a stage before it is written. All but `attempt` is JSON, encoded once by whoever owns it.
 
     `static` comes from `envelope`; `run`, `key` and `undoes` are the insides of JSON strings. With `undoes`, the key of
     another invocation, it is written as a `stage/compensate`.
@@ -168,7 +168,12 @@ def envelope(stage: str, hook: str, config: str) -> bytes:
 
 
 def invoke_frame(number: int, call: Invocation, deadline_ms: int) -> bytes:
-    """Write a `stage/invoke`: `bytes` first and `payload` last, so that a reader may slice the payload off unparsed."""
+    """Write a `stage/invoke`, or a `stage/compensate` where the call undoes another.
+
+    `bytes` comes first and `payload` last, so that a reader may slice the payload off unparsed.
+    """
+    if call.undoes:
+        return _compensate_frame(number, call, deadline_ms)
     return (
         b'{"jsonrpc":"2.0","id":%d,"method":"stage/invoke","params":{"bytes":%d,%b"run":"%b","attempt":%d,"key":"%b",'
         b'"deadline_ms":%d,"trace":%b,"input":%b,"context":%b,"payload":%b}}\n'
@@ -179,6 +184,27 @@ def invoke_frame(number: int, call: Invocation, deadline_ms: int) -> bytes:
             call.run,
             call.attempt,
             call.key,
+            deadline_ms,
+            call.trace,
+            call.input,
+            call.context,
+            call.payload,
+        )
+    )
+
+
+def _compensate_frame(number: int, call: Invocation, deadline_ms: int) -> bytes:
+    return (
+        b'{"jsonrpc":"2.0","id":%d,"method":"stage/compensate","params":{"bytes":%d,%b"run":"%b","attempt":%d,'
+        b'"key":"%b","undoes":"%b","deadline_ms":%d,"trace":%b,"input":%b,"context":%b,"payload":%b}}\n'
+        % (
+            number,
+            len(call.payload),
+            call.static,
+            call.run,
+            call.attempt,
+            call.key,
+            call.undoes,
             deadline_ms,
             call.trace,
             call.input,

@@ -96,6 +96,14 @@ HANDSHAKES = {
     "no protocol": ('del hello["protocol"]', "answered `initialize` wrongly: Object missing required field `protocol`"),
     "stages as a list": ('hello["stages"] = ["act"]', "answered `initialize` wrongly: Expected `object`, got `array`"),
     "no concurrency at all": ('hello["concurrency"] = 0', "concurrency is 0, not at least 1"),
+    "an undo of its own": (
+        'hello["stages"]["act"]["undoes"] = "do"',
+        "says that its stage act undoes do; its manifest says that it undoes nothing",
+    ),
+    "a list of undos": (
+        'hello["stages"]["act"]["undoes"] = ["do"]',
+        "answered `initialize` wrongly: Expected `str | null`, got `array`",
+    ),
     "text": ("hello = 'hello'", "answered `initialize` wrongly: Expected `object`, got `str`"),
 }
 
@@ -104,6 +112,11 @@ HANDSHAKES = {
 def test_a_handshake_that_does_not_match_names_both_sides(tmp_path: Path, difference: str) -> None:
     change, says = HANDSHAKES[difference]
     assert says in start_error(peer_spec(tmp_path, f"{change}\nshake_hands()\nsys.stdin.read()"))
+
+
+def test_a_handshake_that_forgets_what_a_stage_undoes_names_both_sides(tmp_path: Path) -> None:
+    spec = peer_spec(tmp_path, "shake_hands()\nsys.stdin.read()", undoes={"act": "do"})
+    assert "says that its stage act undoes nothing; its manifest says that it undoes do" in start_error(spec)
 
 
 def start_error(spec: WorkerSpec) -> str:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
         run: str
         attempt: int
         key: str
+        undoes: str | None
         deadline_ms: float | None
         trace: str | None
         input: Any
@@ -134,6 +135,11 @@ class Call:
     def key(self) -> str:
         """The same for every attempt of this call: what an effect is made idempotent by."""
         return self._parameters.key
+
+    @property
+    def undoes(self) -> str | None:
+        """In an undo the key of the call to take back; None in every other stage."""
+        return self._parameters.undoes or None
 
     @property
     def attempt(self) -> int:

@@ -27,14 +27,15 @@ class DeclarationError(TypeError):
 
 
 class Stage:
-    """One declared stage."""
+    """One declared stage. `undoes` names the stage that it compensates, None in an ordinary one."""
 
-    __slots__ = ("function", "is_async", "name")
+    __slots__ = ("function", "is_async", "name", "undoes")
 
-    def __init__(self, name: str, function: Callable[[Call], Any]) -> None:
+    def __init__(self, name: str, function: Callable[[Call], Any], undoes: str | None = None) -> None:
         self.name = name
         self.function = function
         self.is_async = is_async(function)
+        self.undoes = undoes
 
 
 class Plugin:
@@ -50,6 +51,24 @@ class Plugin:
 
         `def` is called one at a time per worker; `async def` many at once, and then the plugin must never block.
         """
+        return self._declare(name, None)
+
+    def compensation(self, name: str, *, undoes: str) -> Callable[[StageFunction], StageFunction]:
+        """Declare the stage `name`, which takes back what the stage `undoes`, declared above it, has done.
+
+        `call.undoes` is the key of the call to take back. That call may never have come, may have ended anyhow, may
+        come later and must then be refused; and the same undo may come again. `penstock_plugin.effects` sees to that.
+        It answers with None or `call.allow(out=...)`.
+        """
+        if undoes not in self.stages:
+            raise DeclarationError(f"there is no stage {undoes!r} for {name!r} to undo; declare it above its undo")
+        if self.stages[undoes].undoes is not None:
+            raise DeclarationError(f"stage {undoes!r} is an undo itself; {name!r} cannot undo it")
+        if any(stage.undoes == undoes for stage in self.stages.values()):
+            raise DeclarationError(f"stage {undoes!r} has an undo already; {name!r} would be a second one")
+        return self._declare(name, undoes)
+
+    def _declare(self, name: str, undoes: str | None) -> Callable[[StageFunction], StageFunction]:
         if callable(name):
             raise DeclarationError('write @plugin.stage("name"): a stage needs its name')
         if not _is_name(name):
@@ -59,7 +78,7 @@ class Plugin:
 
         def declare(function: StageFunction) -> StageFunction:
             _demand_one_argument(f"stage {name!r}", function, "call")
-            self.stages[name] = Stage(name, function)
+            self.stages[name] = Stage(name, function, undoes)
             return function
 
         return declare

@@ -29,6 +29,10 @@ from .plugin import Plugin, plain
 __all__ = ["InvalidAnswer", "Outcome", "call"]
 
 
+KEY = "test-run/test"
+"""The key of a call that a test gives none."""
+
+
 class InvalidAnswer(AssertionError):
     """The host would refuse this answer; the message says why."""
 
@@ -60,9 +64,10 @@ class _Parameters:
     input: Any
     context: Any
     attempt: int
+    key: str
+    undoes: str | None
     config: str = "test"
     run: str = "test-run"
-    key: str = "test-run/test"
     deadline_ms: float | None = None
     trace: str | None = None
 
@@ -78,11 +83,14 @@ def call(
     context: dict[str, Any] | None = None,
     input: dict[str, Any] | None = None,  # as the author reads it: call.input
     attempt: int = 1,
+    key: str = KEY,
     seconds: float = 10.0,
     data: Path | None = None,
 ) -> Outcome:
     """Run startup and configure, then `stage` on one call, `async def` or not, as a worker would.
 
+    `key` is the key of the call; an undo is handed it as the key of the call to take back, so that calling a stage and
+    then its undo, both without a `key`, undoes what the stage did.
     `seconds` is how far away the deadline is. Exceptions of the plugin's code come through as they are, but for a
     `Violation`, which is an answer. Raises InvalidAnswer when the host would refuse what the stage answered, and
     LookupError when the plugin has no such stage.
@@ -99,8 +107,15 @@ def call(
         if (complaint := judging.not_json(value, name)) is not None:
             raise ValueError(f"a call cannot be made of this: {complaint}")
     reports: list[dict[str, Any]] = []
+    undoes = key if plugin.stages[stage].undoes is not None else None
     parameters = _Parameters(
-        stage, hook, copy.deepcopy(input or {}), {**_CONTEXT, **copy.deepcopy(context or {})}, attempt
+        stage,
+        hook,
+        copy.deepcopy(input or {}),
+        {**_CONTEXT, **copy.deepcopy(context or {})},
+        attempt,
+        key if undoes is None else f"{key}/undo",
+        undoes,
     )
 
     async def run() -> object:
@@ -123,6 +138,8 @@ def call(
             return violation
 
     answer = _answer(stage, _run(plugin, run()))
+    if undoes is not None and (strange := [name for name in answer.as_json() if name != "out"]):
+        raise InvalidAnswer(f"{stage!r} is an undo and gave {', '.join(strange)}; return None or call.allow(out=...)")
     return _judged(answer, payload, declared, hook, tuple(reports))
 
 
@@ -222,5 +239,13 @@ def _declared(plugin: Plugin, stage: str) -> dict[str, Any] | None:
             if stage not in stages:
                 raise LookupError(f"{manifest} declares no stage {stage!r}; it declares {', '.join(stages) or 'none'}")
             found: dict[str, Any] = stages[stage]
+            _compare_undo(stage, plugin.stages[stage].undoes, found.get("undoes"), manifest)
             return found
     return None
+
+
+def _compare_undo(stage: str, declared: str | None, written: str | None, manifest: Path) -> None:
+    if declared != written:
+        raise LookupError(
+            f"the code says that {stage!r} undoes {declared or 'nothing'}, and {manifest} {written or 'nothing'}"
+        )

@@ -77,6 +77,9 @@ tool_post_invoke = {}
 [tool.penstock.stages.look]
 hooks = ["tool_pre_invoke"]
 
+[tool.penstock.stages.unmask]
+undoes = "mask"
+
 [tool.penstock.permissions]
 network = ["example.org:443"]
 subprocess = true
@@ -104,6 +107,7 @@ kill-after = "250ms"
     assert mask.hooks["tool_post_invoke"].writes is None
     assert look.hooks is not None
     assert list(look.hooks) == ["tool_pre_invoke"]
+    assert (mask.undoes, manifest.stages["unmask"].undoes, manifest.undoes) == (None, "mask", {"unmask": "mask"})
     assert manifest.permissions.network == ("example.org:443",)
     assert (dict(manifest.env_set), manifest.env_pass) == ({"TOKENIZERS_PARALLELISM": "false"}, ("HF_HOME",))
     assert manifest.limits.memory_bytes == 256 * 2**20
@@ -231,6 +235,50 @@ def test_a_mistake_is_told_with_its_place(folder: Path, line: str, expected: str
     assert only(write(folder, f"[tool.penstock]\n{line}\n{stages}")) == expected
 
 
+RESERVE = "[tool.penstock.stages.reserve]\nhooks = ['a', 'b']\n[tool.penstock.stages.release]\nundoes = 'reserve'\n"
+
+
+@pytest.mark.parametrize(
+    ("lines", "expected"),
+    [
+        ("undoes = 'again'", "6:10 tool.penstock.stages.again.undoes a stage cannot undo itself"),
+        ("undoes = 'release'", "6:10 tool.penstock.stages.again.undoes 'release' undoes 'reserve' itself;"
+         " an undo cannot be undone"),
+        ("undoes = 'reserve'", "6:10 tool.penstock.stages.again.undoes 'reserve' is undone by 'release' already;"
+         " a stage has one undo at most"),
+        ("undoes = 'resrve'", "6:10 tool.penstock.stages.again.undoes 'resrve' is no stage of this manifest"
+         " (it has: reserve) ->reserve"),
+        ("undoes = 7", "6:10 tool.penstock.stages.again.undoes must be a string, not 7"),
+        ("undose = 'reserve'", "6:1 tool.penstock.stages.again.undose unknown key ->undoes"),
+    ],
+)  # fmt: skip
+def test_an_undo_undoes_one_other_stage_of_its_manifest(folder: Path, lines: str, expected: str) -> None:
+    assert only(write(folder, f"{RESERVE}[tool.penstock.stages.again]\n{lines}\n")) == expected
+
+
+@pytest.mark.parametrize(
+    ("hooks", "expected"),
+    [
+        ("['a']", "5:9 tool.penstock.stages.release.hooks lacks b of 'reserve'; an undo is called wherever its stage"
+         " was; leave it out"),
+        ("['b', 'a']", None),
+    ],
+)  # fmt: skip
+def test_the_hooks_of_an_undo_are_those_of_its_stage_and_need_not_be_written(
+    folder: Path, hooks: str, expected: str | None
+) -> None:
+    text = f"{RESERVE}hooks = {hooks}\n"
+    if expected is None:
+        assert read_manifest(write(folder, text)).undoes == {"release": "reserve"}
+    else:
+        assert only(write(folder, text)) == expected
+
+
+def test_an_undo_of_a_stage_for_any_hook_is_for_any_hook(folder: Path) -> None:
+    text = STAGE + "[tool.penstock.stages.unmask]\nundoes = 'mask'\nhooks = ['a']\n"
+    assert "lacks every other hook of 'mask'" in only(write(folder, text))
+
+
 def test_the_protocol_of_the_manifest_is_the_protocol_of_the_host() -> None:
     assert HOST_PROTOCOL == PROTOCOL_VERSION
 
@@ -308,6 +356,8 @@ env.pass = ["HOME"]
 [tool.penstock.stages.mask]
 outputs = { found = "int" }
 hooks = { tool_pre_invoke = { reads = ["payload.args"], writes = ["payload.args"] } }
+[tool.penstock.stages.unmask]
+undoes = "mask"
 [tool.penstock.permissions]
 network = ["example.org"]
 """

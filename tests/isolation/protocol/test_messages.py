@@ -210,6 +210,30 @@ def test_the_payload_of_an_invocation_can_be_sliced_off(
     assert (params["run"], params["key"]) == ("01J", "01J/mask")
 
 
+@given(objects, objects)
+def test_a_call_that_undoes_another_differs_in_its_method_and_in_what_it_undoes(
+    values: dict[str, object], payload: dict[str, object]
+) -> None:
+    call = Invocation(
+        static=messages.envelope("release", "tool_pre_invoke", "c1"),
+        run=b"01J",
+        key=b"01J/reserve/undo",
+        input=written(values),
+        context=b"{}",
+        payload=written(payload),
+    )
+    invoke = json.loads(messages.invoke_frame(7, call, 180), parse_constant=str)
+    call.undoes = b"01J/reserve"
+    line = messages.invoke_frame(7, call, 180)
+    compensate = json.loads(line, parse_constant=str)
+    assert line.count(b"\n") == 1 and line.endswith(call.payload + b"}}\n")
+    names = list(compensate["params"])
+    assert (names[0], names[-1]) == ("bytes", "payload")
+    assert compensate.pop("method") == "stage/compensate" and invoke.pop("method") == "stage/invoke"
+    assert compensate["params"].pop("undoes") == "01J/reserve"
+    assert compensate == invoke
+
+
 @given(texts, objects)
 def test_requests_and_notifications_are_one_line_each(method: str, params: dict[str, object]) -> None:
     plain = json.loads(written(params), parse_constant=lambda _: None)

@@ -14,7 +14,7 @@ from typing import Any
 
 from isolation.spec import LAUNCHER
 
-__all__ = ["PLUGINS", "Message", "Started", "invocation", "line_of"]
+__all__ = ["PLUGINS", "Message", "Started", "compensation", "invocation", "line_of"]
 
 PLUGINS = Path(__file__).parent / "plugins"
 PATIENCE_SECONDS = 10.0
@@ -34,6 +34,14 @@ def invocation(number: int, stage: str, payload: Mapping[str, object] | None = N
     params |= {"attempt": 1, "key": f"R{number}/s", "deadline_ms": 5000, "trace": None, "input": {}, "context": {}}
     frame = {"jsonrpc": "2.0", "id": number, "method": "stage/invoke", "params": {**params, **members, "payload": 0}}
     return line_of(frame)[:-4] + body + b"}}\n"
+
+
+def compensation(
+    number: int, stage: str, undoes: str, payload: Mapping[str, object] | None = None, **members: object
+) -> bytes:
+    """A `stage/compensate` as the host writes it."""
+    line = invocation(number, stage, payload, undoes=undoes, **members)
+    return line.replace(b"stage/invoke", b"stage/compensate", 1)
 
 
 class Started:
@@ -105,6 +113,11 @@ class Started:
     def call(self, stage: str, payload: Mapping[str, object] | None = None, **members: object) -> Message:
         self._asked += 1
         self.send(invocation(self._asked, stage, payload, **members))
+        return self.answer()
+
+    def undo(self, stage: str, undoes: str, payload: Mapping[str, object] | None = None, **members: object) -> Message:
+        self._asked += 1
+        self.send(compensation(self._asked, stage, undoes, payload, **members))
         return self.answer()
 
     def ready(self, with_: Mapping[str, object] | None = None, secrets: Mapping[str, str] | None = None) -> Started:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from started import Started, invocation, line_of
+from started import Started, compensation, invocation, line_of
 
 
 @pytest.fixture(params=[False, True], ids=["json", "msgspec"])
@@ -90,6 +90,53 @@ def test_a_length_that_lies_is_not_believed(plugin: Started) -> None:
     line = invocation(60, "everything", {"q": 1}).replace(b'"bytes":7', b'"bytes":3')
     plugin.send(line)
     assert plugin.answer()["result"]["out"]["payload"] == {"q": 1}
+
+
+def test_an_undo_is_handed_the_key_of_the_call_that_it_takes_back(plugin: Started) -> None:
+    payload = {"name": "tool", "args": {"q": "x"}}
+    out = {"undoes": "R1/reserve", "key": "R1/reserve/undo", "payload": payload}
+    assert plugin.undo("release", "R1/reserve", key="R1/reserve/undo")["result"] == {"out": out}
+    assert plugin.call("reserve")["result"] == {"out": {"undoes": None}}
+
+
+def test_an_undo_of_another_host_may_come_with_its_members_in_any_order(plugin: Started) -> None:
+    params = {"payload": {"what": "nothing"}, "undoes": "R1/reserve", "stage": "release", "config": "c1", "hook": "h"}
+    plugin.send(line_of({"id": 50, "params": params, "method": "stage/compensate", "jsonrpc": "2.0"}))
+    assert plugin.answer()["result"] == {}
+
+
+@pytest.mark.parametrize("what", ["payload", "patch", "state", "hints", "result", "violation", "raises"])
+def test_an_undo_that_answers_more_than_an_out_is_the_plugins_error(plugin: Started, what: str) -> None:
+    error = plugin.undo("release", "R1/reserve", payload={"what": what})["error"]
+    assert error["code"] == -32804
+    assert "'release' is an undo and gave" in error["message"]
+
+
+@pytest.mark.parametrize(
+    ("line", "says"),
+    [
+        (invocation(70, "release"), "'release' undoes 'reserve'; call it with stage/compensate"),
+        (compensation(70, "reserve", "R1/reserve"), "'reserve' is no undo; call it with stage/invoke"),
+        (compensation(70, "release", ""), "params.undoes is the key of a call to undo"),
+        (compensation(70, "release", "R1/r").replace(b'"R1/r"', b"null"), "params.undoes is the key of a call to undo"),
+        (compensation(70, "release", "R1/r").replace(b'"R1/r"', b"7"), "params.undoes must be a string"),
+        (invocation(70, "release", undoes="R1/r"), "params.undoes is the key of a call to undo"),
+        (invocation(70, "reserve", undoes="R1/r"), "params.undoes is the key of a call to undo"),
+        (compensation(70, "dance", "R1/r"), "no stage 'dance'"),
+    ],
+)
+def test_a_stage_is_called_by_its_own_method_only(plugin: Started, line: bytes, says: str) -> None:
+    plugin.send(line)
+    error = plugin.answer()["error"]
+    assert error["code"] == -32602
+    assert says in error["message"]
+
+
+def test_the_handshake_says_what_a_stage_undoes() -> None:
+    with Started("plain:plugin") as plugin:
+        stages = plugin.ask("initialize", {"plugin": {"name": "n", "version": "1"}})["result"]["stages"]
+    assert stages["release"] == {"async": False, "undoes": "reserve"}
+    assert stages["reserve"] == {"async": False}
 
 
 @pytest.mark.parametrize(

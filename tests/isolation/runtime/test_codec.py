@@ -9,7 +9,7 @@ from types import ModuleType
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from started import invocation
+from started import compensation, invocation
 
 from isolation.runtime.penstock_plugin.serving.codec import Codec, best_codec
 
@@ -47,6 +47,14 @@ def test_a_call_is_cut_exactly(codec: Codec, payload: dict[str, object]) -> None
 
 
 @each_codec
+@given(payload=st.dictionaries(st.text(), VALUES, max_size=4))
+def test_an_undo_is_cut_as_a_call_is(codec: Codec, payload: dict[str, object]) -> None:
+    found = codec.invocation(compensation(7, "release", "R1/mask", payload)[:-1])
+    assert found is not None
+    assert (found[0], found[1].stage, found[1].undoes, codec.decode(found[2])) == (7, "release", "R1/mask", payload)
+
+
+@each_codec
 def test_a_large_payload_is_not_copied(codec: Codec) -> None:
     found = codec.invocation(invocation(7, "mask", {"q": "x" * 100_000})[:-1])
     assert found is not None
@@ -62,6 +70,9 @@ def test_a_large_payload_is_not_copied(codec: Codec) -> None:
     b'{"jsonrpc":"2.0","id":7,"method":"stage/invoke","params":{"bytes":999999,"stage":"x","payload":{}}}',
     b'{"jsonrpc":"2.0","id":7,"method":"stage/invoke","params":{"bytes":3,"stage":"x","payload":{}}}',
     b'{"jsonrpc":"2.0","id":7,"method":"stage/invoke","params":{"bytes":2,"stage":7,"hook":"h","config":"c","payload":{}}}',
+    compensation(7, "release", "")[:-1],
+    compensation(7, "release", "R1/mask").replace(b"compensate", b"invoke")[:-1],
+    invocation(7, "release").replace(b"invoke", b"compensate")[:-1],
 ])  # fmt: skip
 def test_a_line_that_does_not_fit_is_left_to_the_ordinary_parser(codec: Codec, line: bytes) -> None:
     assert codec.invocation(line) is None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from started import Message, Started, invocation, line_of
+from started import Message, Started, compensation, invocation, line_of
 
 
 @pytest.fixture
@@ -116,3 +116,11 @@ def test_shutdown_answers_what_is_left_and_then_itself(plugin: Started) -> None:
 def test_the_end_of_input_ends_it_with_calls_at_work(plugin: Started) -> None:
     plugin.send(invocation(100, "wait"))
     assert plugin.ended()[0] == 0
+
+
+def test_undos_run_beside_calls_and_answer_nothing_but_an_out(plugin: Started) -> None:
+    plugin.send(invocation(100, "wait") + compensation(101, "unwait", "R9/wait"))
+    assert plugin.answer() == {"jsonrpc": "2.0", "id": 101, "result": {"out": {"undoes": "R9/wait"}}}
+    assert "'unplain' is an undo and gave violation" in plugin.undo("unplain", "R9/plain")["error"]["message"]
+    assert plugin.call("unwait")["error"]["code"] == -32602
+    assert plugin.undo("plain", "R9/plain")["error"]["code"] == -32602

@@ -58,6 +58,35 @@ def test_a_generator_is_no_stage() -> None:
         Plugin().stage("mask")(stage)
 
 
+def _with_an_undo() -> Plugin:
+    plugin = Plugin()
+    plugin.stage("reserve")(_good)
+    assert plugin.compensation("release", undoes="reserve")(_good) is _good
+    return plugin
+
+
+@pytest.mark.parametrize(
+    ("name", "undoes", "says"),
+    [
+        ("refund", "charge", "no stage 'charge' for 'refund' to undo; declare it above its undo"),
+        ("refund", "refund", "no stage 'refund'"),
+        ("again", "release", "'release' is an undo itself"),
+        ("again", "reserve", "'reserve' has an undo already; 'again' would be a second one"),
+    ],
+)
+def test_an_undo_undoes_one_ordinary_stage_declared_above_it(name: str, undoes: str, says: str) -> None:
+    with pytest.raises(DeclarationError, match=says):
+        _with_an_undo().compensation(name, undoes=undoes)
+
+
+@pytest.mark.parametrize(("name", "says"), [("charge", "declared twice"), ("Refund", "stage name")])
+def test_an_undo_has_a_name_of_its_own(name: str, says: str) -> None:
+    plugin = _with_an_undo()
+    plugin.stage("charge")(_good)
+    with pytest.raises(DeclarationError, match=says):
+        plugin.compensation(name, undoes="charge")
+
+
 def test_startup_and_configure_are_declared_once_each() -> None:
     plugin = Plugin()
     plugin.startup(lambda start: None)

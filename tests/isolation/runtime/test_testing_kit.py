@@ -99,6 +99,27 @@ def test_a_payload_that_is_no_json_is_the_tests_mistake() -> None:
         testing.call(_plugin(lambda call: None), "act", payload={"x": {1}})
 
 
+def _with_an_undo(undo: object) -> Plugin:
+    plugin = _plugin(lambda call: call.allow(out={"key": call.key, "undoes": call.undoes}))
+    plugin.compensation("unact", undoes="act")(undo)  # type: ignore[type-var]
+    return plugin
+
+
+def test_an_undo_is_called_as_any_stage_and_undoes_the_call_before_it() -> None:
+    plugin = _with_an_undo(lambda call: call.allow(out={"key": call.key, "undoes": call.undoes}))
+    done = testing.call(plugin, "act", payload={}).out
+    undone = testing.call(plugin, "unact", payload={}).out
+    assert (done["undoes"], undone["undoes"]) == (None, done["key"])
+    assert undone["key"] != done["key"]
+    assert testing.call(plugin, "unact", payload={}, key="R7/act").out["undoes"] == "R7/act"
+
+
+@pytest.mark.parametrize("undo", [lambda call: call.modify({}), lambda call: call.deny("no", "because")])
+def test_an_undo_that_answers_more_than_an_out_fails_the_test(undo: object) -> None:
+    with pytest.raises(testing.InvalidAnswer, match="'unact' is an undo and gave"):
+        testing.call(_with_an_undo(undo), "unact", payload={})
+
+
 @pytest.fixture
 def declared(tmp_path: Path) -> Iterator[types.ModuleType]:
     """A plugin in a folder of its own, with a manifest beside it."""
@@ -135,3 +156,13 @@ def test_the_manifest_beside_the_plugin_holds_in_tests_too(
     else:
         with pytest.raises(testing.InvalidAnswer, match=complaint):
             testing.call(_plugin(act), "act", payload=PAYLOAD, hook=hook)
+
+
+def test_an_undo_that_the_manifest_does_not_know_is_named(declared: types.ModuleType) -> None:
+    def unact(call: Call) -> None: ...
+
+    unact.__module__ = declared.__name__
+    manifest = Path(declared.__file__ or "").parent / "pyproject.toml"
+    manifest.write_text(manifest.read_text() + "[tool.penstock.stages.unact]\n")
+    with pytest.raises(LookupError, match=r"the code says that 'unact' undoes act, and .* nothing"):
+        testing.call(_with_an_undo(unact), "unact", payload={})

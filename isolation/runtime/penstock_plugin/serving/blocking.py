@@ -14,7 +14,7 @@ from ..answer import Violation
 from . import logs
 from .faults import TOO_LARGE, Fault
 from .frames import FrameTooLarge
-from .incoming import plain_parameters, request_of, wanted_configs
+from .incoming import CALLS, plain_parameters, request_of, wanted_configs
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -89,8 +89,8 @@ def _take_up(session: Session, line: bytes, arrived: float) -> None:
 
 def _answer(session: Session, request: Request, arrived: float) -> bytes:
     assert request.id is not None
-    if request.method == "stage/invoke":
-        parameters, payload = plain_parameters(request.params)
+    if request.method in CALLS:
+        parameters, payload = plain_parameters(request)
         return _invoke(session, request.id, parameters, payload, arrived)
     if request.method == "configure":
         wanted = wanted_configs(request.params)

@@ -22,7 +22,9 @@ if TYPE_CHECKING:
 __all__ = ["Codec", "InvalidMessage", "best_codec"]
 
 # Everything up to the length is the host's own writing, so nothing of a payload or context can look like it.
-_HEAD = re.compile(rb'\{"jsonrpc":"2\.0","id":(\d{1,18}),"method":"stage/invoke","params":\{"bytes":(\d{1,18}),')
+_HEAD = re.compile(
+    rb'\{"jsonrpc":"2\.0","id":(\d{1,18}),"method":"stage/(?:invoke|(compensate))","params":\{"bytes":(\d{1,18}),'
+)
 _PAYLOAD = b'"payload":'
 # From here on a copy of the payload costs more than a view of it.
 _VIEW_BYTES = 16384
@@ -39,7 +41,9 @@ class InvalidMessage(ValueError):
 class PlainParameters:
     """Parameters of a call that were parsed whole, and checked here because no typed decoder did."""
 
-    __slots__ = ("attempt", "config", "context", "deadline_ms", "hook", "input", "key", "run", "stage", "trace")
+    __slots__ = (
+        "attempt", "config", "context", "deadline_ms", "hook", "input", "key", "run", "stage", "trace", "undoes",
+    )  # fmt: skip
 
     stage: str
     hook: str
@@ -55,6 +59,9 @@ class PlainParameters:
             setattr(self, name, value)
         self.attempt: int = members.get("attempt", 1)
         self.trace: str | None = members.get("trace")
+        self.undoes: str | None = members.get("undoes")
+        if self.undoes is not None and not isinstance(self.undoes, str):
+            raise InvalidMessage("params.undoes must be a string")
         self.deadline_ms: float | None = members.get("deadline_ms")
         if self.deadline_ms is not None and type(self.deadline_ms) not in (int, float):
             raise InvalidMessage("params.deadline_ms must be a number of milliseconds")
@@ -74,11 +81,13 @@ class Codec:
         found = _HEAD.match(line)
         if found is None:
             return None
-        start = len(line) - 2 - int(found[2])
+        start = len(line) - 2 - int(found[3])
         if start < found.end() or not line.startswith(_PAYLOAD, start - len(_PAYLOAD)) or not line.endswith(b"}}"):
             return None
         parameters = self._parameters(line[:start] + b"0}}")
-        return None if parameters is None else (int(found[1]), parameters, _cut(line, start))
+        if parameters is None or bool(parameters.undoes) is not bool(found[2]):
+            return None
+        return int(found[1]), parameters, _cut(line, start)
 
     def _parameters(self, head: bytes) -> Parameters | None:
         try:
@@ -147,6 +156,7 @@ def _with_msgspec() -> Codec:
             ("run", str, ""),
             ("attempt", int, 1),
             ("key", str, ""),
+            ("undoes", str | None, None),
             ("deadline_ms", float | None, None),
             ("trace", str | None, None),
             ("input", raw, raw(b"{}")),
@@ -169,12 +179,14 @@ def _with_msgspec() -> Codec:
             found = head(line)
             if found is None:
                 return None
-            start = len(line) - 2 - int(found[2])
+            start = len(line) - 2 - int(found[3])
             if start < found.end() or not line.startswith(payload, start - width) or not line.endswith(b"}}"):
                 return None
             try:
                 frame: Any = decode_head(line[:start] + b"0}}")
             except (wrong, UnicodeDecodeError, RecursionError):
+                return None
+            if bool(frame.params.undoes) is not bool(found[2]):
                 return None
             return frame.id, frame.params, line[start:-2] if len(line) < _VIEW_BYTES else _cut(line, start)
 

@@ -16,7 +16,7 @@ from ..answer import Violation
 from . import logs
 from .blocking import CHUNK_BYTES, lines_of
 from .faults import CANCELLED, INVALID_REQUEST, PLUGIN, Fault
-from .incoming import plain_parameters, request_of, wanted_configs
+from .incoming import CALLS, plain_parameters, request_of, wanted_configs
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -96,8 +96,8 @@ class _Loop:
         if request.id is None:
             if request.method == "$/cancelRequest" and isinstance(request.params, dict):
                 self._cancel(request.params.get("id"))
-        elif request.method == "stage/invoke":
-            parameters, payload = plain_parameters(request.params)
+        elif request.method in CALLS:
+            parameters, payload = plain_parameters(request)
             self._begin(request.id, self._invoke(request.id, parameters, payload, arrived))
         elif request.method == "configure":
             self._begin(request.id, self._configure(request.id, request.params))

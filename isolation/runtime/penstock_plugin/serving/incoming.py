@@ -11,7 +11,10 @@ if TYPE_CHECKING:
     from ..call import Parameters
     from .codec import Codec
 
-__all__ = ["Request", "plain_parameters", "request_of", "version_of", "wanted_configs"]
+__all__ = ["CALLS", "Request", "plain_parameters", "request_of", "version_of", "wanted_configs"]
+
+CALLS = frozenset({"stage/invoke", "stage/compensate"})
+"""The methods that call a stage."""
 
 
 class Request:
@@ -42,16 +45,20 @@ def request_of(codec: Codec, line: bytes) -> Request | None:
     return Request(call_id, method, message.get("params", {}))
 
 
-def plain_parameters(members: object) -> tuple[Parameters, object]:
+def plain_parameters(request: Request) -> tuple[Parameters, object]:
     """Parameters and payload of a call that another host wrote, its members in any order."""
+    members = request.params
     if not isinstance(members, dict):
         raise Fault(INVALID_PARAMS, "params must be an object")
     if not isinstance(members.get("payload"), dict):
         raise Fault(INVALID_PARAMS, "params.payload must be an object")
     try:
-        return PlainParameters(members), members["payload"]
+        parameters = PlainParameters(members)
     except InvalidMessage as error:
         raise Fault(INVALID_PARAMS, str(error)) from None
+    if bool(parameters.undoes) is not (request.method == "stage/compensate"):
+        raise Fault(INVALID_PARAMS, "params.undoes is the key of a call to undo: stage/compensate has it, no other")
+    return parameters, members["payload"]
 
 
 def wanted_configs(members: object) -> dict[str, Config]:

@@ -69,6 +69,8 @@ class Outgoing:
             return b'{"jsonrpc":"2.0","id":%d,"result":{}}\n' % call.id
         try:
             members = _members_of(call.stage, answer)
+            if call.undoes is not None:
+                _demand_nothing_but_out(call.stage, members)
         except BaseException as error:  # noqa: BLE001  # subclasses of the author's may run code here
             return self.error_line(call.id, error)
         return self.result_line(call.id, members)
@@ -91,6 +93,13 @@ class Outgoing:
         members = {"level": "error", "message": described["message"], "logger": "penstock"}
         members["traceback"] = described["data"]["traceback"]
         self.notify("log", members | logs.origin())
+
+
+def _demand_nothing_but_out(stage: str, members: Mapping[str, object]) -> None:
+    """The run that an undo belongs to has ended; nobody could take a payload or a violation of it."""
+    if strange := [name for name in members if name != "out"]:
+        given = ", ".join(strange)
+        raise Fault(PLUGIN, f"stage {stage!r} is an undo and gave {given}; return None or call.allow(out=...)")
 
 
 def _members_of(stage: str, answer: object) -> dict[str, object]:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from ..call import Config, Parameters
+    from ..plugin import Stage
     from .incoming import Request
 
 __all__ = ["PROTOCOL", "Session", "import_plugin"]
@@ -81,11 +82,14 @@ class Session:
 
     def call_of(self, call_id: int, parameters: Parameters, raw: object, arrived: float) -> Call:
         """What the author's function is handed. Raises Fault when there is no use in calling it."""
-        if parameters.stage not in self.plugin.stages:
+        stage = self.plugin.stages.get(parameters.stage)
+        if stage is None:
             if self._start is None:
                 raise Fault(INVALID_REQUEST, "initialize comes first")
             known = ", ".join(sorted(self.plugin.stages))
             raise Fault(INVALID_PARAMS, f"this plugin has no stage {parameters.stage!r}; it has {known}")
+        if (stage.undoes is None) is bool(parameters.undoes):
+            raise _wrongly_called(stage)
         settled = self._configs.get(parameters.config)
         if settled is None:
             raise Fault(INVALID_PARAMS, f"configuration {parameters.config!r} was never configured")
@@ -115,7 +119,7 @@ class Session:
         return {
             "protocol": PROTOCOL,
             "plugin": {"name": who.get("name"), "version": who.get("version")},
-            "stages": {stage.name: {"async": stage.is_async} for stage in self.plugin.stages.values()},
+            "stages": {stage.name: _described(stage) for stage in self.plugin.stages.values()},
             "concurrency": ASYNC_CONCURRENCY if self.on_loop else 1,
             "runtime": {"python": sys.version.split()[0], "json": self.out.codec.name},
         }
@@ -157,6 +161,17 @@ def import_plugin(entry: str) -> Plugin:
     if not isinstance(found, Plugin):
         raise Fault(PLUGIN, f"{entry} is of type {type(found).__name__}, not penstock_plugin.Plugin")
     return found
+
+
+def _described(stage: Stage) -> dict[str, object]:
+    described: dict[str, object] = {"async": stage.is_async}
+    return described if stage.undoes is None else {**described, "undoes": stage.undoes}
+
+
+def _wrongly_called(stage: Stage) -> Fault:
+    if stage.undoes is None:
+        return Fault(INVALID_PARAMS, f"stage {stage.name!r} is no undo; call it with stage/invoke")
+    return Fault(INVALID_PARAMS, f"stage {stage.name!r} undoes {stage.undoes!r}; call it with stage/compensate")
 
 
 def _path(text: object) -> Any:

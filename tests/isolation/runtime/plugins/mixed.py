@@ -69,6 +69,17 @@ async def deny(call):
     raise Violation("no", "because")
 
 
+@plugin.compensation("unwait", undoes="wait")
+async def unwait(call):
+    await asyncio.sleep(0)
+    return call.allow(out={"undoes": call.undoes})
+
+
+@plugin.compensation("unplain", undoes="plain")
+def unplain(call):
+    return call.deny("no", "because")
+
+
 @plugin.stage("log")
 async def log(call):
     await asyncio.sleep(0)

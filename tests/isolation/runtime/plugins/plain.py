@@ -82,6 +82,28 @@ def raise_(call):
     ]
 
 
+@plugin.stage("reserve")
+def reserve(call):
+    return call.allow(out={"undoes": call.undoes})
+
+
+@plugin.compensation("release", undoes="reserve")
+def release(call):
+    what = call.payload.get("what")
+    if what == "raises":
+        raise Violation("no", "because")
+    answers = {
+        "nothing": None,
+        "payload": call.modify({}),
+        "patch": call.patch({}),
+        "state": call.allow(state={}),
+        "hints": call.allow(hints={}),
+        "result": call.respond({}),
+        "violation": call.deny("no", "because"),
+    }
+    return answers.get(what, call.allow(out={"undoes": call.undoes, "key": call.key, "payload": call.payload}))
+
+
 @plugin.stage("modules")
 def modules(call):
     return call.allow(out={"modules": sorted(sys.modules), "path": sys.path, "argv": sys.argv})
