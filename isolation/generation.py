@@ -1,37 +1,29 @@
-"""All workers of one plugin at one digest: who takes the next call, what waits, and when a worker is started again.
+"""All workers of one plugin at one digest: who takes the next call, and what waits.
 
-Each replica has a keeper, a coroutine owned by the generation's task group, which starts a worker, waits for
-its end and asks the restart log whether to start another.
+When a worker is started again is the supervisor's part (`isolation/supervisor.py`).
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import logging
 import math
 import time
-from collections import deque
-from collections.abc import Callable, Mapping
-from contextlib import AsyncExitStack
-from functools import partial
+from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
 
 import msgspec
 
+from isolation.bulkhead import DEFAULT_QUEUE, Bulkhead
 from isolation.call import Call
-from isolation.errors import DeadlineExceeded, ExitReport, NotSent, PluginBusy, PluginFailed, StartError, Stopping
+from isolation.errors import DeadlineExceeded, NotSent, PluginBusy
 from isolation.protocol.life import State
 from isolation.spec import WorkerSpec
-from isolation.supervision import Intensity, RestartLog
+from isolation.status import GenerationEvent, Status
+from isolation.supervision import Intensity
+from isolation.supervisor import Supervisor
 from isolation.worker import Worker
 
 __all__ = ["Generation"]
-
-log = logging.getLogger("penstock.generation")
-
-MAX_WAITING_CALLS = 1024
-"""Calls that may wait for a free place before callers are told that the plugin is busy."""
 
 NEVER = math.inf
 
@@ -46,7 +38,11 @@ class Generation:
     """The replicas of one plugin. Use it as an async context manager: inside, all replicas are ready.
 
     Entering raises StartError when the first start of a replica fails. `report` is told the message and the
-    fraction (0 to 1, or None) of what plugins say while they start.
+    fraction (0 to 1, or None) of what plugins say while they start, `notify` what becomes of the workers.
+
+    At most `concurrency` calls are with workers at once (None: only the workers' own windows bound them); one that
+    was cancelled counts until the worker has answered it. At most `queue` wait; whoever comes then is told at once
+    that the plugin is busy.
     """
 
     def __init__(
@@ -55,26 +51,20 @@ class Generation:
         configs: Mapping[str, object],
         *,
         replicas: int = 1,
+        concurrency: int | None = None,
+        queue: int = DEFAULT_QUEUE,
         intensity: Intensity | None = None,
         report: Callable[[str, float | None], None] | None = None,
+        notify: Callable[[GenerationEvent], None] | None = None,
     ) -> None:
         self.spec = spec
-        self.replicas = replicas
-        self._configs = configs
         self._report = report
-        self._restarts = RestartLog(intensity or Intensity())
-        self._routable: list[Worker] = []
-        self._alive = set[Worker]()
-        self._waiting = deque[Call]()
-        self._number = 0
-        self._failure: str | None = None
-        self._closing = False
-        self._firsts: list[asyncio.Future[None]] = []
-        self._retired: dict[Worker, asyncio.Future[None]] = {}
+        self._supervisor = Supervisor(spec, configs, replicas, intensity or Intensity(), self, notify)
+        self._routable: Sequence[Worker] = self._supervisor.ready  # the very list: it changes as workers come and go
+        self._bulkhead = Bulkhead[Call](concurrency, queue)
+        self._bounded = concurrency is not None
         self._alarm: asyncio.TimerHandle | None = None
         self._alarm_at = NEVER
-        self._stopping = asyncio.Event()
-        self._stack = AsyncExitStack()
 
     @property
     def workers(self) -> tuple[Worker, ...]:
@@ -84,12 +74,31 @@ class Generation:
     @property
     def waiting(self) -> int:
         """Calls that wait for a free place."""
-        return sum(not call.settled for call in self._waiting)
+        return len(self._bulkhead.waiting)
 
     @property
     def failure(self) -> str | None:
         """Why the generation takes no calls any more; None while it does."""
-        return None if self._routable else self._failure
+        refusal = self._supervisor.refusal()
+        return None if refusal is None else str(refusal)
+
+    @property
+    def status(self) -> Status:
+        """The generation at this moment, for people and programs to look at."""
+        rules = self._supervisor.rules
+        return Status(
+            plugin=self.spec.plugin,
+            digest=self.spec.digest,
+            state=rules.state,
+            since=rules.since,
+            wanted=rules.wanted,
+            ready=rules.ready,
+            owed=self._owed(),
+            waiting=self.waiting,
+            unplanned_ends=rules.unplanned_ends(time.monotonic()),
+            reason=rules.reason,
+            last_exit=self._supervisor.last_exit,
+        )
 
     async def __aenter__(self) -> Generation:
         await self.open()
@@ -108,89 +117,27 @@ class Generation:
     async def open(self) -> None:
         """Begin to start the replicas. `close` must follow, in the same asyncio task."""
         self._loop = asyncio.get_running_loop()
-        keepers = await self._stack.enter_async_context(asyncio.TaskGroup())
-        self._firsts = [self._loop.create_future() for _ in range(self.replicas)]
-        for first in self._firsts:
-            keepers.create_task(self._keep(first))
+        await self._supervisor.open()
 
     async def started(self) -> None:
-        """Wait until every replica has been ready once; raises StartError when one could not be started."""
-        await asyncio.gather(*self._firsts)
+        """Wait until every replica is ready; raises StartError when one could not be started."""
+        await self._supervisor.started()
+
+    async def restart(self) -> None:
+        """Forget earlier ends, start every missing replica at once, and wait until all are ready.
+
+        Raises StartError when one of these starts fails; the generation is failed then, or degraded while another
+        replica serves. Replicas that are ready are left alone. May be given up at any time: the starts go on.
+        """
+        await self._supervisor.restart()
 
     async def close(self) -> None:
         """Stop every worker; calls that still wait fail as not sent. Bounded by the stop ladder."""
-        self._closing = True
-        self._stopping.set()
-        self._give_up(Stopping(f"{self.spec.plugin} is being stopped"))
         try:
-            await asyncio.gather(*(worker.stop() for worker in self._alive))
+            await self._supervisor.close()
         finally:
-            await self._stack.aclose()
             if self._alarm is not None:
                 self._alarm.cancel()
-
-    # Keeping replicas alive.
-
-    async def _keep(self, first: asyncio.Future[None]) -> None:
-        while not self._closing:
-            planned = await self._live_once(first)
-            if self._closing or not first.done() or first.cancelled() or first.exception():
-                return
-            pause = self._restarts.ended(self._loop.time(), planned=planned)
-            if pause is None or self._failure is not None:
-                self._fail()
-                return
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(pause):
-                    await self._stopping.wait()
-
-    async def _live_once(self, first: asyncio.Future[None]) -> bool:
-        """Start a worker and wait until it takes no more calls; say whether that was planned."""
-        self._number += 1
-        try:
-            worker = Worker(self.spec, self._number, self, self._loop)
-        except (OSError, ValueError) as error:  # ValueError: a NUL in an argument or in the environment
-            self._not_started(first, StartError(f"{self.spec.plugin}: cannot start {self.spec.python}: {error}"))
-            return False
-        self._alive.add(worker)
-        worker.gone.add_done_callback(partial(self._ended, worker))
-        retired = self._retired[worker] = self._loop.create_future()
-        try:
-            await worker.start(self._configs)
-        except StartError as error:
-            self._not_started(first, error)
-            return False
-        if not first.done():
-            first.set_result(None)
-        log.info("worker.ready", extra={"plugin": self.spec.plugin, "worker": worker.name, "pid": worker.pid})
-        self._routable.append(worker)
-        self.freed(worker)
-        await retired
-        return worker.planned_end
-
-    def _ended(self, worker: Worker, gone: asyncio.Future[ExitReport]) -> None:
-        self._alive.discard(worker)
-        report = gone.result()
-        fields = {"plugin": self.spec.plugin, "worker": worker.name, "how": str(report)}
-        log.log(logging.INFO if worker.planned_end else logging.WARNING, "worker.ended", extra=fields)
-
-    def _not_started(self, first: asyncio.Future[None], error: StartError) -> None:
-        if first.done():
-            log.warning("worker.not_started", extra={"plugin": self.spec.plugin, "reason": str(error)})
-        else:
-            first.set_exception(error)
-
-    def _fail(self) -> None:
-        """Over the restart intensity: answer at once from now on."""
-        if self._failure is None:
-            log.error("generation.failed", extra={"plugin": self.spec.plugin})
-            self._failure = f"{self.spec.plugin} failed: its workers ended more often than its restart intensity allows"
-        if not self._routable:
-            self._give_up(PluginFailed(self._failure))
-
-    def _give_up(self, error: NotSent) -> None:
-        while self._waiting:
-            self._waiting.popleft().reject(error)
 
     # Calls.
 
@@ -203,7 +150,7 @@ class Generation:
             return
         if call.deadline < self._alarm_at:
             self._set_alarm(call.deadline, now)
-        worker = None if self._waiting else self._least_busy()
+        worker = None if self._bulkhead.waiting else self._least_busy()
         while worker is not None:
             if worker.invoke(call):
                 return
@@ -211,6 +158,8 @@ class Generation:
         self._wait(call)
 
     def _least_busy(self) -> Worker | None:
+        if self._bounded and not self._bulkhead.admits(self._owed()):
+            return None
         if len(self._routable) == 1:
             return self._routable[0] if self._routable[0].has_room else None
         best = None
@@ -219,24 +168,16 @@ class Generation:
                 best = worker
         return best
 
-    def _wait(self, call: Call) -> None:
-        refusal: NotSent | PluginBusy | None = None
-        if self._closing:
-            refusal = Stopping(f"{self.spec.plugin} is being stopped")
-        elif self._failure is not None and not self._routable:
-            refusal = PluginFailed(self._failure)
-        elif self._is_full():
-            refusal = PluginBusy(f"{MAX_WAITING_CALLS} calls wait for {self.spec.plugin}")
-        if refusal is None:
-            self._waiting.append(call)
-        else:
-            call.reject(refusal)
+    def _owed(self) -> int:
+        """Calls that are with workers, those that drain or are being killed included."""
+        return sum(worker.owed for worker in self._supervisor.alive)
 
-    def _is_full(self) -> bool:
-        if len(self._waiting) < MAX_WAITING_CALLS:
-            return False
-        self._waiting = deque(call for call in self._waiting if not call.settled)
-        return len(self._waiting) >= MAX_WAITING_CALLS
+    def _wait(self, call: Call) -> None:
+        refusal: NotSent | PluginBusy | None = self._supervisor.refusal()
+        if refusal is None and not self._bulkhead.wait(call):
+            refusal = PluginBusy(f"{self._bulkhead.queue} calls wait for {self.spec.plugin}, and no more may")
+        if refusal is not None:
+            call.reject(refusal)
 
     def cancel(self, call: Call) -> None:
         """Nobody waits for `call` any more: it is not sent, or its answer is dropped."""
@@ -244,6 +185,7 @@ class Generation:
         if worker is not None:
             worker.cancel(call)
         else:
+            self._bulkhead.leave(call)
             call.settle()
 
     # One alarm for all calls: set to the earliest deadline, and moved only when it rings or an earlier one comes.
@@ -265,8 +207,8 @@ class Generation:
             self._set_alarm(min(left), now)
 
     def _unanswered(self) -> list[Call]:
-        calls = [call for call in self._waiting if not call.settled]
-        for worker in self._alive:
+        calls = list(self._bulkhead.waiting)
+        for worker in self._supervisor.alive:
             calls += worker.calls()
         return [call for call in calls if not call.expired]
 
@@ -276,27 +218,56 @@ class Generation:
         if worker is not None:
             worker.expire(call)
         else:
+            self._bulkhead.leave(call)
             call.reject(DeadlineExceeded(f"no worker of {self.spec.plugin} was free in time", sent=False))
 
     def _holder(self, call: Call) -> Worker | None:
-        return next((worker for worker in self._alive if worker.name == call.worker), None) if call.worker else None
+        if not call.worker:
+            return None
+        return next((worker for worker in self._supervisor.alive if worker.name == call.worker), None)
+
+    # What workers and their supervisor tell.
 
     def freed(self, worker: Worker) -> None:
         """Hand waiting calls to `worker` while it has room."""
-        while self._waiting and worker.has_room:
-            call = self._waiting.popleft()
-            if not call.settled and not worker.invoke(call):
-                self._waiting.appendleft(call)
-                for other in tuple(self._routable):  # the worker that is gone is not among them any more
-                    self.freed(other)
+        if self._bounded:
+            self._hand_out()  # its place is the generation's: any worker may take the next call
+            return
+        while self._bulkhead.waiting and worker.has_room:
+            call = self._bulkhead.next()
+            if not worker.invoke(call):
+                self._bulkhead.put_back(call)
+                self._hand_out()
+
+    def _hand_out(self) -> None:
+        """Hand waiting calls to the least busy replicas while any may take one."""
+        while self._bulkhead.waiting and (worker := self._least_busy()) is not None:
+            call = self._bulkhead.next()
+            if not worker.invoke(call):  # it is gone, and not among the replicas any more
+                self._bulkhead.put_back(call)
+
+    def unsent(self, calls: Sequence[Call]) -> None:
+        """Hand `calls` to others: the worker that was to get them closed its stdin before."""
+        for call in reversed(calls):
+            call.worker, call.number, call.sent_at = "", 0, 0.0
+            self._bulkhead.put_back(call)
+        self._hand_out()
+        refusal = self._supervisor.refusal()
+        if refusal is not None:
+            self.refused(refusal)
 
     def retired(self, worker: Worker) -> None:
         """Route around `worker` from now on."""
-        if worker in self._routable:
-            self._routable.remove(worker)
-        done = self._retired.pop(worker, None)
-        if done is not None and not done.done():
-            done.set_result(None)
+        self._supervisor.retired(worker)
+
+    def ended(self, worker: Worker) -> None:
+        """Give what `worker` held to others: places for calls."""
+        self._hand_out()
+
+    def refused(self, reason: NotSent) -> None:
+        """Fail every waiting call with `reason`."""
+        while self._bulkhead.waiting:
+            self._bulkhead.next().reject(reason)
 
     def progressed(self, worker: Worker, params: bytes) -> None:
         """Pass on what a plugin says while it starts."""

@@ -160,13 +160,14 @@ class ChildProcess:
         """Keep what is written until `release`: answers that came together are followed by one write, one wake-up."""
         self._held = []
 
-    def release(self) -> None:
-        """Write what was held."""
+    def release(self) -> bool:
+        """Write or queue what was held; False when the child's stdin is closed, and then nothing of it was written."""
         held, self._held = self._held, None
-        if held:
-            data = held[0] if len(held) == 1 else b"".join(held)
-            self.unwritten = max(0, self.unwritten - len(data))
-            self.write(data)
+        if not held:
+            return True
+        data = held[0] if len(held) == 1 else b"".join(held)
+        self.unwritten = max(0, self.unwritten - len(data))
+        return self.write(data)
 
     def _stdin_ready(self) -> None:
         while self._unwritten and self._stdin is not None:

@@ -56,6 +56,9 @@ class WorkerEvents(Protocol):
     def freed(self, worker: Worker) -> None:
         """A place in the window is free."""
 
+    def unsent(self, calls: Sequence[Call]) -> None:
+        """The worker took `calls` and could not write them; it owes them nothing and takes no more."""
+
     def retired(self, worker: Worker) -> None:
         """The worker takes no more calls: it drains or is gone. Told once."""
 
@@ -92,6 +95,7 @@ class Worker:
         self._loop = loop
         self._events = events
         self._ledger = Ledger[Outstanding]()
+        self._questions: list[int] = []
         self._frames = FrameReader(spec.max_frame_bytes)
         self._broken = False
         self._breach = ""
@@ -112,8 +116,13 @@ class Worker:
 
     @property
     def outstanding(self) -> int:
-        """Calls that it still owes an answer, abandoned ones included."""
+        """What it still owes an answer: calls, abandoned ones included, and questions of the host's own."""
         return len(self._ledger)
+
+    @property
+    def owed(self) -> int:
+        """Calls that it still owes an answer, abandoned ones included."""
+        return len(self._ledger) - sum(map(self._ledger.holds, self._questions))
 
     @property
     def window(self) -> Window:
@@ -201,6 +210,7 @@ class Worker:
             question.reject(WorkerLost(self.name, self.gone.result(), sent=False))
             return question
         number = self._ledger.issue(question)
+        self._questions = [*filter(self._ledger.holds, self._questions), number]
         try:
             frame = messages.request_frame(number, method, params)
             if len(frame) > self.spec.max_frame_bytes:
@@ -310,6 +320,7 @@ class Worker:
         """
         self._chatter = 0
         answers: list[tuple[Outstanding, Answer]] = []
+        held_after = self._ledger.issued
         self._process.hold()
         try:
             for frame in frames:
@@ -320,7 +331,8 @@ class Worker:
                     self._take(message)
             self._events.freed(self)
         finally:
-            self._process.release()
+            if not self._process.release():
+                self._events.unsent([one for one in self._ledger.take_back(held_after) if isinstance(one, Call)])
             for entry, answer in answers:
                 self._hand_over(entry, answer)
         if self._chatter > CHATTER_FRAMES:
@@ -333,7 +345,7 @@ class Worker:
             entry.resolve(answer.result)
         if self._overrun:
             self._end_when_alone()
-        elif self._retired and not len(self._ledger):
+        elif self._retired and not self._ending and not len(self._ledger):
             self._process.stop("drained", wait_seconds=STOP_WAIT_SECONDS)
 
     def _take(self, message: Answer | Notification | Request) -> None:

@@ -18,12 +18,14 @@ from isolation.generation import Generation
 from isolation.spec import WorkerSpec
 from isolation.store.events import BuildEvent
 from isolation.store.store import Prepared, Store
+from isolation.supervision import Intensity
 from orchestrator.engine import NO_DEADLINE_SECONDS, Engine, HookCall, Reply
 from orchestrator.loading import Loaded
 from orchestrator.records import records_of
 from orchestrator.resilience.breakers import Breakers
 from orchestrator.wiring import routes_of
 from pipelines.body import Body
+from pipelines.plan import RestartPolicy
 
 __all__ = ["HookResult", "Orchestrator", "StartEvent", "StartFailures"]
 
@@ -66,6 +68,19 @@ class HookResult(msgspec.Struct, frozen=True):
     def records(self) -> list[dict[str, object]]:
         """One object a run, made when asked for."""
         return records_of(self.reply)
+
+
+def _intensity(policy: RestartPolicy | None) -> Intensity | None:
+    """The policy in `isolation`'s words; None leaves it to the generation's own default."""
+    if policy is None:
+        return None
+    return Intensity(
+        restarts=policy.intensity,
+        period_seconds=policy.period_seconds,
+        first_seconds=policy.initial_seconds,
+        longest_seconds=policy.longest_seconds,
+        factor=policy.factor,
+    )
 
 
 class Orchestrator:
@@ -142,7 +157,15 @@ class Orchestrator:
         def report(message: str, fraction: float | None) -> None:
             self._report(StartEvent(name, "start", message, fraction))
 
-        return Generation(spec, configs, replicas=plugin.replicas, report=report)
+        return Generation(
+            spec,
+            configs,
+            replicas=plugin.replicas,
+            concurrency=plugin.concurrency,
+            queue=plugin.queue,
+            intensity=_intensity(plugin.restart),
+            report=report,
+        )
 
     async def invoke(
         self,

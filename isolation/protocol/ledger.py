@@ -29,6 +29,11 @@ class Ledger(Generic[Entry]):
     def __iter__(self) -> Iterator[Entry]:
         return iter(self._entries.values())
 
+    @property
+    def issued(self) -> int:
+        """The newest id, 0 before the first."""
+        return self._next
+
     def issue(self, entry: Entry) -> int:
         """Note a call that is being written and return its id."""
         self._next += 1
@@ -50,6 +55,10 @@ class Ledger(Generic[Entry]):
     def oldest(self) -> Entry | None:
         """Return the unanswered call that was written first: the one a sequential worker is at."""
         return next(iter(self._entries.values()), None)
+
+    def take_back(self, after: int) -> list[Entry]:
+        """Cross off what was issued after the id `after`, oldest first: it was never written. The ids are used up."""
+        return [self._entries.pop(number) for number in range(after + 1, self._next + 1) if number in self._entries]
 
     def close(self) -> list[Entry]:
         """Cross off everything, oldest first: the worker is gone."""

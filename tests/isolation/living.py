@@ -24,7 +24,6 @@ from isolation.errors import CallError
 from isolation.generation import Generation
 from isolation.protocol.messages import Invocation, envelope
 from isolation.spec import WorkerSpec, child_environment
-from isolation.supervision import Intensity
 from isolation.worker import Worker
 
 __all__ = [
@@ -270,15 +269,15 @@ def _spec(folder: Path, stages: tuple[str, ...], members: Mapping[str, Any]) -> 
 class serving(contextlib.AbstractAsyncContextManager[Generation]):  # reads as the words it stands for
     """A generation that is ready. At its end no worker of it is left."""
 
-    def __init__(self, spec: WorkerSpec, *, replicas: int = 1, intensity: Intensity | None = None) -> None:
-        self._generation = Generation(spec, CONFIGS, replicas=replicas, intensity=intensity)
+    def __init__(self, spec: WorkerSpec, **choices: Any) -> None:
+        self._generation = Generation(spec, CONFIGS, **choices)
 
     async def __aenter__(self) -> Generation:
         async with asyncio.timeout(PATIENCE_SECONDS):
             return await self._generation.__aenter__()
 
     async def __aexit__(self, *what: object) -> None:
-        workers: set[Worker] = set(self._generation._alive)
+        workers: set[Worker] = set(self._generation._supervisor.alive)
         async with asyncio.timeout(PATIENCE_SECONDS):
             await self._generation.close()
         assert all(worker.gone.done() for worker in workers)

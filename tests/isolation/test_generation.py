@@ -18,13 +18,13 @@ from living import (
     until,
 )
 
-from isolation import generation as generation_module
+from isolation.bulkhead import DEFAULT_QUEUE
 from isolation.errors import (
     DeadlineExceeded,
     LocalProtocolError,
-    NotSent,
     PluginBusy,
     PluginError,
+    PluginFailed,
     WorkerLost,
 )
 from isolation.handshake import SEQUENTIAL_WINDOW
@@ -118,7 +118,7 @@ def test_over_the_restart_intensity_calls_fail_at_once(tmp_path: Path) -> None:
             waiting = ask(generation, "echo")
             for call in (waiting, ask(generation, "echo")):
                 error = await call.error()
-                assert type(error) is NotSent and not error.sent
+                assert type(error) is PluginFailed and not error.sent
                 assert "more often than its restart intensity allows" in str(error)
             assert generation.failure is not None and not generation.ready
 
@@ -136,7 +136,7 @@ def test_a_failed_generation_keeps_its_last_healthy_replica_to_its_end(tmp_path:
             await ask(generation, "echo").answer()
             await ask(generation, "die").error()
             error = await ask(generation, "echo").error()
-            assert type(error) is NotSent and generation.failure is not None
+            assert type(error) is PluginFailed and generation.failure is not None
 
     run(main())
 
@@ -147,7 +147,7 @@ def test_a_worker_that_cannot_be_started_again_counts_towards_the_intensity(tmp_
         async with serving(spec, intensity=Intensity(restarts=2, first_seconds=0.0)) as generation:
             (tmp_path / "plugin.py").write_text("raise SystemExit(5)")
             await ask(generation, "die").error()
-            assert type(await ask(generation, "echo").error()) is NotSent
+            assert type(await ask(generation, "echo").error()) is PluginFailed
 
     run(main())
 
@@ -174,7 +174,7 @@ def test_a_full_queue_refuses_and_forgets_those_who_gave_up(tmp_path: Path) -> N
         async with serving(spec_of(tmp_path, SEQUENTIAL, "gate", "echo")) as generation:
             gate = Gate(tmp_path)
             first = ask(generation, "gate", gate.payload)
-            room = SEQUENTIAL_WINDOW - 1 + generation_module.MAX_WAITING_CALLS
+            room = SEQUENTIAL_WINDOW - 1 + DEFAULT_QUEUE
             calls = [ask(generation, "echo") for _ in range(room)]
             refused = ask(generation, "echo")
             assert refused.ends == 1 and isinstance(await refused.error(), PluginBusy)

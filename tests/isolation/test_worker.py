@@ -6,7 +6,7 @@ import asyncio
 import json
 import logging
 import re
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Coroutine, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from living import CONFIGS, PATIENCE_SECONDS, SEQUENTIAL, Asked, Gate, descriptors, peer_spec, run, spec_of, until
 
+from isolation.call import Call
 from isolation.errors import (
     CallCancelled,
     CallError,
@@ -37,10 +38,14 @@ class Watcher:
 
     def __init__(self) -> None:
         self.retirements = 0
+        self.given_back: list[Call] = []
         self.progress: list[bytes] = []
 
     def freed(self, worker: Worker) -> None:
         """Nobody waits here."""
+
+    def unsent(self, calls: Sequence[Call]) -> None:
+        self.given_back += calls
 
     def retired(self, worker: Worker) -> None:
         self.retirements += 1
