@@ -109,14 +109,14 @@ class AfterCall:
             self._end(INTERNAL)
             return
         if said is None:
-            self._tell(None)
+            self._report(None)
             self._end(None)
         else:
             self.failed(StageFault("PluginError", "penstock.plugin_error", said))
 
     def failed(self, fault: StageFault) -> None:
         """Take the reason why there is none, and try again if there is time."""
-        self._tell(fault)
+        self._report(fault)
         if self.ended:
             return
         if self._retries is not None:
@@ -127,7 +127,7 @@ class AfterCall:
                 return
         self._end(fault)
 
-    def _tell(self, fault: StageFault | None) -> None:
+    def _report(self, fault: StageFault | None) -> None:
         if self._witness is not None:
             self._witness.after(fault)
 
@@ -139,7 +139,7 @@ class AfterCall:
             self._alarm.cancel()
         elif self._call is not None:
             self.generation.cancel(self._call)
-            self._tell(fault)
+            self._report(fault)
         self._end(fault)
 
     def _end(self, fault: StageFault | None) -> None:

@@ -59,6 +59,7 @@ class Attempt(Call):
 
     `before` is the payload that it saw; `context` what it saw where its ancestors wrote state. `current` is the call of
     the newest try, None while that is the first; `alarm` is there between two tries. `effect` is the worst so far.
+    `said` is what the plugin answered, kept where the run is journaled.
     """
 
     variant: Variant
@@ -78,6 +79,7 @@ class Attempt(Call):
     trail: Trail | None = None
     alarm: Alarm | None = None
     undo: UndoRecord | None = None
+    said: bytes | None = None
 
     def __init__(self, run: Taker, wire: Wire, started: float) -> None:
         self.run: Taker | None = run

@@ -75,7 +75,7 @@ class Engine:
         self.recorder = recorder
         self.ids = RunIds()
         self.open: dict[str, Lasting] = {}
-        self._tell = ended
+        self._ended = ended
         self._calls = set[HookCall]()
         self._closing = False
         self._idle = asyncio.Event()
@@ -130,7 +130,7 @@ class Engine:
             self._calls.discard(call)
             for run in call.runs:
                 if not isinstance(run, Lasting):
-                    self._tell(run)
+                    self._ended(run)
 
     def opened(self, run: Lasting) -> None:
         """Keep a run until it is closed."""
@@ -144,7 +144,7 @@ class Engine:
     def closed(self, run: Lasting) -> None:
         """Forget a run that is over."""
         self.open.pop(run.id, None)
-        self._tell(run)
+        self._ended(run)
         self._look()
 
     def find(self, run: str, take: Callable[[Lasting | StageFault], None]) -> None:

@@ -20,6 +20,7 @@ CODES = {
     "penstock.plugin_error": "the plugin answered with an error, or broke the rules of its answer or the protocol",
     "penstock.shutdown": "the host is stopping",
     "penstock.interrupted": "the host ended during the durable run, and it was undone",
+    "penstock.revoked": "the run was allowed and undone later: never confirmed, never delivered, or by command",
     "penstock.parked": "the compensation was left to a human by command",
     "penstock.key_required": "the pipeline resumes its runs, and the caller supplied no idempotency_key",
     "penstock.key_conflict": "the idempotency_key was used before with another payload or context",

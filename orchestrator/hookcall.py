@@ -168,11 +168,14 @@ class HookCall:
         self.engine.find(taken.run, self._adopt)
 
     def _adopt(self, run: Lasting | StageFault) -> None:
-        if isinstance(run, Lasting):
+        if isinstance(run, StageFault):
+            self._settle(refused(self, run))
+        elif run.revoked_for:
+            text = f"the run with this idempotency_key was allowed and then undone: {run.revoked_for}"
+            self._settle(refused(self, StageFault("Revoked", "penstock.revoked", text, final=True)))
+        else:
             self.runs.append(run)
             run.join(self._ended)
-        else:
-            self._settle(refused(self, run))
 
     def _ended(self, run: Traversal) -> None:
         try:

@@ -100,13 +100,13 @@ class Traversal:
 
     def start(self) -> None:
         """Begin. `done` may be called before this returns."""
-        self._tell(BEGIN)
+        self.tell(BEGIN)
 
     def halt(self, fault: StageFault) -> None:
         """End now, denied for `fault`, unless the verdict is settled already."""
         if not self.machine.decided:
             self.fault = fault
-            self._tell(Halt())
+            self.tell(Halt())
 
     def refuse(self, fault: StageFault) -> None:
         """Deny a run that never began."""
@@ -118,7 +118,7 @@ class Traversal:
     def answered(self, attempt: Attempt, result: msgspec.Raw | bytes) -> None:
         """A plugin answered."""
         try:
-            self._judge(attempt, result)
+            self.judge(attempt, result)
             if attempt.permit is not None:
                 self._conclude(attempt, None)
         except BadAnswer as error:
@@ -141,14 +141,14 @@ class Traversal:
             self._conclude(attempt, fault)
         if attempt.wire.retries is not None and self._tries_again(attempt, fault):
             return
-        self._fault(attempt, fault)
+        self.blame(attempt, fault)
         self._settle(attempt)
 
     def _settle(self, attempt: Attempt) -> None:
         attempt.ended = self.clock.now()
-        self._tell(Settled(attempt.wire.plan.index, attempt.state, attempt.effect))
+        self.tell(Settled(attempt.wire.plan.index, attempt.state, attempt.effect))
 
-    def _tell(self, event: Event) -> None:
+    def tell(self, event: Event) -> None:
         """Follow `event` and all that it causes. Events that come up meanwhile wait for its commands."""
         self.inbox.append(event)
         if len(self.inbox) > 1:
@@ -192,18 +192,21 @@ class Traversal:
 
     def _take_up(self, stage: int, unmet: int) -> None:
         wire = self.route.wires[stage]
+        earlier = self.attempts[stage]
         attempt = self.attempts[stage] = Attempt(self, wire, self.clock.now())
+        if earlier is not None:
+            attempt.effect = earlier.effect  # tried before its host was killed
         try:
             sent = self._prepare(attempt, unmet)
         except ExpressionFailed as error:
-            self._fault(attempt, StageFault("ExpressionError", "penstock.expression", str(error)))
+            self.blame(attempt, StageFault("ExpressionError", "penstock.expression", str(error)))
         except MergeConflict as error:
-            self._fault(attempt, self._conflict(error))
+            self.blame(attempt, self._conflict(error))
         else:
             if sent:
                 return
         attempt.ended = attempt.started
-        self._tell(Settled(stage, attempt.state))
+        self.tell(Settled(stage, attempt.state))
 
     def _prepare(self, attempt: Attempt, unmet: int) -> bool:
         """Choose the variant and send the call; False when the stage is settled without one."""
@@ -214,16 +217,16 @@ class Traversal:
             place = self._choose(attempt)
         variant = attempt.variant = plan.variants[place]
         if variant.mode is Mode.DISABLED:
-            self._skip(attempt, "disabled")
+            self.skip(attempt, "disabled")
             return False
         if unmet >= 0:
             self._unmet(attempt, unmet)
             return False
         payload = attempt.before
         if payload is None:
-            payload = attempt.before = self._payload_of(attempt)
-        if plan.when is not None and not self._evaluate(plan.when, attempt, payload):
-            self._skip(attempt, "when")
+            payload = attempt.before = self.payload_of(attempt)
+        if plan.when is not None and not self.evaluate(plan.when, attempt, payload):
+            self.skip(attempt, "when")
             return False
         self._send(attempt, payload, wire.envelopes[place])
         return True
@@ -232,24 +235,24 @@ class Traversal:
         """Find the place of the variant that applies. While that is unknown, an error counts as in the strictest."""
         variants = attempt.wire.plan.variants
         attempt.variant = strictest(variants)
-        payload = attempt.before = self._payload_of(attempt)
+        payload = attempt.before = self.payload_of(attempt)
         for place, variant in enumerate(variants):
             attempt.variant = strictest(variants[place:])
-            if variant.when is None or self._evaluate(variant.when, attempt, payload):
+            if variant.when is None or self.evaluate(variant.when, attempt, payload):
                 return place
         return len(variants) - 1
 
     def _unmet(self, attempt: Attempt, unmet: int) -> None:
         other = self.route.wires[unmet].plan.id
         if attempt.variant.mode is not Mode.ENFORCE:
-            self._skip(attempt, "need")
+            self.skip(attempt, "need")
             return
         stands = self.machine.stages[unmet].value
         attempt.fault = StageFault("NeedUnmet", "penstock.need_unmet", f"it needs {other}, which is {stands}")
         attempt.why = "need"
         attempt.state = StageState.FAILED
 
-    def _skip(self, attempt: Attempt, why: str) -> None:
+    def skip(self, attempt: Attempt, why: str) -> None:
         attempt.state = StageState.SKIPPED
         attempt.why = why
         attempt.out = attempt.wire.plan.otherwise
@@ -259,18 +262,22 @@ class Traversal:
         run = self.id.encode()
         inputs = b"{}"
         if wire.plan.inputs:
-            inputs = encoded(inputs_of(wire.plan.inputs, partial(self._evaluate, attempt=attempt, payload=payload)))
+            inputs = encoded(inputs_of(wire.plan.inputs, partial(self.evaluate, attempt=attempt, payload=payload)))
         attempt.invocation = Invocation(
-            envelope, run, run + wire.key, inputs, self._context_of(attempt).raw, payload.raw
+            envelope, run, run + wire.key, inputs, self.context_of(attempt).raw, payload.raw
         )
         attempt.deadline = min(attempt.started + attempt.variant.timeout_seconds, self.deadline)
         attempt.tried = 1
-        if self.mocks is not None and wire.plan.id in self.mocks:
+        if self.mocks is not None and self.is_mocked(wire.plan.index):
             self.answered(attempt, self.mocks[wire.plan.id])
         elif wire.breaker is None:
             wire.generation.submit(attempt)
         else:
             self._submit(attempt, attempt)
+
+    def is_mocked(self, stage: int) -> bool:
+        """Whether a stage is answered in its plugin's stead."""
+        return self.mocks is not None and self.route.wires[stage].plan.id in self.mocks
 
     def _submit(self, attempt: Attempt, call: Call) -> None:
         """Let the breaker of the stage see the call, then the plugin."""
@@ -307,7 +314,7 @@ class Traversal:
         call = attempt.current = Repeat(attempt, invocation, deadline)
         try:
             self._submit(attempt, call)
-        except Exception:  # noqa: BLE001  as in _tell
+        except Exception:  # noqa: BLE001  as in tell
             self._crash("retry")
 
     def _abandon(self, stage: int) -> None:
@@ -326,7 +333,7 @@ class Traversal:
 
     # Judging an answer.
 
-    def _judge(self, attempt: Attempt, result: msgspec.Raw | bytes) -> None:
+    def judge(self, attempt: Attempt, result: msgspec.Raw | bytes) -> None:
         answer = read_answer(result, self.route.plan.hook.answer)
         if answer is NOTHING:
             attempt.state = StageState.SUCCEEDED
@@ -373,7 +380,7 @@ class Traversal:
                 raise BadAnswer(f"it changed payload.{'.'.join(outside)}, which its manifest does not list in `writes`")
         return (writes, after) if writes else None
 
-    def _fault(self, attempt: Attempt, fault: StageFault) -> None:
+    def blame(self, attempt: Attempt, fault: StageFault) -> None:
         attempt.fault = fault
         attempt.why = "error"
         attempt.answer = NOTHING
@@ -383,7 +390,7 @@ class Traversal:
 
     # What a stage sees.
 
-    def _payload_of(self, attempt: Attempt) -> Body:
+    def payload_of(self, attempt: Attempt) -> Body:
         """The run's payload, with the writes of the ancestors of `attempt`. Raises MergeConflict."""
         return self.seen if self.changes is None else self.changes.seen_by(attempt.wire.plan.ancestors)
 
@@ -393,7 +400,7 @@ class Traversal:
         state = self.context.tree.get("state")
         return Body.of(state if isinstance(state, dict) else {})
 
-    def _context_of(self, attempt: Attempt) -> Body:
+    def context_of(self, attempt: Attempt) -> Body:
         """The run's context, with the state that the ancestors of `attempt` left. Raises MergeConflict."""
         if self.state_changes is None:
             return self.context
@@ -403,11 +410,11 @@ class Traversal:
             attempt.context = self.context if is_ours else Body.of({**self.context.tree, "state": state.tree})
         return attempt.context
 
-    def _evaluate(self, expression: Expression, attempt: Attempt, payload: Body) -> object:
-        context = self._context_of(attempt).tree
-        return expression.evaluate({"payload": payload.tree, "context": context, "stages": self._stages()})
+    def evaluate(self, expression: Expression, attempt: Attempt, payload: Body) -> object:
+        context = self.context_of(attempt).tree
+        return expression.evaluate({"payload": payload.tree, "context": context, "stages": self.stages_seen()})
 
-    def _stages(self) -> dict[str, object]:
+    def stages_seen(self) -> dict[str, object]:
         return {
             attempt.wire.plan.id: {"state": attempt.state.value, "out": attempt.out or {}}
             for attempt in self.attempts
@@ -423,16 +430,19 @@ class Traversal:
         return StageFault("MergeConflict", "penstock.merge_conflict", text)
 
     def _finish(self, end: Finish) -> None:
-        if end.denied:
-            attempt = self.attempts[end.by] if end.by >= 0 else None
-            self._deny(attempt)
-        else:
-            try:
-                self._allow()
-            except MergeConflict as error:
-                self.fault = self._conflict(error)
-                self._deny(None)
+        self.reckon(end)
         self._end()
+
+    def reckon(self, end: Finish) -> None:
+        """Make the verdict of what the stages left."""
+        if end.denied:
+            self._deny(self.attempts[end.by] if end.by >= 0 else None)
+            return
+        try:
+            self._allow()
+        except MergeConflict as error:
+            self.fault = self._conflict(error)
+            self._deny(None)
 
     def _end(self) -> None:
         self.ended = self.clock.now()

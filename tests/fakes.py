@@ -57,6 +57,10 @@ class FakeClock:
         """Seconds from now until each alarm."""
         return sorted(alarm.at - self._now for alarm in self._alarms if not alarm.cancelled)
 
+    def clear(self) -> None:
+        """Forget every alarm: whoever set them is gone."""
+        self._alarms.clear()
+
     def step(self) -> bool:
         """Go on to the next alarm and ring it; False when there is none."""
         waiting = [alarm for alarm in self._alarms if not alarm.cancelled]
