@@ -96,26 +96,29 @@ class AfterCall:
         self._call = _Try(self, invocation, deadline)
         try:
             self.generation.submit(self._call)
-        except Exception:  # a bug of ours must not leave the run waiting
-            log.exception("aftercall.crashed", extra={"key": self.invocation.key.decode()})
-            self._end(INTERNAL)
+        except Exception:  # noqa: BLE001  a bug of ours must not leave the run waiting
+            self._crash()
 
     def answered(self, result: bytes) -> None:
         """Take the plugin's answer."""
         try:
             said = self._judge(result)
-        except Exception:
-            log.exception("aftercall.crashed", extra={"key": self.invocation.key.decode()})
-            self._end(INTERNAL)
-            return
-        if said is None:
-            self._report(None)
-            self._end(None)
-        else:
-            self.failed(StageFault("PluginError", "penstock.plugin_error", said))
+            if said is None:
+                self._report(None)
+                self._end(None)
+            else:
+                self._failed(StageFault("PluginError", "penstock.plugin_error", said))
+        except Exception:  # noqa: BLE001  as in _try
+            self._crash()
 
     def failed(self, fault: StageFault) -> None:
         """Take the reason why there is none, and try again if there is time."""
+        try:
+            self._failed(fault)
+        except Exception:  # noqa: BLE001  as in _try
+            self._crash()
+
+    def _failed(self, fault: StageFault) -> None:
         self._report(fault)
         if self.ended:
             return
@@ -126,6 +129,10 @@ class AfterCall:
                 self._alarm = self._clock.later(pause, self._try)
                 return
         self._end(fault)
+
+    def _crash(self) -> None:
+        log.exception("aftercall.crashed", extra={"key": self.invocation.key.decode()})
+        self._end(INTERNAL)
 
     def _report(self, fault: StageFault | None) -> None:
         if self._witness is not None:

@@ -43,6 +43,13 @@ class UnknownPipeline(LookupError):
     hint = "`penstock graph FILE` shows the pipelines of a file"
 
 
+class Ids(Protocol):
+    """Where the ids of runs come from."""
+
+    def next(self, now: float) -> str:
+        """A new one; `now` is the monotonic clock in seconds."""
+
+
 class Memory(Recorder, Protocol):
     """A journal as the engine sees it."""
 
@@ -65,6 +72,7 @@ class Engine:
         *,
         clock: Clock | None = None,
         recorder: Memory | None = None,
+        ids: Ids | None = None,
         ended: Callable[[Traversal], None] = lambda run: None,
     ) -> None:
         self.routes = routes
@@ -73,7 +81,7 @@ class Engine:
         self.loop = loop
         self.clock = clock or LoopClock(loop)
         self.recorder = recorder
-        self.ids = RunIds()
+        self.ids = ids or RunIds()
         self.open: dict[str, Lasting] = {}
         self._ended = ended
         self._calls = set[HookCall]()

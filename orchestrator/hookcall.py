@@ -214,12 +214,32 @@ class HookCall:
         self._settle(self._reply(last))
 
     def _settle(self, reply: Reply) -> None:
+        """Answer. A denial waits until it is durable that what the earlier pipelines allowed is to be undone."""
+        allowed = [run for run in self.lasting if not run.denied] if reply.verdict == "deny" else []
+        left = len(allowed)
+
+        def settled() -> None:
+            nonlocal left
+            left -= 1
+            if left <= 0:
+                self._give(reply)
+
+        if allowed:
+            # A journal that hangs must not keep the caller.
+            left_seconds = max(0.0, self.runs[-1].deadline - self.engine.clock.now())
+            self.engine.clock.later(left_seconds, lambda: self._give(reply))
+        else:
+            self._give(reply)
+        for run in allowed:
+            run.condemn("a later pipeline of the hook denied", settled)
+
+    def _give(self, reply: Reply) -> None:
         if not self.reply.done():
             self.reply.set_result(reply)
             if reply.verdict == "deny":
-                self._revoke("a later pipeline of the hook denied")
+                _revoke_each([run for run in self.lasting if not run.denied])
             elif self.abandoned:
-                self._revoke("its caller went away")
+                self._leave()
         self.engine.answered(self)
 
     def _reply(self, last: Traversal | None) -> Reply:
@@ -250,14 +270,15 @@ class HookCall:
 
     def delivered(self) -> None:
         """The caller has the answer."""
-        for run in self.lasting:
-            run.delivered()
+        if self.reply.result().verdict != "deny":
+            for run in self.lasting:
+                run.delivered()
 
     def abandon(self) -> None:
         """The caller went away: end what is under way for it, undo what it allowed and nobody heard of."""
         self.abandoned = True
         if self.reply.done():
-            self._revoke("its caller went away")
+            self._leave()
         else:
             self.halt(ABANDONED)
 
@@ -270,21 +291,24 @@ class HookCall:
                 return
             run.halt(fault)
 
-    def _revoke(self, why: str) -> None:
-        """Undo what was allowed, the last pipeline's first and each before the one in front of it."""
+    def _leave(self) -> None:
+        """Undo what was allowed and nobody heard of; where the caller has a key, give it time to come back."""
         runs = [run for run in self.lasting if not run.denied]
-        if self.key is None or not self.abandoned:
-            _revoke_each(runs, why)
+        if self.reply.result().verdict == "deny":
+            return
+        if self.key is None:
+            _revoke_each(runs)
             return
         for run in runs:
             run.await_confirmation(run.route.plan.confirm_seconds or run.route.plan.deadline_seconds)
 
 
-def _revoke_each(runs: list[Lasting], why: str) -> None:
+def _revoke_each(runs: list[Lasting]) -> None:
+    """Undo what was allowed, the last pipeline's first and each before the one in front of it."""
     while runs:
         run = runs.pop()
-        if run.revoke(why) and not run.over:
-            run.hear(lambda _: _revoke_each(runs, why))
+        if run.revoke("its caller went away") and not run.over:
+            run.hear(lambda _: _revoke_each(runs))
             return
 
 

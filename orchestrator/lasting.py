@@ -65,8 +65,10 @@ class Recorder(Protocol):
     def note(self, run: Lasting, event: Event, commands: tuple[Command, ...], synced: Synced) -> None:
         """Write down that `event` happened and what it caused; `synced` is called in the order of the notes."""
 
-    def awaits(self, run: Lasting, seconds: float) -> None:
-        """Write down until when the run's verdict must be confirmed."""
+    def awaits(self, run: Lasting, seconds: float, done: Callable[[], None] | None = None) -> None:
+        """Write down until when the run's verdict must be confirmed; `done` is called when that is durable, or never
+        will be.
+        """
 
 
 class Lasting(Traversal):
@@ -145,7 +147,7 @@ class Lasting(Traversal):
 
     def delivered(self) -> None:
         """The caller has the verdict. What needs no confirmation is final now."""
-        if self.waits_for_caller:
+        if self.waits_for_caller and not self.revoked_for and not self.denied:
             seconds = self.route.plan.confirm_seconds
             if seconds is None:
                 self.tell(Confirmed())
@@ -163,17 +165,29 @@ class Lasting(Traversal):
 
     def confirm(self) -> bool:
         """The caller did what the verdict allowed; False when there is nothing (any more) to confirm."""
-        if not self.waits_for_caller:
+        if not self.waits_for_caller or self.revoked_for or self.denied:
             return False
         self.tell(Confirmed())
         return True
+
+    def condemn(self, why: str, done: Callable[[], None]) -> None:
+        """Let nobody confirm it any more: it will be revoked when those that came after it are undone.
+
+        `done` is called when that is durable, so that no caller is told deny and finds the run allowed after a crash.
+        """
+        self.revoked_for = self.revoked_for or why
+        self._cancel_alarm()
+        if self.recorder is not None and self.waits_for_caller:
+            self.recorder.awaits(self, 0.0, done)
+        else:
+            done()
 
     def revoke(self, why: str) -> bool:
         """Undo what the run did although it was allowed; False when it cannot be undone now."""
         if self.denied or self.machine.unwinds or self.machine.phase not in (Phase.CONFIRMING, Phase.OVER):
             return False
         self._go_on()
-        self.revoked_for = why
+        self.revoked_for = self.revoked_for or why
         self.tell(Revoke())
         return True
 

@@ -84,25 +84,27 @@ class JournalRecorder:
         except JournalError as error:
             done(error)
 
-    def awaits(self, run: Lasting, seconds: float) -> None:
+    def awaits(self, run: Lasting, seconds: float, done: Callable[[], None] | None = None) -> None:
         """Write down until when the run's verdict must be confirmed."""
-        update = RunUpdate(confirm_by=self._clock.wall() + seconds, delivered=True)
-        self._mark(run.id, update)
+        self._mark(run.id, RunUpdate(confirm_by=self._clock.wall() + seconds, delivered=True), done)
 
     def park(self, run: str, why: str) -> None:
         """Leave a run to a human that cannot be taken up."""
         self._mark(run, RunUpdate(status=RunStatus.PARKED, reason=why))
 
-    def _mark(self, run: str, update: RunUpdate) -> None:
+    def _mark(self, run: str, update: RunUpdate, done: Callable[[], None] | None = None) -> None:
+        told = partial(_marked, run, done)
         try:
-            self.journal.mark(run, update, partial(_unheard, run))
+            self.journal.mark(run, update, told)
         except JournalError as error:
-            _unheard(run, error)
+            told(error)
 
 
-def _unheard(run: str, error: JournalError | None) -> None:
+def _marked(run: str, done: Callable[[], None] | None, error: JournalError | None) -> None:
     if error is not None:
         log.error("journal.failed", extra={"run": run, "reason": str(error)})
+    if done is not None:
+        done()
 
 
 def _told(run: Lasting, synced: Synced, error: JournalError | None) -> None:

@@ -61,8 +61,10 @@ class ReplayDiffers(Exception):
     """The journal cannot be followed: another machine, another plan, or a damaged event. The message says which."""
 
 
-def _silent(run: Traversal) -> None:
-    """Stand in for `done`: whoever asked is gone."""
+def _nobody_waits(run: Traversal) -> None:
+    """Stand in for the caller, who is gone: what the run allows is there for whoever comes back with its key."""
+    assert isinstance(run, Lasting)
+    run.delivered()
 
 
 def replay(
@@ -105,7 +107,7 @@ class _Replay:
             context,
             now + self.budget,
             clock=clock,
-            done=_silent,
+            done=_nobody_waits,
             closed=closed,
             recorder=recorder,
         )

@@ -135,13 +135,19 @@ class Traversal:
 
     def failed(self, attempt: Attempt, fault: StageFault) -> None:
         """A try ended without an answer. What was sent may have had its effect."""
-        if fault.sent:
-            attempt.effect = Effect.UNKNOWN
-        if attempt.permit is not None:
-            self._conclude(attempt, fault)
-        if attempt.wire.retries is not None and self._tries_again(attempt, fault):
+        try:
+            if fault.sent:
+                attempt.effect = Effect.UNKNOWN
+            if attempt.permit is not None:
+                self._conclude(attempt, fault)
+            if attempt.wire.retries is not None and self._tries_again(attempt, fault):
+                return
+            self.blame(attempt, fault)
+        except Exception:
+            if self.inbox:
+                raise  # as in answered
+            self._crash("failure")
             return
-        self.blame(attempt, fault)
         self._settle(attempt)
 
     def _settle(self, attempt: Attempt) -> None:

@@ -29,7 +29,7 @@ from isolation.errors import (
 )
 from isolation.spec import WorkerSpec
 from orchestrator.engine import Engine, HookCall
-from orchestrator.journal.errors import JournalError, KeyTaken
+from orchestrator.journal.errors import JournalError, JournalFailed, KeyTaken
 from orchestrator.journal.rows import KEEP, UNFINISHED, EventRow, RunRow, RunUpdate
 from orchestrator.lasting import Lasting
 from orchestrator.recorder import JournalRecorder
@@ -68,6 +68,7 @@ class FakeJournal:
         self.entries: dict[str, list[EventRow]] = {}
         self._clock = clock
         self._draw = draw
+        self.broken = False
         self._pending: list[tuple[Callable[[], JournalError | None], Callable[[JournalError | None], None]]] = []
 
     def begin(self, run: RunRow, event: EventRow, done: Callable[[JournalError | None], None]) -> None:
@@ -106,23 +107,30 @@ class FakeJournal:
             self.rows[run], **{name: value for name, value in changes.items() if value is not KEEP}
         )
 
-    def _submit(
-        self, apply: Callable[[], JournalError | None], done: Callable[[JournalError | None], None]
-    ) -> None:
+    def _submit(self, apply: Callable[[], JournalError | None], done: Callable[[JournalError | None], None]) -> None:
         self._pending.append((apply, done))
         if len(self._pending) == 1:
             self._clock.later(self._draw.uniform(0.0001, 0.01), self._sync)
 
+    def fail(self) -> None:
+        """The disk takes nothing more until the host is started anew."""
+        self.broken = True
+
     def _sync(self) -> None:
         group, self._pending = self._pending, []
+        if self.broken:
+            for _, done in group:
+                done(JournalFailed("the disk is full"))
+            return
         for done, error in [(done, apply()) for apply, done in group]:
             done(error)
 
     def killed(self) -> None:
         """The host is gone: of what it had not heard of, the first few may be on the disk all the same."""
-        for apply, _ in self._pending[: self._draw.randint(0, len(self._pending))]:
+        for apply, _ in self._pending[: 0 if self.broken else self._draw.randint(0, len(self._pending))]:
             apply()
         self._pending = []
+        self.broken = False
 
     def unfinished(self) -> list[RunRow]:
         return [row for row in self.rows.values() if row.status in UNFINISHED]
@@ -179,14 +187,19 @@ class Plugin:
         call.worker = f"{self.spec.plugin}#1"
         life = world.life
         took = world.draw.uniform(0.001, 0.08)
-        world.clock.later(max(0.0, call.deadline - world.clock.now()), lambda: self._fail(call, DeadlineExceeded("late")))
+        world.clock.later(
+            max(0.0, call.deadline - world.clock.now()), lambda: self._fail(call, DeadlineExceeded("late"))
+        )
         if what == "hang":
             took = world.draw.uniform(0.05, 3.0)  # late, or after its deadline
 
+        flight = (key, undoes)
+        world.in_flight.append(flight)
+
         def act() -> None:
-            if world.life != life:
-                return  # its worker died with the host
-            self._act(call, what, key, undoes)
+            if world.life == life:  # else its worker died with the host
+                world.in_flight.remove(flight)
+                self._act(call, what, key, undoes)
 
         world.clock.later(took, act)
 
@@ -194,6 +207,8 @@ class Plugin:
         world = self._world
         before = world.draw.random() < 0.5  # a crash or an error before or after the effect
         refused = False
+        if what == "deny" and undoes:
+            what = "ok"
         if what in ("ok", "hang") or (what in ("lost", "error", "again") and not before):
             if undoes:
                 world.effects.undo(undoes)
@@ -205,7 +220,7 @@ class Plugin:
             self._fail(call, PluginError("broken"))
         elif what == "again":
             self._fail(call, RetryableError("later"))
-        elif refused or (what == "deny" and not undoes):
+        elif refused or what == "deny":
             self._answer(call, {"violation": {"code": "no", "reason": "refused"}})
         elif what != "silent":
             self._answer(call, {} if undoes else {"out": {"n": 1}})
@@ -238,12 +253,13 @@ class World:
         self.journal = FakeJournal(self.clock, self.draw)
         self.loop = asyncio.new_event_loop()
         self.calm = False
+        self.in_flight: list[tuple[str, str]] = []
         self.life = 0
         self.runs: dict[str, Lasting] = {}
         self.told: dict[str, str] = {}
         self.calls: list[HookCall] = []
         weights = {word: weight * self.draw.choice((0, 1, 1, 3)) for word, weight in WEIGHTS.items()}
-        self.mood = (list(weights), [*weights.values()][:]) if any(weights.values()) else (["ok"], [1])
+        self.mood = (list(weights), list(weights.values())) if any(weights.values()) else (["ok"], [1])
         self.plans = self._plans()
         self.start()
 
@@ -290,7 +306,9 @@ class World:
             OnError.FAIL if enforces else OnError.CONTINUE,
             draw.choice((0.05, 0.1, 0.4)),
         )
-        undo = UndoPlan("b", "undo", "c", draw.choice((0.1, 1.0)), (), self._retry(0.9)) if draw.random() < 0.7 else None
+        undo = (
+            UndoPlan("b", "undo", "c", draw.choice((0.1, 1.0)), (), self._retry(0.9)) if draw.random() < 0.7 else None
+        )
         return StagePlan(
             f"s{index}",
             index,
@@ -319,11 +337,18 @@ class World:
         routes = routes_of({HOOK.name: self.plans}, plugins, Breakers(self.clock.now), self.draw.uniform, "plan")
         recorder = JournalRecorder(self.journal, self.clock, self.recall)  # type: ignore[arg-type]  # its double
         self.engine = Engine(
-            routes, {}, frozenset({HOOK.name}), self.loop, clock=self.clock, recorder=recorder, ended=self._over
+            routes,
+            {},
+            frozenset({HOOK.name}),
+            self.loop,
+            clock=self.clock,
+            recorder=recorder,
+            ids=self,
+            ended=self._over,
         )
-        self.engine.ids.next = self._id  # type: ignore[method-assign]  # ids of a seed, not of the machine's clock
 
-    def _id(self, now: float) -> str:
+    def next(self, now: float) -> str:
+        """An id of this seed."""
         return f"run{self.draw.getrandbits(48):012x}"
 
     def recall(self, run: str) -> Lasting | None:
@@ -340,6 +365,10 @@ class World:
         self.life += 1
         self.clock.clear()
         self.journal.killed()
+        for key, undoes in self.in_flight:
+            if self.draw.random() < 0.5:  # the last that its worker did
+                self.effects.undo(undoes) if undoes else self.effects.do(key)
+        self.in_flight = []
         self.calls = []
         self.start()
         for row in self.journal.unfinished():
@@ -385,10 +414,15 @@ def play(seed: int) -> World:
     world = World(seed)
     draw = world.draw
     left, kills = draw.randint(1, 6), draw.randint(0, 3)
+    fails = kills > 0 and draw.random() < 0.2
     for _ in range(4000):
         if left and draw.random() < 0.05:
             left -= 1
             world.submit()
+        elif fails and draw.random() < 0.01:
+            fails = False
+            world.note("journal fails")
+            world.journal.fail()
         elif kills and draw.random() < 0.02:
             kills -= 1
             world.kill()
@@ -397,6 +431,8 @@ def play(seed: int) -> World:
         elif not world.clock.step() and not left:
             break
         world.look()
+    if world.journal.broken:
+        world.kill()  # nothing but a start repairs it
     world.calm = True
     for _ in range(100_000):
         if not world.clock.step():

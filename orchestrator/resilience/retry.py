@@ -69,6 +69,7 @@ class Trail:
     """The failures of one stage of one run so far."""
 
     def __init__(self, retrying: Retrying) -> None:
+        retrying.begin()
         self._retrying = retrying
         self._state = RetryCallState(retrying, None, (), {})
 
