@@ -37,6 +37,7 @@ from pipelines.run import (
     Resume,
     Revoke,
     Settled,
+    Undo,
     advance,
 )
 
@@ -113,6 +114,18 @@ class Lasting(Traversal):
         self.finally_ = Finally(self)
         self._callers: list[Callable[[Traversal], None]] = []
         self._hearers: list[Callable[[Lasting], None]] = []
+        self._confirmer: Callable[[bool], object] = bool
+
+    @property
+    def status(self) -> str:
+        """running, confirming, or how it ended: completed, undone, parked. What is stranded in a journal still runs."""
+        if self.stranded is not None:
+            return "running" if self.recorder is not None else "parked"
+        if self.machine.phase is not Phase.OVER:
+            return "confirming" if self.waits_for_caller else "running"
+        if self.machine.parked:
+            return "parked"
+        return "undone" if Undo.DONE in self.machine.undos else "completed"
 
     # What others ask of it.
 
@@ -163,10 +176,14 @@ class Lasting(Traversal):
     def _unconfirmed(self, seconds: float) -> None:
         self.revoke(f"its verdict was not confirmed within {seconds:g} s")
 
-    def confirm(self) -> bool:
-        """The caller did what the verdict allowed; False when there is nothing (any more) to confirm."""
+    def confirm(self, done: Callable[[bool], object] = bool) -> bool:
+        """The caller did what the verdict allowed; False when there is nothing (any more) to confirm.
+
+        `done` is told True when that is durable, False when it will not be.
+        """
         if not self.waits_for_caller or self.revoked_for or self.denied:
             return False
+        self._confirmer = done
         self.tell(Confirmed())
         return True
 
@@ -255,6 +272,8 @@ class Lasting(Traversal):
     def _carry_out(self, event: Event, commands: tuple[Command, ...]) -> None:
         if isinstance(event, Answered):
             self._deliver(event)
+        elif isinstance(event, Confirmed):
+            self._confirmer(True)
         for command in commands:
             self._perform(command)
 
@@ -329,6 +348,7 @@ class Lasting(Traversal):
         """Nothing more can be done here: answer, stop, and leave the rest to the next start."""
         self.stranded = fault
         self.inbox.clear()
+        self._confirmer(False)
         for stage in range(len(self.attempts)):
             try:
                 self._abandon(stage)

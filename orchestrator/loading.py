@@ -22,12 +22,21 @@ from pipelines.plan import Plan
 from pipelines.problem import Mark, Problem, SpecError
 from pipelines.suggest import nearest
 
-__all__ = ["Loaded", "load", "load_tree"]
+__all__ = ["Archive", "Loaded", "load", "load_tree", "reload"]
 
 FILE_NAME = "pipeline.yaml"
 
 MAX_READ_BYTES = 64 * 2**20
 """No word list or schema is this long; what reads a file sets tighter bounds of its own."""
+
+
+@dataclass(frozen=True, slots=True)
+class Archive:
+    """All that a plan was made from but the plugins, so that it can be made again: every file by its absolute path."""
+
+    path: str
+    profile: str | None
+    files: Mapping[str, bytes]
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,17 +47,29 @@ class Loaded:
     manifests: Mapping[str, Manifest]
     path: Path
     tree: Table
+    archive: Archive
     profile: str | None = None
 
 
 def load(path: Path, *, profile: str | None = None) -> Loaded:
     """Load a pipeline file, or the `pipeline.yaml` of a folder. Raise SpecError with every mistake found."""
-    file = path / FILE_NAME if path.is_dir() else path
-    disk = _Disk()
+    return _load(path / FILE_NAME if path.is_dir() else path, profile, _Disk())
+
+
+def reload(archive: Archive, sources: Mapping[str, Path]) -> Loaded:
+    """Make a plan again. `sources` has the folder or file of each plugin as it was, by the absolute path of its source.
+
+    Raise SpecError when this penstock does not take what an earlier one took.
+    """
+    return _load(Path(archive.path), archive.profile, _Archived(files=archive.files, sources=sources))
+
+
+def _load(file: Path, profile: str | None, disk: _Disk) -> Loaded:
     layers = stack(_shown(file), disk)
     plan = check(layers, disk, disk, profile)
     manifests = {name: disk.manifest(plugin.source, plugin.mark) for name, plugin in plan.plugins.items()}
-    return Loaded(plan, manifests, file, _merged(layers, profile), profile)
+    archive = Archive(os.path.abspath(file), profile, disk.seen)
+    return Loaded(plan, manifests, file, _merged(layers, profile), archive, profile)
 
 
 def load_tree(path: Path, *, profile: str | None = None) -> Table:
@@ -78,14 +99,20 @@ def _shown(path: Path) -> str:
 
 @dataclass(slots=True)
 class _Disk:
-    """Files and manifests of this machine. Each manifest is read once."""
+    """Files and manifests of this machine. Each manifest is read once; `seen` keeps what was read of files."""
 
+    seen: dict[str, bytes] = field(default_factory=dict)
     _manifests: dict[Path, Manifest | ManifestError] = field(default_factory=dict)
 
     def resolve(self, written: str, beside: str) -> str:
         return _shown(Path(beside).parent / Path(written).expanduser())
 
     def read(self, name: str) -> bytes:
+        absolute = os.path.abspath(name)
+        self.seen[absolute] = data = self._bytes(name)
+        return data
+
+    def _bytes(self, name: str) -> bytes:
         path = Path(name)
         try:
             # A device or a pipe may never end.
@@ -101,7 +128,7 @@ class _Disk:
 
     def declaration(self, source: str, beside: str) -> PluginDeclaration:
         path = Path(self.resolve(source, beside))
-        if not path.exists():
+        if not self.source(path).exists():
             raise BadPlugin(f"there is no folder or file {_shown(path)}")
         found = self._read(path)
         if isinstance(found, ManifestError):
@@ -115,13 +142,34 @@ class _Disk:
         assert isinstance(found, Manifest)
         return found
 
+    def source(self, path: Path) -> Path:
+        """Where the files of a plugin are."""
+        return path
+
     def _read(self, path: Path) -> Manifest | ManifestError:
         if path not in self._manifests:
             try:
-                self._manifests[path] = read_manifest(path)
+                self._manifests[path] = read_manifest(self.source(path))
             except ManifestError as error:
                 self._manifests[path] = error
         return self._manifests[path]
+
+
+@dataclass(slots=True, kw_only=True)
+class _Archived(_Disk):
+    """The same as it was when a plan was archived."""
+
+    files: Mapping[str, bytes]
+    sources: Mapping[str, Path]
+
+    def _bytes(self, name: str) -> bytes:
+        try:
+            return self.files[os.path.abspath(name)]
+        except KeyError:
+            raise Unreadable("was not archived with the plan") from None
+
+    def source(self, path: Path) -> Path:
+        return self.sources.get(os.path.abspath(path), path)
 
 
 def _problem(found: ManifestProblem) -> Problem:

@@ -3,50 +3,34 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import random
-import time
 from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
+from pathlib import Path
 from types import TracebackType
 
 import msgspec
 
-from isolation.errors import StartError
 from isolation.generation import Generation
-from isolation.spec import WorkerSpec
-from isolation.store.events import BuildEvent
-from isolation.store.store import Prepared, Store
-from isolation.supervision import Intensity
+from isolation.store.store import Store
+from orchestrator.clock import LoopClock
+from orchestrator.durability import Durability, RunNotHad
 from orchestrator.engine import NO_DEADLINE_SECONDS, Engine, HookCall, Reply
+from orchestrator.events import BreakerChanged, Events, RunEnded
+from orchestrator.generations import Generations, StartEvent, StartFailures
+from orchestrator.lasting import Lasting
 from orchestrator.loading import Loaded
 from orchestrator.records import records_of
 from orchestrator.resilience.breakers import Breakers
-from orchestrator.wiring import routes_of
+from orchestrator.resilience.listening import Listener
+from orchestrator.ring import Ring
+from orchestrator.state import state_folder
+from orchestrator.summary import Summary
+from orchestrator.traversal import Traversal
+from orchestrator.wiring import Route, routes_of
 from pipelines.body import Body
-from pipelines.plan import RestartPolicy
 
 __all__ = ["HookResult", "Orchestrator", "StartEvent", "StartFailures"]
-
-
-@dataclass(frozen=True, slots=True)
-class StartEvent:
-    """One moment of a plugin's way into service. `phase` is the store's (see BuildEvent), or start, ready, failed."""
-
-    plugin: str
-    phase: str
-    detail: str = ""
-    fraction: float | None = None
-
-
-class StartFailures(StartError):
-    """Plugins that could not be started; every one of them is in `failures`."""
-
-    def __init__(self, failures: tuple[StartError, ...]) -> None:
-        super().__init__("\n".join(str(failure) for failure in failures))
-        self.failures = failures
-        self.hint = failures[0].hint
 
 
 class HookResult(msgspec.Struct, frozen=True):
@@ -66,106 +50,91 @@ class HookResult(msgspec.Struct, frozen=True):
 
     @property
     def records(self) -> list[dict[str, object]]:
-        """One object a run, made when asked for."""
+        """One object a run, made when asked for: what follows a verdict shows as far as it has come."""
         return records_of(self.reply)
 
 
-def _intensity(policy: RestartPolicy | None) -> Intensity | None:
-    """The policy in `isolation`'s words; None leaves it to the generation's own default."""
-    if policy is None:
-        return None
-    return Intensity(
-        restarts=policy.intensity,
-        period_seconds=policy.period_seconds,
-        first_seconds=policy.initial_seconds,
-        longest_seconds=policy.longest_seconds,
-        factor=policy.factor,
-    )
-
-
 class Orchestrator:
-    """Use it as an async context manager: inside, every plugin is ready.
+    """Use it as an async context manager: inside, every plugin is ready and durable runs of before are taken up.
 
-    Entering raises EnvironmentBuildError and StartFailures. `report` is told of every step; it is called from other
-    threads too.
+    Entering raises EnvironmentBuildError, StartFailures and, where the file has durable pipelines, JournalError.
+    `report` is told of every step; it is called from other threads too. `state` is the folder of the journal; where it
+    is None, the one that `orchestrator.state` names. With `rehearsal` nothing is journaled: for tests of a file.
     """
 
-    def __init__(self, loaded: Loaded, store: Store, *, report: Callable[[StartEvent], None] | None = None) -> None:
+    engine: Engine
+    durability: Durability | None = None
+
+    def __init__(
+        self,
+        loaded: Loaded,
+        store: Store,
+        *,
+        report: Callable[[StartEvent], None] | None = None,
+        state: Path | None = None,
+        rehearsal: bool = False,
+    ) -> None:
         self.loaded = loaded
         self.store = store
-        self.generations: dict[str, Generation] = {}
+        self.events = Events()
+        self.ring = Ring()
+        self.state = state or state_folder(loaded.path)
         self._report = report or (lambda event: None)
+        self._rehearsal = rehearsal
         self._stack = AsyncExitStack()
+        self._draw = random.Random().uniform
+
+    @property
+    def generations(self) -> Mapping[str, Generation]:
+        """The generation of every plugin, by its name in the file."""
+        return self._generations.by_name
 
     async def __aenter__(self) -> Orchestrator:
-        prepared = await asyncio.to_thread(self._prepare)
         try:
-            await self._start(prepared)
+            await self._open()
         except BaseException:
             await self._stack.aclose()
             raise
-        plan = self.loaded.plan
-        self.breakers = Breakers(time.monotonic)
-        routes = routes_of(plan.routes, self.generations, self.breakers, random.Random().uniform)
-        self.engine = Engine(routes, plan.unmatched, frozenset(plan.hooks), asyncio.get_running_loop())
-        self._stack.push_async_callback(self.engine.close)
         return self
+
+    async def _open(self) -> None:
+        plan = self.loaded.plan
+        loop = asyncio.get_running_loop()
+        clock = LoopClock(loop)
+        listener = Listener(lambda name, before, after: self.events.publish(BreakerChanged(name, before, after)))
+        self.breakers = Breakers(clock.now, (listener,))
+        durable = any(pipeline.durable for route in plan.routes.values() for pipeline in route)
+        if durable and not self._rehearsal:
+            self.durability = Durability(self.state, self.store, self.events, self._join)
+            await self._stack.enter_async_context(self.durability)
+        self._generations = Generations(self.loaded, report=self._report, notify=self.events.publish)
+        prepared = await asyncio.to_thread(self._generations.prepare, self.store)
+        self._stack.push_async_callback(self._generations.close)
+        await self._generations.start(prepared)
+        origin = await self.durability.keep(self.loaded, prepared) if self.durability is not None else ""
+        routes = self._join(self.loaded, self._generations, origin)
+        self.engine = Engine(routes, plan.unmatched, frozenset(plan.hooks), loop, clock=clock, ended=self._ended)
+        undo_seconds = max((p.undo_seconds for chain in plan.routes.values() for p in chain), default=0.0)
+        self._stack.push_async_callback(self.engine.close, undo_seconds)
+        if self.durability is not None:
+            self.engine.recorder = self.durability.recorder(self.engine)
+            await self.durability.recover()
+
+    def _join(self, loaded: Loaded, generations: Generations, origin: str) -> dict[str, tuple[Route, ...]]:
+        return routes_of(loaded.plan.routes, generations.by_name, self.breakers, self._draw, origin)
+
+    def _ended(self, run: Traversal) -> None:
+        summary = Summary(run)
+        self.ring.add(summary)
+        if self.events.heard:
+            self.events.publish(RunEnded(summary.record()))
+        if self.durability is not None:
+            self.durability.released(run.id)
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self._stack.aclose()
-
-    def _prepare(self) -> dict[str, Prepared]:
-        plugins = self.loaded.plan.plugins
-        wanted = [(self.loaded.manifests[name], plugin.extras) for name, plugin in plugins.items()]
-        return dict(zip(plugins, self.store.prepare_all(wanted, self._built), strict=True))
-
-    def _built(self, event: BuildEvent) -> None:
-        """Pass on what the store tells; it knows a plugin by its manifest, the operator by the name in the file."""
-        for name, manifest in self.loaded.manifests.items():
-            if manifest.name == event.plugin:
-                self._report(StartEvent(name, event.phase, event.detail, event.fraction))
-
-    async def _start(self, prepared: Mapping[str, Prepared]) -> None:
-        """Start all plugins side by side; when any fails, say so of every one that did."""
-        for name in prepared:
-            generation = self.generations[name] = self._generation(name, prepared[name])
-            self._report(StartEvent(name, "start"))
-            await generation.open()
-            self._stack.push_async_callback(generation.close)
-        ends = await asyncio.gather(*map(self._started, self.generations.values()))
-        failures = tuple(end for end in ends if end is not None)
-        if failures:
-            raise StartFailures(failures)
-
-    async def _started(self, generation: Generation) -> StartError | None:
-        name = generation.spec.plugin
-        try:
-            await generation.started()
-        except StartError as error:
-            self._report(StartEvent(name, "failed", str(error)))
-            return error
-        self._report(StartEvent(name, "ready", generation.spec.name, 1.0))
-        return None
-
-    def _generation(self, name: str, prepared: Prepared) -> Generation:
-        plugin = self.loaded.plan.plugins[name]
-        spec = WorkerSpec.of(name, self.loaded.manifests[name], prepared, os.environ)
-        configs = {id: {"with": values, "secrets": {}} for id, values in plugin.configs.items()}
-
-        def report(message: str, fraction: float | None) -> None:
-            self._report(StartEvent(name, "start", message, fraction))
-
-        return Generation(
-            spec,
-            configs,
-            replicas=plugin.replicas,
-            concurrency=plugin.concurrency,
-            queue=plugin.queue,
-            intensity=_intensity(plugin.restart),
-            report=report,
-        )
 
     async def invoke(
         self,
@@ -176,17 +145,92 @@ class Orchestrator:
         within_seconds: float = NO_DEADLINE_SECONDS,
         pipeline: str | None = None,
         mocks: Mapping[str, Mapping[str, object]] | None = None,
+        idempotency_key: str | None = None,
     ) -> HookResult:
         """Answer one call of a hook. Raises UnknownHook and DoorError; everything else that goes wrong is a denial.
 
         A Body (`orchestrator.door`) has passed the door before and is taken as it is. `pipeline` runs only that one;
-        `mocks` gives the answers of stages, by their id, in their plugins' stead.
+        `mocks` gives the answers of stages, by their id, in their plugins' stead. A durable pipeline answers an
+        `idempotency_key` that it has seen with the verdict that it has, or will have.
         """
         call: HookCall = self.engine.submit(
-            hook, payload, context, within_seconds=within_seconds, pipeline=pipeline, mocks=mocks
+            hook,
+            payload,
+            context,
+            within_seconds=within_seconds,
+            pipeline=pipeline,
+            mocks=mocks,
+            idempotency_key=idempotency_key,
         )
         try:
-            return HookResult(await call.reply)
+            reply = await call.reply
         except asyncio.CancelledError:
             call.abandon()
             raise
+        call.delivered()
+        return HookResult(reply)
+
+    async def confirm(self, run: str) -> bool:
+        """Say that what the verdict of a run allowed was done; False when it cannot be confirmed (any more).
+
+        True is durable where the run is. For pipelines with `confirm_within`; an unconfirmed allow is undone.
+        """
+        found = self.engine.open.get(run)
+        confirmed: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        if found is None or not found.confirm(lambda done: confirmed.done() or confirmed.set_result(done)):
+            return False
+        return await confirmed
+
+    async def compensate(self, run: str, why: str = "asked for by command") -> Lasting:
+        """Undo a run that was allowed, also one that is long over. Raises RunNotHad. Begins; `settled` waits."""
+        found = await self._durable().fetch(run)
+        self.engine.opened(found)
+        if not found.revoke(why):
+            self._put_back(found)
+            raise RunNotHad(f"run {run} cannot be undone: it {_standing(found)}")
+        return found
+
+    async def resume(self, run: str) -> Lasting:
+        """Go on with a parked run: try its compensations again. Raises RunNotHad."""
+        found = await self._durable().fetch(run)
+        if not found.over and run not in self.engine.open:
+            self._durable().take_up(found)  # it was parked because it could not be taken up
+            return found
+        self.engine.opened(found)
+        if not found.resume():
+            self._put_back(found)
+            raise RunNotHad(f"run {run} cannot be resumed: it {_standing(found)}")
+        return found
+
+    def _put_back(self, run: Lasting) -> None:
+        if run.over:
+            self.engine.forgotten(run)
+
+    def _durable(self) -> Durability:
+        if self.durability is None:
+            raise RunNotHad("the file has no durable pipeline, so there is no journal")
+        return self.durability
+
+    async def settled(self, run: Lasting) -> None:
+        """Wait until nothing is left to do for a run. Bounded by its undo deadline and its `finally`."""
+        over: asyncio.Future[Lasting] = asyncio.get_running_loop().create_future()
+        run.hear(partial(_resolve, over))
+        await over
+
+
+_Value = TypeVar("_Value")
+
+
+def _resolve(future: asyncio.Future[_Value], value: _Value) -> None:
+    if not future.done():
+        future.set_result(value)
+
+
+def _standing(run: Lasting) -> str:
+    if run.machine.parked:
+        return "is parked"
+    if run.denied:
+        return "was denied, and undone then"
+    if run.revoked_for:
+        return f"was undone already: {run.revoked_for}"
+    return f"is {run.machine.phase.value}"

@@ -41,11 +41,10 @@ from pipelines.run import (
     Resume,
     Revoke,
     Settled,
-    Undo,
     Undone,
 )
 
-__all__ = ["JournalRecorder", "key_hash", "status_of"]
+__all__ = ["JournalRecorder", "key_hash"]
 
 log = logging.getLogger("penstock.journal")
 
@@ -53,13 +52,6 @@ log = logging.getLogger("penstock.journal")
 def key_hash(key: str) -> str:
     """An idempotency key as the journal keeps it: callers put anything into it."""
     return hashlib.sha256(key.encode("utf-8", "surrogatepass")).hexdigest()
-
-
-def status_of(run: Lasting) -> RunStatus:
-    """How a run that is over ended."""
-    if run.machine.parked:
-        return RunStatus.PARKED
-    return RunStatus.UNDONE if Undo.DONE in run.machine.undos else RunStatus.COMPLETED
 
 
 class JournalRecorder:
@@ -146,7 +138,7 @@ def _row(run: Lasting, now: float) -> RunRow:
 def _update(run: Lasting, event: Event, commands: tuple[Command, ...], now: float) -> RunUpdate | None:
     if any(isinstance(command, Close) for command in commands):
         return RunUpdate(
-            status=status_of(run),
+            status=RunStatus(run.status),
             verdict=run.verdict,
             reason=_reason(run),
             ended_at=now,

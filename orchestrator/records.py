@@ -1,25 +1,25 @@
-"""A run as people and programs read it afterwards: the JSON of `penstock run --json`. Documented in docs/cli.md."""
+"""A run as people and programs read it: the JSON of `penstock run --json`. Documented in docs/cli.md.
+
+It is the summary that stays of a run, and beside it what does not stay: payload, outs, the whole of a violation.
+"""
 
 from __future__ import annotations
 
 import msgspec
 
-from orchestrator.attempt import Attempt
-from orchestrator.engine import Reply
+from orchestrator.hookcall import Reply
+from orchestrator.summary import Summary
 from orchestrator.traversal import Traversal
 from pipelines.answer import Violation
-from pipelines.plan import StageState
 
-__all__ = ["records_of"]
-
-_NEVER = {"violation": None, "error": None, "out": None}
+__all__ = ["record_of", "records_of"]
 
 
 def records_of(reply: Reply) -> list[dict[str, object]]:
     """One object a run, in file order; the last has `hook_verdict`. Without a run, one with `pipeline` null."""
     if not reply.runs:
         return [_unmatched(reply)]
-    records = [_run(run, reply.hook) for run in reply.runs]
+    records = [record_of(run) for run in reply.runs]
     records[-1]["hook_verdict"] = reply.verdict
     return records
 
@@ -39,57 +39,22 @@ def _unmatched(reply: Reply) -> dict[str, object]:
     }
 
 
-def _run(run: Traversal, hook: str) -> dict[str, object]:
-    return {
-        "run_id": run.id,
-        "pipeline": run.route.plan.name,
-        "hook": hook,
-        "verdict": run.verdict,
-        "payload": (run.seen if run.denied else run.payload).tree,
-        "violation": _violation(run.violation),
-        "error": run.fault.as_json() if run.fault else None,
-        "duration_ms": _ms(run.ended - run.started),
-        "stages": {
-            wire.plan.id: _stage(attempt) if attempt else _untouched()
-            for wire, attempt in zip(run.route.wires, run.attempts, strict=True)
-        },
-    }
-
-
-def _untouched() -> dict[str, object]:
-    """A stage that was never taken up: the run had ended before its turn."""
-    return {
-        "state": StageState.CANCELLED.value,
-        "why": "ended",
-        "duration_ms": 0.0,
-        "queued_ms": 0.0,
-        "attempts": 0,
-        "generation": None,
-        "worker": None,
-        **_NEVER,
-    }
-
-
-def _stage(attempt: Attempt) -> dict[str, object]:
-    call = attempt.current or attempt
-    sent = attempt.sent_at or attempt.ended
-    return {
-        "state": attempt.state.value,
-        "why": attempt.why,
-        "duration_ms": _ms(attempt.ended - attempt.started),
-        "queued_ms": _ms(sent - attempt.queued_at) if attempt.tried else 0.0,
-        "attempts": attempt.tried,
-        "generation": attempt.wire.generation.spec.name if attempt.tried else None,
-        "worker": call.worker or None,
-        "violation": _violation(attempt.violation),
-        "error": attempt.fault.as_json() if attempt.fault else None,
-        "out": attempt.out,
-    }
+def record_of(run: Traversal) -> dict[str, object]:
+    """One run, whole."""
+    record = Summary(run).record()
+    record["payload"] = (run.seen if run.denied else run.payload).tree
+    record["violation"] = _violation(run.violation)
+    stages = record["stages"]
+    assert isinstance(stages, dict)
+    for wire, attempt in zip(run.route.wires, run.attempts, strict=True):
+        stage = stages[wire.plan.id]
+        stage["out"] = None if attempt is None else attempt.out
+        if attempt is not None:
+            stage["violation"] = _violation(attempt.violation)
+            if attempt.undo is not None:
+                stage["undo"]["input"] = msgspec.json.decode(attempt.undo.input)
+    return record
 
 
 def _violation(violation: Violation | None) -> object:
     return msgspec.to_builtins(violation) if violation is not None else None
-
-
-def _ms(seconds: float) -> float:
-    return round(max(0.0, seconds) * 1000, 3)

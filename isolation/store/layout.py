@@ -5,6 +5,7 @@ snapshots/DIGEST/             plugin/ (the files) and its seal
 memo/KEY.json                 from the bytes of a lock to the resolution they mean
 interpreters.json             interpreters found, with the stat of each
 uses/KEY.json                 what each plugin was prepared to, newest first
+holds/KEY.json                what an owner outside the store still needs
 data/NAME-KEY/                what a plugin with `data = true` keeps for itself; never removed
 leases/NAME, locks/NAME       files that only carry a flock
 building/TOKEN[.lock]         work in progress; without a holder of its lock it is rubbish
@@ -27,7 +28,7 @@ from isolation.store.filelock import FileLock, LockMode, LockTimeout
 
 __all__ = ["Layout", "Workplace", "read_json", "remove_tree", "tree_bytes", "write_json"]
 
-_FOLDERS = ("environments", "snapshots", "memo", "uses", "data", "leases", "locks", "building")
+_FOLDERS = ("environments", "snapshots", "memo", "uses", "holds", "data", "leases", "locks", "building")
 
 
 class Layout:

@@ -17,6 +17,7 @@ from isolation.store.collection import GcReport, collect
 from isolation.store.environments import Environments
 from isolation.store.events import BuildEvent, Report, unheard
 from isolation.store.filelock import LockTimeout
+from isolation.store.holds import Holds
 from isolation.store.interpreters import Interpreter, Interpreters
 from isolation.store.inventory import EnvironmentInfo, list_environments
 from isolation.store.layout import Layout
@@ -105,6 +106,7 @@ class Store:
         self._snapshots = Snapshots(self._layout)
         self._uses = Uses(self._layout)
         self._leases = Leases(self._layout)
+        self._holds = Holds(self._layout)
         self._compilers = Compilers(self._layout) if background_bytecode else None
 
     @property
@@ -145,6 +147,19 @@ class Store:
             raise errors[0] if len(errors) == 1 else PreparationErrors(errors)
         return [prepared for prepared in found if prepared is not None]
 
+    def revive(self, prepared: Prepared) -> Prepared:
+        """Make a generation ready that was prepared before, as it was. Raises EnvironmentBuildError when it is gone."""
+        with _explained(prepared.plugin, self._layout.root):
+            for name in filter(None, (prepared.digest, prepared.fingerprint)):
+                self._leases.take(name)
+            needed = filter(None, (prepared.snapshot, prepared.environment, prepared.python))
+            gone = [path for path in needed if not path.exists()]
+            if not gone:
+                return prepared
+            self.release(prepared)
+            hint = "its runs have to be finished by hand; `penstock runs show ID` says what they did"
+            raise EnvironmentBuildError(prepared.plugin, f"its generation is gone: {gone[0]} is missing", hint=hint)
+
     def lock(self, manifest: Manifest, *, upgrade: bool = False) -> Path:
         """Lock a plugin's requirements again and return the lock's path. Raises EnvironmentBuildError."""
         with _explained(manifest.name, self._layout.root):
@@ -163,7 +178,11 @@ class Store:
 
     def gc(self, *, dry_run: bool = False, keep: Collection[str] = ()) -> GcReport:
         """Remove what nobody needs; `keep` names fingerprints and digests that somebody still does."""
-        return collect(self._layout, self._uses, keep=keep, dry_run=dry_run)
+        return collect(self._layout, self._uses, keep={*keep, *self._holds.names()}, dry_run=dry_run)
+
+    def hold(self, owner: Path, names: Collection[str]) -> None:
+        """Keep these fingerprints and digests as long as the folder `owner` is there, or until it holds others."""
+        self._holds.write(owner, names)
 
     def settle(self, seconds: float) -> bool:
         """Wait until bytecode is compiled; False when time is up first."""

@@ -160,6 +160,10 @@ class Journal:
         """An archived plan, or None. Raise JournalCorrupt where it cannot be read."""
         return self._read(partial(self._store.plan, digest))
 
+    def plans(self) -> Sequence[str]:
+        """The digests of all archived plans."""
+        return self._read(self._store.plans)
+
     def facts(self) -> JournalFacts:
         """The journal as an operator sees it."""
         contents = self._read(self._store.contents)

@@ -111,6 +111,11 @@ class Store:
             except NotOurs as error:
                 raise JournalCorrupt(f"plan {digest} cannot be read: {error}") from error
 
+    def plans(self) -> list[str]:
+        """The digests of all archived plans."""
+        with self.guard:
+            return self._ids("SELECT digest FROM plan ORDER BY digest")
+
     def contents(self) -> Contents:
         """What is there, counted."""
         with self.guard:

@@ -1,0 +1,98 @@
+"""A plan with its generations as the journal keeps it: enough to run it again on another day, or to say why not."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import msgspec
+
+from isolation.store.store import Prepared
+from orchestrator.loading import Archive, Loaded, reload
+
+__all__ = ["ArchivedPlan", "archived", "read_archive"]
+
+
+class ArchivedPlugin(msgspec.Struct, array_like=True, frozen=True):
+    """A plugin as it was prepared. `source` is the absolute path of its source; `script` its file where it is one."""
+
+    source: str
+    script: str | None
+    plugin: str
+    snapshot: str
+    environment: str | None
+    python: str
+    fingerprint: str | None
+    digest: str
+    data: str | None
+
+    @property
+    def prepared(self) -> Prepared:
+        """What the store gave."""
+        return Prepared(
+            self.plugin,
+            Path(self.snapshot),
+            None if self.environment is None else Path(self.environment),
+            Path(self.python),
+            self.fingerprint,
+            self.digest,
+            None if self.data is None else Path(self.data),
+        )
+
+
+class ArchivedPlan(msgspec.Struct, array_like=True, frozen=True):
+    """Everything that a plan was made from."""
+
+    path: str
+    profile: str | None
+    files: dict[str, bytes]
+    plugins: dict[str, ArchivedPlugin]
+
+    @property
+    def names(self) -> Iterator[str]:
+        """The fingerprints and digests that it needs of the store."""
+        for plugin in self.plugins.values():
+            yield plugin.digest
+            if plugin.fingerprint is not None:
+                yield plugin.fingerprint
+
+    def load(self) -> Loaded:
+        """Make the plan again, from the snapshots of its plugins. Raise SpecError."""
+        sources = {
+            plugin.source: Path(plugin.snapshot) / plugin.script if plugin.script else Path(plugin.snapshot)
+            for plugin in self.plugins.values()
+        }
+        return reload(Archive(self.path, self.profile, self.files), sources)
+
+
+def archived(loaded: Loaded, prepared: Mapping[str, Prepared]) -> tuple[str, bytes]:
+    """A plan's digest, and itself as bytes."""
+    plugins = {name: _plugin(loaded, name, one) for name, one in sorted(prepared.items())}
+    archive = loaded.archive
+    body = msgspec.msgpack.encode(
+        ArchivedPlan(archive.path, archive.profile, dict(sorted(archive.files.items())), plugins)
+    )
+    return hashlib.sha256(body).hexdigest(), body
+
+
+def _plugin(loaded: Loaded, name: str, prepared: Prepared) -> ArchivedPlugin:
+    manifest = loaded.manifests[name]
+    source = manifest.script or manifest.root
+    return ArchivedPlugin(
+        os.path.abspath(source),
+        None if manifest.script is None else manifest.script.name,
+        prepared.plugin,
+        str(prepared.snapshot),
+        None if prepared.environment is None else str(prepared.environment),
+        str(prepared.python),
+        prepared.fingerprint,
+        prepared.digest,
+        None if prepared.data is None else str(prepared.data),
+    )
+
+
+def read_archive(body: bytes) -> ArchivedPlan:
+    """Raise msgspec.DecodeError for what is none."""
+    return msgspec.msgpack.decode(body, type=ArchivedPlan)

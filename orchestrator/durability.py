@@ -1,0 +1,264 @@
+"""The journal in service: runs found in it are taken up with their own generations, or parked with the reason."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Mapping
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TypeVar
+
+import msgspec
+
+from isolation.errors import IsolationError
+from isolation.store.store import Prepared, Store
+from orchestrator.archive import archived, read_archive
+from orchestrator.engine import Engine
+from orchestrator.events import Events, RunParked, RunTakenUp
+from orchestrator.generations import Generations
+from orchestrator.journal.errors import JournalError, Unreadable
+from orchestrator.journal.journal import Journal
+from orchestrator.journal.opening import open_journal
+from orchestrator.journal.rows import RunRow
+from orchestrator.lasting import Lasting
+from orchestrator.loading import Loaded
+from orchestrator.recorder import JournalRecorder
+from orchestrator.recovery import read_back, take_up
+from orchestrator.replay import ReplayDiffers
+from orchestrator.wiring import Route
+from pipelines.problem import SpecError
+from pipelines.run import MACHINE_VERSION
+
+__all__ = ["Durability", "RunNotHad"]
+
+log = logging.getLogger("penstock.recovery")
+
+_Result = TypeVar("_Result")
+Routes = Mapping[str, tuple[Route, ...]]
+Join = Callable[[Loaded, Generations, str], Routes]
+"""Joins a plan with its generations; the text is the digest under which the journal keeps the plan."""
+
+
+class RunNotHad(Exception):
+    """A run cannot be read back or taken up; the message says why."""
+
+    code = "penstock.run_not_had"
+    hint = "`penstock runs show ID` has what it did; finish it by hand"
+
+
+@dataclass(slots=True)
+class _Earlier:
+    """A plan of an earlier start, in service for the runs that began with it."""
+
+    ready: asyncio.Future[Routes]
+    unneeded: asyncio.Event = field(default_factory=asyncio.Event)
+    needed_by: set[str] = field(default_factory=set)
+
+
+class Durability:
+    """Use it as an async context manager: inside, the journal in `folder` is open. Entering raises JournalError."""
+
+    journal: Journal
+    engine: Engine
+
+    def __init__(self, folder: Path, store: Store, events: Events, join: Join) -> None:
+        self.folder = folder
+        self.origin = ""
+        self._store = store
+        self._events = events
+        self._join = join
+        self._earlier: dict[str, _Earlier] = {}
+        self._stack = AsyncExitStack()
+
+    async def __aenter__(self) -> Durability:
+        loop = asyncio.get_running_loop()
+        self.journal = await asyncio.to_thread(open_journal, self.folder, loop=loop, machine=MACHINE_VERSION)
+        self._stack.push_async_callback(asyncio.to_thread, self.journal.close)
+        self._tasks = await self._stack.enter_async_context(asyncio.TaskGroup())
+        self._stack.callback(self._let_go)
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._stack.aclose()
+
+    def _let_go(self) -> None:
+        for earlier in self._earlier.values():
+            earlier.unneeded.set()
+
+    async def keep(self, loaded: Loaded, prepared: Mapping[str, Prepared]) -> str:
+        """Archive the plan that is put into service, and hold what every archived one needs of the store."""
+        self.origin, body = archived(loaded, prepared)
+        await self._written(lambda done: self.journal.put_plan(self.origin, body, done))
+        names: set[str] = set()
+        for digest in self.journal.plans():
+            kept = self.journal.plan(digest)
+            names.update(read_archive(kept).names if kept is not None else ())
+        self._store.hold(self.folder, names)
+        return self.origin
+
+    def recorder(self, engine: Engine) -> JournalRecorder:
+        """Where the runs of `engine` are written down."""
+        self.engine = engine
+        self._recorder = JournalRecorder(self.journal, engine.clock, self.recall)
+        return self._recorder
+
+    async def _written(self, submit: Callable[[Callable[[JournalError | None], None]], None]) -> None:
+        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+        def told(error: JournalError | None) -> None:
+            if done.cancelled():
+                return
+            if error is None:
+                done.set_result(None)
+            else:
+                done.set_exception(error)
+
+        submit(told)
+        await done
+
+    async def counted(self, submit: Callable[[Callable[[_Result | JournalError], None]], None]) -> _Result:
+        """Wait for what the journal counts: `prune`, `rekey`. Raises JournalError."""
+        done: asyncio.Future[_Result] = asyncio.get_running_loop().create_future()
+
+        def told(outcome: _Result | JournalError) -> None:
+            if done.cancelled():
+                return
+            if isinstance(outcome, JournalError):
+                done.set_exception(outcome)
+            else:
+                done.set_result(outcome)
+
+        submit(told)
+        return await done
+
+    # Taking up.
+
+    async def recover(self) -> None:
+        """Go on with every run that is not over. None is forgotten: what cannot be taken up is parked."""
+        rows = self.journal.unfinished()
+        for row in rows:
+            if isinstance(row, Unreadable):
+                self._park(row.run, "", str(row))
+            elif row.plan == self.origin:
+                self._take_up(row, self.engine.routes)
+        for row in rows:
+            if isinstance(row, RunRow) and row.plan != self.origin:
+                await self._take_up_earlier(row)
+
+    async def _take_up_earlier(self, row: RunRow) -> None:
+        try:
+            routes = await self._routes(row.plan, row.id)
+        except RunNotHad as error:
+            self._park(row.id, row.pipeline, str(error))
+        else:
+            self._take_up(row, routes)
+
+    def _take_up(self, row: RunRow, routes: Routes) -> None:
+        try:
+            run = self._read_back(row, routes)
+        except RunNotHad as error:
+            self._park(row.id, row.pipeline, str(error))
+            return
+        self._events.publish(RunTakenUp(row.id, row.pipeline, run.machine.phase.value))
+        take_up(run, row, self.engine)
+
+    def _park(self, run: str, pipeline: str, why: str) -> None:
+        log.error("run.parked", extra={"run": run, "reason": why})
+        self._recorder.park(run, why)
+        self._events.publish(RunParked(run, pipeline, why))
+
+    def _read_back(self, row: RunRow, routes: Routes) -> Lasting:
+        found = (route for route in routes.get(row.hook, ()) if route.plan.name == row.pipeline)
+        route = next(found, None)
+        if route is None:
+            raise RunNotHad(f"its plan has no pipeline {row.pipeline} on {row.hook} any more")
+        try:
+            return read_back(row, self.journal.events(row.id), route, self.engine)
+        except (ReplayDiffers, JournalError) as error:
+            raise RunNotHad(str(error)) from error
+
+    def recall(self, run: str) -> Lasting | None:
+        """A run that is over, read back with the routes that are in service; None when that cannot be."""
+        try:
+            row = self.journal.run(run)
+            if row is None:
+                return None
+            earlier = self._earlier.get(row.plan)
+            routes: Routes = self.engine.routes
+            if row.plan != self.origin and earlier is not None and earlier.ready.done():
+                routes = earlier.ready.result()
+            return self._read_back(row, routes)
+        except (RunNotHad, JournalError) as error:
+            log.warning("run.not_had", extra={"run": run, "reason": str(error)})
+            return None
+
+    async def fetch(self, run: str) -> Lasting:
+        """A run to go on with, its plan and generations in service. Raises RunNotHad and JournalError."""
+        found = self.engine.open.get(run)
+        if found is not None:
+            return found
+        row = self.journal.run(run)
+        if row is None:
+            raise RunNotHad(f"the journal has no run {run}")
+        routes = self.engine.routes if row.plan == self.origin else await self._routes(row.plan, run)
+        return self._read_back(row, routes)
+
+    def take_up(self, run: Lasting) -> None:
+        """Go on with a run that was fetched and is not over. Raises RunNotHad and JournalError."""
+        row = self.journal.run(run.id)
+        if row is None:
+            raise RunNotHad(f"the journal has no run {run.id}")
+        take_up(run, row, self.engine)
+
+    # Plans of earlier starts.
+
+    async def _routes(self, origin: str, run: str) -> Routes:
+        earlier = self._earlier.get(origin)
+        if earlier is None:
+            earlier = self._earlier[origin] = _Earlier(asyncio.get_running_loop().create_future())
+            self._tasks.create_task(self._serve(origin, earlier))
+        earlier.needed_by.add(run)
+        return await asyncio.shield(earlier.ready)
+
+    def released(self, run: str) -> None:
+        """A run is over: an earlier plan that nobody else needs is taken out of service."""
+        for earlier in self._earlier.values():
+            earlier.needed_by.discard(run)
+            if not earlier.needed_by:
+                earlier.unneeded.set()
+
+    async def _serve(self, origin: str, earlier: _Earlier) -> None:
+        """Keep an earlier plan in service until its runs are over."""
+        try:
+            loaded, prepared = await asyncio.to_thread(self._unpack, origin)
+        except (SpecError, IsolationError, JournalError, msgspec.DecodeError) as error:
+            self._refuse(origin, earlier, f"its plan cannot be made again: {error}")
+            return
+        generations = Generations(loaded, report=lambda event: None, notify=self._events.publish)
+        try:
+            await generations.start(prepared)
+            earlier.ready.set_result(self._join(loaded, generations, origin))
+            await earlier.unneeded.wait()
+        except IsolationError as error:
+            self._refuse(origin, earlier, f"its generation cannot be started: {error}")
+        finally:
+            self._earlier.pop(origin, None)
+            await generations.close()
+            for one in prepared.values():
+                self._store.release(one)
+
+    def _refuse(self, origin: str, earlier: _Earlier, why: str) -> None:
+        self._earlier.pop(origin, None)
+        if not earlier.ready.done():
+            earlier.ready.set_exception(RunNotHad(why))
+            earlier.ready.exception()
+
+    def _unpack(self, origin: str) -> tuple[Loaded, dict[str, Prepared]]:
+        body = self.journal.plan(origin)
+        if body is None:
+            raise JournalError(f"plan {origin} is not in the journal")
+        plan = read_archive(body)
+        loaded = plan.load()
+        return loaded, {name: self._store.revive(plugin.prepared) for name, plugin in plan.plugins.items()}
