@@ -28,7 +28,7 @@ import json
 import threading
 from time import time
 
-from .answer import Busy, Retryable
+from .answer import Busy, Retryable, Undone
 from .keylock import KeyLock, path_of, sweep
 
 TYPE_CHECKING = False
@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 
     GuardT = TypeVar("GuardT", bound="Guard")
 
-__all__ = ["TRANSITIONS", "Effect", "Effects", "Undone"]
+__all__ = ["TRANSITIONS", "Effect", "Effects"]
 
 TRANSITIONS: Mapping[tuple[str, str], str] = {
     ("absent", "do"): "begun",
@@ -69,10 +69,6 @@ LONGEST_WAIT_SECONDS = 2.0
 """How long an undo waits for a call that is still at it, before it asks to be called again."""
 FORGET_EVERY_KEYS = 1000
 DAY_SECONDS = 86400.0
-
-
-class Undone(Exception):
-    """The effect of this key was undone, or will be; it must not be done any more."""
 
 
 class Effect:

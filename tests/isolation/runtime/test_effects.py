@@ -18,8 +18,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from isolation.runtime.penstock_plugin import Busy, Call, Retryable, Start
-from isolation.runtime.penstock_plugin.effects import TRANSITIONS, Effects, Undone
+from isolation.runtime.penstock_plugin import Busy, Call, Retryable, Start, Undone
+from isolation.runtime.penstock_plugin.effects import TRANSITIONS, Effects
 from isolation.spec import LAUNCHER
 
 PATIENCE_SECONDS = 10.0
@@ -293,8 +293,8 @@ def test_whatever_comes_in_whatever_order_an_undone_key_is_never_done(
 def test_many_workers_do_each_key_once_and_undo_each_key_once(tmp_path: Path) -> None:
     program = f"""
 import os, pathlib, random
-from penstock_plugin import Busy, Retryable, Start
-from penstock_plugin.effects import Effects, Undone
+from penstock_plugin import Busy, Retryable, Start, Undone
+from penstock_plugin.effects import Effects
 class Do:
     def __init__(self, key): self.key = key
 class Deadline:
