@@ -69,16 +69,28 @@ class Conversation:
         self.send(messages.request_frame(number, method, params))
         return number
 
-    def call(self, stage: str, hook: str, config: str, payload: Mapping[str, object], *, deadline_ms: int) -> int:
-        """Send a `stage/invoke` exactly as the host writes it and return its id."""
+    def call(
+        self,
+        stage: str,
+        hook: str,
+        config: str,
+        payload: Mapping[str, object],
+        *,
+        deadline_ms: int,
+        input: Mapping[str, object] | None = None,
+        key: str = "",
+        undoes: str = "",
+    ) -> int:
+        """Send a `stage/invoke`, with `undoes` a `stage/compensate`, as the host writes it, and return its id."""
         number = self.next_id()
         invocation = messages.Invocation(
             static=messages.envelope(stage, hook, config),
             run=b"check",
-            key=b"check/stage",
-            input=b"{}",
+            key=(key or f"check/{stage}").encode(),
+            input=_written(input or {}),
             context=_CONTEXT,
-            payload=json.dumps(payload, ensure_ascii=False, separators=(",", ":")).encode(),
+            payload=_written(payload),
+            undoes=undoes.encode(),
         )
         self.send(messages.invoke_frame(number, invocation, deadline_ms))
         return number
@@ -234,6 +246,10 @@ class Conversation:
             if pipe is not None:
                 with contextlib.suppress(BrokenPipeError):
                     pipe.close()
+
+
+def _written(value: Mapping[str, object]) -> bytes:
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
 
 
 def _refuses_our_line(line: bytes) -> bool:

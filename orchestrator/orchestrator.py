@@ -6,8 +6,10 @@ import asyncio
 import random
 from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack
+from functools import partial
 from pathlib import Path
 from types import TracebackType
+from typing import TypeVar
 
 import msgspec
 
@@ -177,7 +179,7 @@ class Orchestrator:
         """
         found = self.engine.open.get(run)
         confirmed: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
-        if found is None or not found.confirm(lambda done: confirmed.done() or confirmed.set_result(done)):
+        if found is None or not found.confirm(partial(_resolve, confirmed)):
             return False
         return await confirmed
 

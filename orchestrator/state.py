@@ -1,4 +1,4 @@
-"""Where a pipeline file's journal and the memory of its runs are kept: one folder a file, apart from the file itself."""
+"""Where the journal of a pipeline file and the memory of its runs are kept: one folder for each file."""
 
 from __future__ import annotations
 

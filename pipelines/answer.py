@@ -24,6 +24,7 @@ __all__ = [
     "Violation",
     "payload_after",
     "read_answer",
+    "read_undo",
     "state_after",
     "state_after_error",
 ]
@@ -107,6 +108,18 @@ def read_answer(raw: bytes | msgspec.Raw, result: tuple[Field, ...] | None) -> S
         _check_result(answer.result, result)
     if data.count(b"{") + data.count(b"[") > MAX_DEPTH:
         _check_depth(answer)
+    return answer
+
+
+def read_undo(raw: bytes | msgspec.Raw) -> StageAnswer:
+    """Read the result of a `stage/compensate`; raises BadAnswer for whatever is more than an `out`.
+
+    Its run has ended: nobody could take a payload, a state or a violation of it.
+    """
+    answer = read_answer(raw, None)
+    given = [name for name in answer.__struct_fields__ if getattr(answer, name) != getattr(NOTHING, name)]
+    if set(given) - {"out"}:
+        raise BadAnswer(f"an undo answers with `out` or nothing, not with {', '.join(given)}")
     return answer
 
 

@@ -29,11 +29,12 @@ my %FIELD = (
 my $json = JSON::PP->new->utf8->canonical->allow_bignum;
 my %configs;
 my %answers = (
-    initialize     => \&initialize,
-    configure      => \&configure,
-    'stage/invoke' => \&invoke,
-    ping           => sub { {} },
-    shutdown       => sub { {} },
+    initialize         => \&initialize,
+    configure          => \&configure,
+    'stage/invoke'     => \&invoke,
+    'stage/compensate' => sub { refuse(PARAMS, 'this plugin has no effects, and so no undo') },
+    ping               => sub { {} },
+    shutdown           => sub { {} },
 );
 
 binmode $_ for *STDIN, *STDOUT;

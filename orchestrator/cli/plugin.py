@@ -16,6 +16,7 @@ from orchestrator.cli.options import json_option, offline_option
 if TYPE_CHECKING:
     from isolation.conformance import Finding
     from isolation.manifest import Manifest
+    from orchestrator.samples import Sample
 
 __all__ = ["plugin"]
 
@@ -60,16 +61,29 @@ def new(name: str, parent: Path) -> Exit:
     default="{}",
     help="The configuration to try it with, as `with:` in a pipeline file. Default: {}.",
 )
+@click.option(
+    "--sample",
+    "samples",
+    metavar="STAGE=FILE",
+    multiple=True,
+    help="Try STAGE with what the JSON file holds: `payload`, `input` or both. Default: a payload made from the hook.",
+)
 @offline_option
 @json_option("Print the findings as one JSON list.")
-def check(folder: Path, configuration: str, offline: bool, as_json: bool) -> Exit:
-    """Start a plugin, in whatever language, and judge whether it keeps the protocol."""
+def check(folder: Path, configuration: str, samples: tuple[str, ...], offline: bool, as_json: bool) -> Exit:
+    """Start a plugin, in whatever language, and judge whether it keeps the protocol.
+
+    Every stage is really called, with sample payloads; what a stage with an undo did is undone again. A plugin with
+    `data = true` gets an empty directory for the while, never its own.
+    """
     from isolation.conformance import Outcome
     from isolation.manifest import read_manifest
 
     manifest = read_manifest(folder)
     chosen = _configuration(manifest, configuration)
-    findings = _checked(manifest, chosen, offline=offline, as_json=as_json)
+    tried = _given_samples(manifest, samples)
+    _warn_of_effects(manifest)
+    findings = _checked(manifest, chosen, tried, offline=offline, as_json=as_json)
     failed = sum(finding.outcome is Outcome.FAILED for finding in findings)
     if as_json:
         click.echo(json.dumps([_record(finding) for finding in findings], indent=2, ensure_ascii=False))
@@ -134,7 +148,49 @@ def _configuration(manifest: Manifest, text: str) -> Mapping[str, object]:
     return value
 
 
-def _checked(manifest: Manifest, configuration: Mapping[str, object], *, offline: bool, as_json: bool) -> list[Finding]:
+def _given_samples(manifest: Manifest, written: tuple[str, ...]) -> dict[str, Sample]:
+    """What `--sample STAGE=FILE` says, by stage."""
+    from orchestrator.samples import BadSample, read_sample
+
+    found: dict[str, Sample] = {}
+    for text in written:
+        stage, equals, file = text.partition("=")
+        if not equals or stage not in manifest.stages:
+            known = ", ".join(manifest.stages)
+            raise click.BadParameter(f"{text!r} is not STAGE=FILE; the stages are {known}", param_hint="'--sample'")
+        try:
+            found[stage] = read_sample(Path(file))
+        except BadSample as error:
+            raise click.BadParameter(str(error), param_hint="'--sample'") from None
+        undone = manifest.stages[stage].undoes
+        if undone is not None and found[stage].payload is not None:
+            said = f"{file}: an undo gets the payload of what it undoes; give it to {undone}, and {stage} an `input`"
+            raise click.BadParameter(said, param_hint="'--sample'")
+    return found
+
+
+def _warn_of_effects(manifest: Manifest) -> None:
+    """Say which stages do more than answer before they are called."""
+    from isolation.manifest import Effects
+
+    undone = set(manifest.undoes.values())
+    told = [
+        f"{name} ({stage.effects.value}, {'undone' if name in undone else 'not undone'} afterwards)"
+        for name, stage in manifest.stages.items()
+        if stage.undoes is None and (stage.effects is not Effects.NONE or name in undone)
+    ]
+    if told:
+        say(f"the check really calls the stages that have effects: {', '.join(told)}")
+
+
+def _checked(
+    manifest: Manifest,
+    configuration: Mapping[str, object],
+    given: Mapping[str, Sample],
+    *,
+    offline: bool,
+    as_json: bool,
+) -> list[Finding]:
     import os
 
     from isolation.conformance import Subject
@@ -143,14 +199,23 @@ def _checked(manifest: Manifest, configuration: Mapping[str, object], *, offline
     from isolation.store.store import Store, default_store_root
     from orchestrator.cli.progress import Bars, terminal_watches
     from orchestrator.judging import complaint
-    from orchestrator.samples import samples_for
+    from orchestrator.samples import Sample, samples_for
 
-    samples = {name: samples_for(stage.hooks) for name, stage in manifest.stages.items()}
+    samples = {
+        name: samples_for(stage.hooks, given.get(name, Sample()).payload) for name, stage in manifest.stages.items()
+    }
     with Store(default_store_root(), offline=offline) as store:
         with Bars(shown=terminal_watches(stdout_is_data=as_json)) as bars:
             prepared = store.prepare(manifest, None, bars.started)
         spec = WorkerSpec.of(manifest.name, manifest, prepared, os.environ)
-        subject = Subject(spec, samples, configuration, judge=partial(complaint, manifest))
+        subject = Subject(
+            spec,
+            samples,
+            configuration,
+            judge=partial(complaint, manifest),
+            inputs={name: sample.input for name, sample in given.items()},
+            idempotent=frozenset(name for name, stage in manifest.stages.items() if stage.idempotent),
+        )
         return judge(subject, (lambda finding: None) if as_json else _show)
 
 

@@ -56,7 +56,8 @@ def test_the_limits_are_the_codes() -> None:
 def test_the_checks_are_those_of_the_command() -> None:
     section = PAGE[PAGE.index("## What `penstock plugin check` tries") : PAGE.index("## A conversation")]
     named = re.findall(r"^\| (\w[\w ]*) \|", section, re.MULTILINE)
-    assert named[1:] == [check.name for check in conformance.CHECKS]
+    titles = [name for name in named if name != "check"]
+    assert titles == [check.name for check in (*conformance.CHECKS, *conformance.UNDO_CHECKS)]
     assert f"{conformance.NESTED_LEVELS} levels" in section
 
 
@@ -66,11 +67,15 @@ def test_every_variable_that_passes_is_named() -> None:
 
 
 def test_the_conversation_is_from_the_transcript() -> None:
-    transcript = (DOCS / "protocol-transcript.jsonl").read_text(encoding="utf-8")
-    frames = [json.loads(line).get("frame") for line in transcript.splitlines()]
-    block = PAGE[PAGE.index("## A conversation") :].split("```")[1]
-    lines = [line[3:] for line in block.strip().splitlines()]
-    assert len(lines) == 9
+    blocks = PAGE[PAGE.index("## A conversation") : PAGE.index("## Mistakes that")].split("```")[1::2]
+    for block, name, count in zip(blocks, ("protocol", "protocol-undo"), (9, 8), strict=True):
+        transcript = (DOCS / f"{name}-transcript.jsonl").read_text(encoding="utf-8")
+        lines = [line[3:] for line in block.strip().splitlines()]
+        assert len(lines) == count
+        _are_in(lines, [json.loads(line).get("frame") for line in transcript.splitlines()])
+
+
+def _are_in(lines: list[str], frames: list[object]) -> None:
     for line in lines:
         head, cut, _ = line.partition(",...,")
         if not cut:

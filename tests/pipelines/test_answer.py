@@ -16,6 +16,7 @@ from pipelines.answer import (
     StageAnswer,
     payload_after,
     read_answer,
+    read_undo,
     state_after,
     state_after_error,
 )
@@ -228,3 +229,26 @@ def test_what_a_violation_does_is_the_modes_choice() -> None:
 def test_what_an_error_does_is_on_errors_choice() -> None:
     assert state_after_error(OnError.FAIL) is StageState.FAILED
     assert state_after_error(OnError.CONTINUE) is StageState.SKIPPED
+
+
+@pytest.mark.parametrize("raw", [b"{}", b"null", b'{"out":{"n":1}}', b'{"out":null}'])
+def test_an_undo_answers_with_an_out_or_with_nothing(raw: bytes) -> None:
+    assert read_undo(raw).out in (None, {"n": 1})
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b'{"payload":{}}',
+        b'{"patch":{},"out":{}}',
+        b'{"state":{}}',
+        b'{"hints":{}}',
+        b'{"violation":{"code":"x","reason":"y"}}',
+        b'{"result":{}}',
+        b'{"undone":true}',
+        b"[]",
+    ],
+)
+def test_whatever_else_an_undo_answers_is_refused(raw: bytes) -> None:
+    with pytest.raises(BadAnswer):
+        read_undo(raw)

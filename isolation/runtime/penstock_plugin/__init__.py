@@ -12,7 +12,7 @@ Needs the standard library only. The host brings it by path, so a plugin does no
 installed on its own (distribution `penstock-plugin`) it gives types and the test kit, `penstock_plugin.testing`.
 """
 
-from .answer import Answer, Busy, Retryable, Violation
+from .answer import Answer, Busy, Retryable, Undone, Violation
 from .call import Call, Config, Deadline, Start
 from .plugin import DeclarationError, Plugin
 
@@ -26,5 +26,6 @@ __all__ = [
     "Plugin",
     "Retryable",
     "Start",
+    "Undone",
     "Violation",
 ]

@@ -1,4 +1,4 @@
-"""What a stage may answer, and the three ways to refuse. Values only; nothing is encoded here."""
+"""What a stage may answer, and the ways to refuse. Values only; nothing is encoded here."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ TYPE_CHECKING = False  # `typing` costs every worker 7 ms of its start
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["Answer", "Busy", "Retryable", "Violation"]
+__all__ = ["Answer", "Busy", "Retryable", "Undone", "Violation"]
 
 UNSET: object = object()
 """Tells "not given" from None, which is JSON's null."""
@@ -69,6 +69,10 @@ class Busy(Exception):
     def __init__(self, message: str, *, retry_after_ms: int | None = None) -> None:
         super().__init__(message)
         self.retry_after_ms = retry_after_ms
+
+
+class Undone(Exception):
+    """Raise it to refuse for good a call that was undone, or whose undo came before it."""
 
 
 class Answer:

@@ -28,7 +28,7 @@ import json
 import threading
 from time import time
 
-from .answer import Busy, Retryable
+from .answer import Busy, Retryable, Undone
 from .keylock import KeyLock, path_of, sweep
 
 TYPE_CHECKING = False
@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 
     GuardT = TypeVar("GuardT", bound="Guard")
 
-__all__ = ["TRANSITIONS", "Effect", "Effects", "Undone"]
+__all__ = ["TRANSITIONS", "Effect", "Effects"]
 
 TRANSITIONS: Mapping[tuple[str, str], str] = {
     ("absent", "do"): "begun",
@@ -64,15 +64,11 @@ TRANSITIONS: Mapping[tuple[str, str], str] = {
 SCHEMA_VERSION = 1
 DATABASE = "effects.db"
 BUSY_SECONDS = 5.0
-"""How long a write waits for those of other workers; each takes about a millisecond."""
+"""How long a write waits for those of other workers; each takes a few milliseconds."""
 LONGEST_WAIT_SECONDS = 2.0
 """How long an undo waits for a call that is still at it, before it asks to be called again."""
 FORGET_EVERY_KEYS = 1000
 DAY_SECONDS = 86400.0
-
-
-class Undone(Exception):
-    """The effect of this key was undone, or will be; it must not be done any more."""
 
 
 class Effect:
@@ -178,6 +174,8 @@ class Effects:
             after = TRANSITIONS.get((before.state, event))
             if after is None:
                 raise Undone(f"the effect of {key!r} is {before.state}; it must not be done any more")
+            if after == before.state and not columns:
+                return before, before  # nothing to write, and so nothing to sync
             values = {"did": before.did, "undid": before.undid, **columns}
             texts = [None if value is None else json.dumps(value) for value in values.values()]
             database.execute(
@@ -210,7 +208,7 @@ class Effects:
 
 
 class Guard:
-    """What stands around an effect. Entering and leaving write to the ledger, about a millisecond each."""
+    """What stands around an effect. Entering and leaving write to the ledger, a synced write each."""
 
     def __init__(self, effects: Effects, key: str, within: float) -> None:
         self.effects = effects

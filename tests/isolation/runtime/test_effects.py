@@ -18,8 +18,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from isolation.runtime.penstock_plugin import Busy, Call, Retryable, Start
-from isolation.runtime.penstock_plugin.effects import TRANSITIONS, Effects, Undone
+from isolation.runtime.penstock_plugin import Busy, Call, Retryable, Start, Undone
+from isolation.runtime.penstock_plugin.effects import TRANSITIONS, Effects
 from isolation.spec import LAUNCHER
 
 PATIENCE_SECONDS = 10.0
@@ -293,8 +293,8 @@ def test_whatever_comes_in_whatever_order_an_undone_key_is_never_done(
 def test_many_workers_do_each_key_once_and_undo_each_key_once(tmp_path: Path) -> None:
     program = f"""
 import os, pathlib, random
-from penstock_plugin import Busy, Retryable, Start
-from penstock_plugin.effects import Effects, Undone
+from penstock_plugin import Busy, Retryable, Start, Undone
+from penstock_plugin.effects import Effects
 class Do:
     def __init__(self, key): self.key = key
 class Deadline:
@@ -330,6 +330,75 @@ while calls:
         if f"do {key}" in lines:
             assert lines.index(f"do {key}") < lines.index(f"undo {key}")
     assert not list(tmp_path.rglob("*.lock"))
+
+
+def test_workers_that_are_killed_at_any_point_do_each_key_once_and_undo_each_key_once(tmp_path: Path) -> None:
+    """Each kills itself now and then, before, amid and after its effect; where that is unknown, the world is asked."""
+    program = f"""
+import os, pathlib, random, sys
+from penstock_plugin import Busy, Retryable, Start, Undone
+from penstock_plugin.effects import Effects
+class Do:
+    def __init__(self, key): self.key = key
+class Deadline:
+    def remaining(self): return 60.0
+class Undo:
+    deadline = Deadline()
+    def __init__(self, key): self.undoes = key
+dice = random.Random(int(sys.argv[1]))
+folder = pathlib.Path({str(tmp_path)!r})
+def live_or_die():
+    if dice.random() < 0.15:
+        os.kill(os.getpid(), 9)
+log = os.open(folder / "log", os.O_RDWR | os.O_APPEND | os.O_CREAT)
+def tell(line, effect):
+    live_or_die()
+    if not (effect.unknown and line.encode() in (folder / "log").read_bytes().split(b"\\n")):
+        os.write(log, (line + chr(10)).encode())
+    live_or_die()
+effects = Effects()
+effects.open(Start("test", "1", folder, print))
+calls = [(kind, str(n)) for n in range(8) for kind in ("do", "undo")]
+dice.shuffle(calls)
+while calls:
+    kind, key = calls.pop()
+    live_or_die()
+    try:
+        if kind == "do":
+            with effects.once(Do(key)) as effect:
+                if effect.due:
+                    tell("do " + key, effect)
+        else:
+            with effects.undo(Undo(key)) as effect:
+                if effect.due and b"do " + key.encode() in (folder / "log").read_bytes().split(b"\\n"):
+                    tell("undo " + key, effect)
+    except (Busy, Retryable):
+        calls.insert(0, (kind, key))
+    except Undone:
+        pass
+"""
+    seeds = itertools.count()
+
+    def work(ends: list[int]) -> None:
+        while not ends or ends[-1] != 0:
+            command = [sys.executable, "-S", "-c", program, str(next(seeds))]
+            ends.append(subprocess.run(command, env={"PYTHONPATH": str(LAUNCHER.parent)}, check=False).returncode)
+            assert ends[-1] in (0, -9)
+
+    ends: list[list[int]] = [[], [], []]
+    workers = [threading.Thread(target=work, args=(each,)) for each in ends]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join(60)
+    assert [each[-1] for each in ends] == [0, 0, 0]
+    assert sum(map(len, ends)) > 3, "nothing was killed"
+    lines = (tmp_path / "log").read_text().split("\n")[:-1]
+    assert len(lines) == len(set(lines))
+    done = [line.split()[1] for line in lines if line.startswith("do ")]
+    undone = [line.split()[1] for line in lines if line.startswith("undo ")]
+    assert done and sorted(done) == sorted(undone)
+    assert all(lines.index(f"do {key}") < lines.index(f"undo {key}") for key in done)
 
 
 def test_a_ledger_without_a_directory_says_what_the_manifest_lacks() -> None:

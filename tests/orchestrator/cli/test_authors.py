@@ -105,3 +105,71 @@ def test_a_call_that_the_pipeline_does_not_take_is_said_to_be_none(penstock: Run
     assert done.returncode == 1
     assert 'run.verdict = "allow"' in done.stdout
     assert "the pipeline's `match` does not hold for this call" in done.stdout
+
+
+def _shop(folder: Path) -> Path:
+    """A plugin with an undo, which takes no other payload than its own."""
+    folder.mkdir()
+    (folder / "pyproject.toml").write_text(
+        '[tool.penstock]\nname = "shop"\nversion = "1"\ndata = true\n'
+        '[tool.penstock.stages.reserve]\neffects = "external"\nhooks = ["tool_pre_invoke"]\n'
+        '[tool.penstock.stages.release]\nundoes = "reserve"\n'
+    )
+    (folder / "plugin.py").write_text(
+        """
+from penstock_plugin import Plugin
+from penstock_plugin.effects import Effects
+plugin = Plugin()
+effects = Effects()
+plugin.startup(effects.open)
+
+@plugin.stage("reserve")
+def reserve(call):
+    with effects.once(call) as effect:
+        if effect.due:
+            print(call.payload["args"]["item"], "for", call.input["who"])
+
+@plugin.compensation("release", undoes="reserve")
+def release(call):
+    with effects.undo(call) as effect:
+        print(call.input["why"])
+"""
+    )
+    return folder
+
+
+def test_a_stage_with_an_undo_is_tried_with_the_sample_that_is_given(penstock: Run, tmp_path: Path) -> None:
+    shop = _shop(tmp_path / "shop")
+    (tmp_path / "buy.json").write_text('{"payload": {"name": "buy", "args": {"item": "tea"}}, "input": {"who": "ana"}}')
+    (tmp_path / "back.json").write_text('{"input": {"why": "a test"}}')
+    samples = ("--sample", f"reserve={tmp_path / 'buy.json'}", "--sample", f"release={tmp_path / 'back.json'}")
+    done = penstock("plugin", "check", shop, "--json", *samples)
+    assert done.returncode == 0, done.stdout + done.stderr
+    findings = {finding["check"]: finding["outcome"] for finding in json.loads(done.stdout)}
+    assert {"undo", "undo of nothing", "do after its undo", "undo after a restart"} <= set(findings)
+    assert set(findings.values()) == {"passed"}
+    assert "really calls the stages that have effects: reserve (external, undone afterwards)" in done.stderr
+
+
+def test_a_sample_that_is_refused_proves_nothing_and_an_undo_that_fails_does(penstock: Run, tmp_path: Path) -> None:
+    done = penstock("plugin", "check", _shop(tmp_path / "shop"))
+    assert done.returncode == 1
+    assert "✗ undo of nothing" in done.stdout and "KeyError: 'why'" in done.stdout
+    (tmp_path / "back.json").write_text('{"input": {"why": "a test"}}')
+    done = penstock("plugin", "check", tmp_path / "shop", "--sample", f"release={tmp_path / 'back.json'}")
+    assert done.returncode == 0
+    assert "! do after its undo" in done.stdout
+    assert "give it one that it takes: --sample reserve=FILE" in done.stdout
+
+
+def test_a_sample_that_is_none_is_wrong_usage(penstock: Run, tmp_path: Path) -> None:
+    shop = _shop(tmp_path / "shop")
+    (tmp_path / "s.json").write_text('{"payload": {}}')
+    for sample, says in (
+        ("reserv=s.json", "is not STAGE=FILE; the stages are reserve, release"),
+        ("reserve=gone.json", "cannot be read"),
+        (f"release={tmp_path / 's.json'}", "an undo gets the payload of what it undoes; give it to reserve"),
+    ):
+        done = penstock("plugin", "check", shop, "--sample", sample)
+        assert done.returncode == 2
+        assert says in " ".join(done.stderr.split())

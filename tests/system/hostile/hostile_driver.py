@@ -18,7 +18,7 @@ from isolation.errors import CallError, StartError
 from isolation.generation import Generation
 from isolation.protocol.messages import Invocation, envelope
 from isolation.spec import WorkerSpec, child_environment
-from pipelines.answer import BadAnswer, StageAnswer, payload_after, read_answer
+from pipelines.answer import BadAnswer, StageAnswer, payload_after, read_answer, read_undo
 from pipelines.body import Body
 
 __all__ = ["FRAME_BYTES", "MARKER", "Seen", "ask", "configs", "left_behind", "see", "spec_of"]
@@ -35,11 +35,12 @@ PATIENCE_SECONDS = 10.0
 class Asked(Call):
     """A call whose end can be awaited; `ends` counts how often it ended."""
 
-    def __init__(self, seconds: float) -> None:
+    def __init__(self, seconds: float, *, undo: bool) -> None:
         self.invocation = Invocation(
-            static=envelope("act", "tool_pre_invoke", "c1"),
+            static=envelope("unact" if undo else "act", "tool_pre_invoke", "c1"),
             run=b"run",
-            key=b"run/act",
+            key=b"run/act/undo" if undo else b"run/act",
+            undoes=b"run/act" if undo else b"",
             input=b"{}",
             context=b"{}",
             payload=b'{"name":"tool","args":{"q":"x"}}',
@@ -76,7 +77,11 @@ def configs() -> Mapping[str, object]:
 
 
 def spec_of(script: str, marker: str) -> WorkerSpec:
-    """A spec for one script: `runtime_*` runs in our runtime, a `.sh` on its own, the rest under this Python."""
+    """A spec for one script: `runtime_*` runs in our runtime, a `.sh` on its own, the rest under this Python.
+
+    One with `undo` in its name has a second stage, which undoes the first and is the one that is called.
+    """
+    undoes = {"unact": "act"} if "undo" in script else {}
     entry: str | None = None
     command: tuple[str, ...] | None = None
     if script.startswith("runtime_"):
@@ -91,7 +96,8 @@ def spec_of(script: str, marker: str) -> WorkerSpec:
         version="1.0.0",
         python=Path(sys.executable),
         root=PLUGINS,
-        stages=("act",),
+        stages=("act", *undoes),
+        undoes=undoes,
         digest="0" * 64,
         entry=entry,
         command=command,
@@ -105,17 +111,18 @@ def spec_of(script: str, marker: str) -> WorkerSpec:
 
 async def ask(generation: Generation, seconds: float) -> StageAnswer | Exception:
     """One call to its end, its answer read as the engine reads it."""
-    asked = Asked(seconds)
+    undo = bool(generation.spec.undoes)
+    asked = Asked(seconds, undo=undo)
     generation.submit(asked)
     async with asyncio.timeout(PATIENCE_SECONDS):
         end = await asked.end
     assert asked.ends == 1, "a call ended twice"
-    return end if isinstance(end, CallError) else _read(end)
+    return end if isinstance(end, CallError) else _read(end, undo)
 
 
-def _read(result: bytes) -> StageAnswer | Exception:
+def _read(result: bytes, undo: bool) -> StageAnswer | Exception:
     try:
-        answer = read_answer(result, ())
+        answer = read_undo(result) if undo else read_answer(result, ())
         if answer.changes_payload():
             payload_after(answer, Body.of({}))
     except BadAnswer as error:

@@ -58,6 +58,8 @@ CASES = [
         handshake_wrong_version       | speaks protocol '2.0'; this host speaks '1.0'
         handshake_wrong_name          | is other 9; its manifest says handshake_wrong_name 1.0.0
         handshake_wrong_stages        | does not offer the stages act of its manifest; it offers play
+        undo_not_said_in_handshake    | says that its stage unact undoes nothing; its manifest says that it undoes act
+        runtime_undo_of_no_stage      | there is no stage 'atc' for 'unact' to undo
         handshake_error               | no licence found
         handshake_list                | initialize
         handshake_zero_concurrency    | concurrency
@@ -131,6 +133,8 @@ CASES = [
         result_invalid_utf8           |
         result_overflow               |
         result_deep_payload           | nested
+        undo_answers_payload          | an undo answers with `out` or nothing, not with payload, out
+        undo_answers_violation        | not with violation
         result_list                   |
         result_unknown_member         | allow
         result_payload_and_patch      | not both
@@ -142,6 +146,8 @@ CASES = [
     *_cases(
         WorkerLost,
         """
+        undo_dies                     | killed by signal 9
+        runtime_undo_exits            | exited with status 5
         exits_in_call                 | the disk is full
         killed_in_call                | killed by signal 9
         segfaults_in_call             | killed by signal 11
@@ -154,6 +160,8 @@ CASES = [
     *_cases(
         DeadlineExceeded,
         """
+        undo_hangs                    | no answer within
+        runtime_undo_hangs            | no answer within
         hangs_in_call                 | no answer within
         hangs_deaf_to_signals         | no answer within
         spins_in_call                 | no answer within
@@ -166,6 +174,10 @@ CASES = [
     *_cases(
         PluginError,
         """
+        undo_of_unknown_fails         | there is no key run/act
+        undo_method_unknown           | there is no method stage/compensate
+        runtime_undo_modifies         | is an undo and gave payload
+        runtime_undo_raises_violation | is an undo and gave violation
         runtime_exits                 | SystemExit: I am done
         runtime_interrupts            | KeyboardInterrupt
         runtime_recurses              | RecursionError
@@ -186,6 +198,7 @@ CASES = [
         StageAnswer,
         """
         polite                        |
+        undo_polite                   |
         closes_stderr                 |
         floods_stderr                 |
         noisy_stderr                  |
@@ -205,7 +218,14 @@ CASES = [
         """,
     ),
 ]
-TOLD_BY_OTHERS = {"peer", "answers_twice", "answers_late", "exits_between_calls", "unsolicited_answers"}
+TOLD_BY_OTHERS = {
+    "peer",
+    "answers_twice",
+    "undo_answers_twice",
+    "answers_late",
+    "exits_between_calls",
+    "unsolicited_answers",
+}
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.script)
@@ -229,7 +249,7 @@ def test_every_script_is_tried() -> None:
     assert len(CASES) >= 40
 
 
-@pytest.mark.parametrize("script", ["answers_twice", "unsolicited_answers"])
+@pytest.mark.parametrize("script", ["answers_twice", "undo_answers_twice", "unsolicited_answers"])
 def test_an_answer_too_many_ends_the_worker_and_reaches_no_caller(script: str) -> None:
     """The first call has its answer; the second one is not fed with what was never its own."""
     seen = asyncio.run(see(script, calls=2, deadline=GENEROUS_SECONDS))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..answer import Busy, Retryable
+from ..answer import Busy, Retryable, Undone
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -76,7 +76,7 @@ def as_error(error: BaseException) -> dict[str, Any]:
 
 def is_expected(error: BaseException) -> bool:
     """Whether an error was meant for the host, and is no mistake of the author's."""
-    return isinstance(error, (Fault, Retryable, Busy))
+    return isinstance(error, (Fault, Retryable, Busy, Undone))
 
 
 def place_of(error: BaseException) -> tuple[str, str, int]:

@@ -1,0 +1,5 @@
+"""Does not say what its stage undoes."""
+
+from peer import Peer
+
+Peer().serve()
