@@ -8,7 +8,6 @@ from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TypeVar
 
 import msgspec
 
@@ -18,6 +17,7 @@ from orchestrator.archive import archived, read_archive
 from orchestrator.engine import Engine
 from orchestrator.events import Events, RunParked, RunTakenUp
 from orchestrator.generations import Generations
+from orchestrator.journal.awaiting import AwaitedJournal
 from orchestrator.journal.errors import JournalError, Unreadable
 from orchestrator.journal.journal import Journal
 from orchestrator.journal.opening import open_journal
@@ -35,7 +35,6 @@ __all__ = ["Durability", "RunNotHad"]
 
 log = logging.getLogger("penstock.recovery")
 
-_Result = TypeVar("_Result")
 Routes = Mapping[str, tuple[Route, ...]]
 Join = Callable[[Loaded, Generations, str], Routes]
 """Joins a plan with its generations; the text is the digest under which the journal keeps the plan."""
@@ -90,7 +89,7 @@ class Durability:
     async def keep(self, loaded: Loaded, prepared: Mapping[str, Prepared]) -> str:
         """Archive the plan that is put into service, and hold what every archived one needs of the store."""
         self.origin, body = archived(loaded, prepared)
-        await self._written(lambda done: self.journal.put_plan(self.origin, body, done))
+        await AwaitedJournal(self.journal).put_plan(self.origin, body)
         names: set[str] = set()
         for digest in self.journal.plans():
             kept = self.journal.plan(digest)
@@ -103,35 +102,6 @@ class Durability:
         self.engine = engine
         self._recorder = JournalRecorder(self.journal, engine.clock, self.recall)
         return self._recorder
-
-    async def _written(self, submit: Callable[[Callable[[JournalError | None], None]], None]) -> None:
-        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-
-        def told(error: JournalError | None) -> None:
-            if done.cancelled():
-                return
-            if error is None:
-                done.set_result(None)
-            else:
-                done.set_exception(error)
-
-        submit(told)
-        await done
-
-    async def counted(self, submit: Callable[[Callable[[_Result | JournalError], None]], None]) -> _Result:
-        """Wait for what the journal counts: `prune`, `rekey`. Raises JournalError."""
-        done: asyncio.Future[_Result] = asyncio.get_running_loop().create_future()
-
-        def told(outcome: _Result | JournalError) -> None:
-            if done.cancelled():
-                return
-            if isinstance(outcome, JournalError):
-                done.set_exception(outcome)
-            else:
-                done.set_result(outcome)
-
-        submit(told)
-        return await done
 
     # Taking up.
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import random
-from collections.abc import Callable, Mapping
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from pathlib import Path
 from types import TracebackType
@@ -16,6 +17,8 @@ import msgspec
 from isolation.generation import Generation
 from isolation.store.store import Store
 from orchestrator.clock import LoopClock
+from orchestrator.control import Control
+from orchestrator.control_socket import served
 from orchestrator.durability import Durability, RunNotHad
 from orchestrator.engine import NO_DEADLINE_SECONDS, Engine, HookCall, Reply
 from orchestrator.events import BreakerChanged, Events, RunEnded
@@ -26,11 +29,13 @@ from orchestrator.records import records_of
 from orchestrator.resilience.breakers import Breakers
 from orchestrator.resilience.listening import Listener
 from orchestrator.ring import Ring
-from orchestrator.state import state_folder
+from orchestrator.state import RING_FILE, hold_state, state_folder
 from orchestrator.summary import Summary
 from orchestrator.traversal import Traversal
 from orchestrator.wiring import Route, routes_of
 from pipelines.body import Body
+
+log = logging.getLogger("penstock.orchestrator")
 
 __all__ = ["HookResult", "Orchestrator", "StartEvent", "StartFailures"]
 
@@ -121,6 +126,25 @@ class Orchestrator:
         if self.durability is not None:
             self.engine.recorder = self.durability.recorder(self.engine)
             await self.durability.recover()
+        if not self._rehearsal:
+            await self._stack.enter_async_context(self._known())
+
+    @asynccontextmanager
+    async def _known(self) -> AsyncIterator[None]:
+        """Be found by commands, and remember runs for the next start, where the folder lets us."""
+        hold = hold_state(self.state)
+        if hold is None:
+            yield
+            return
+        with hold:
+            memory = self.state / RING_FILE
+            self.ring.load(memory)
+            async with served(Control(self), self.state):
+                yield
+            try:
+                self.ring.save(memory)
+            except OSError as error:
+                log.warning("ring.not_saved", extra={"file": str(memory), "reason": str(error)})
 
     def _join(self, loaded: Loaded, generations: Generations, origin: str) -> dict[str, tuple[Route, ...]]:
         return routes_of(loaded.plan.routes, generations.by_name, self.breakers, self._draw, origin)

@@ -121,6 +121,8 @@ def _ours(error: BaseException, invocation: Invocation) -> Exit:
     from isolation.errors import IsolationError, ManifestError
     from pipelines.problem import SpecError
 
+    coded = getattr(error, "code", None), getattr(error, "hint", "")
+
     if invocation.traceback:
         import traceback
 

@@ -21,6 +21,8 @@ COMMANDS = {
         ("run", "run", "run", "Run calls through the pipelines of a file."),
         ("lint", "lint", "lint", "Check pipeline files; name every mistake with its place."),
         ("test", "test", "test", "Run the tests written in a pipeline file."),
+        ("runs", "runs", "runs", "List, show, undo and take up runs."),
+        ("breakers", "breakers", "breakers", "Show, force open and reset circuit breakers."),
         ("explain", "explain", "explain", "Say what may stand at a place of a pipeline file, and what does."),
         ("graph", "graph", "graph", "Draw the stages of a file's pipelines."),
         ("plugin", "plugin", "plugin", "Begin, check, test and lock a plugin."),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from isolation.store.store import Store, default_store_root
@@ -19,12 +20,20 @@ __all__ = ["opened"]
 
 @asynccontextmanager
 async def opened(
-    loaded: Loaded, bars: Bars, *, locked: bool, offline: bool, verbosity: int = 0
+    loaded: Loaded,
+    bars: Bars,
+    *,
+    locked: bool,
+    offline: bool,
+    verbosity: int = 0,
+    state: Path | None = None,
+    rehearsal: bool = False,
 ) -> AsyncIterator[Orchestrator]:
     """The file in use, with environments of the user's store; builds end when this is cancelled."""
     root = default_store_root()
     store = Store(root, offline=offline, locked=locked, pipeline=loaded.path)
     with logged(bars.note, verbosity), store:
-        async with Orchestrator(loaded, store, report=bars.started) as orchestrator:
+        opening = Orchestrator(loaded, store, report=bars.started, state=state, rehearsal=rehearsal)
+        async with opening as orchestrator:
             bars.clear()
             yield orchestrator

@@ -13,6 +13,7 @@ from orchestrator.cli.failures import Invocation
 
 __all__ = [
     "EXISTING",
+    "here_argument",
     "json_option",
     "locked_option",
     "must_be_pipeline",
@@ -20,6 +21,7 @@ __all__ = [
     "path_argument",
     "pipeline_file",
     "profile_option",
+    "state_option",
     "verbose_option",
 ]
 
@@ -56,6 +58,13 @@ def must_be_pipeline(name: str, known: list[str]) -> None:
 
 
 path_argument = click.argument("path", metavar="PATH", type=EXISTING)
+here_argument = click.argument("path", metavar="[PATH]", type=EXISTING, default=Path())
+state_option = click.option(
+    "--state",
+    metavar="DIR",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Folder of the journal and of what is remembered of runs. Default: one for each file, in PENSTOCK_STATE.",
+)
 profile_option = click.option(
     "--profile", metavar="NAME", shell_complete=profiles, help="Merge this profile over the file."
 )

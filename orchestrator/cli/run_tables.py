@@ -1,0 +1,145 @@
+"""Runs for the eye: the list, and one run with everything that is left to do by hand."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from orchestrator.cli.env import age
+from orchestrator.cli.failures import printable
+from orchestrator.cli.tables import milliseconds, plain_table
+
+__all__ = ["runs_table", "run_view"]
+
+Record = Mapping[str, object]
+
+_STATUS = {"completed": "green", "undone": "yellow", "parked": "bold red", "unreadable": "bold red"}
+_VERDICT = {"allow": "green", "modify": "cyan", "deny": "red"}
+_UNDO = {"done": "yellow", "parked": "bold red"}
+
+
+def runs_table(records: Sequence[Record], now: float) -> Table:
+    """The list of runs."""
+    table = plain_table()
+    for name in ("run", "pipeline", "verdict", "status"):
+        table.add_column(name, no_wrap=True)
+    for name in ("began", "took"):
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("why", overflow="fold")
+    for record in records:
+        verdict, status = _text(record, "verdict"), _text(record, "status")
+        table.add_row(
+            Text(_text(record, "run_id")),
+            Text(_text(record, "pipeline")),
+            Text(verdict, style=_VERDICT.get(verdict, "")),
+            Text(status, style=_STATUS.get(status, "dim")),
+            age(_number(record, "began"), now),
+            milliseconds(_number(record, "duration_ms")) if record.get("duration_ms") is not None else "",
+            Text(printable(_why(record)), style="dim"),
+        )
+    return table
+
+
+def run_view(record: Record, now: float) -> RenderableType:
+    """One run whole."""
+    head = Text.assemble(
+        (_text(record, "run_id"), "bold"),
+        f"  {_text(record, 'pipeline')} on {_text(record, 'hook')}  ",
+        (_text(record, "verdict"), _VERDICT.get(_text(record, "verdict"), "")),
+        ", ",
+        (_text(record, "status"), _STATUS.get(_text(record, "status"), "")),
+        f", began {age(_number(record, 'began'), now)}",
+    )
+    parts: list[RenderableType] = [head]
+    if _why(record):
+        parts.append(Text(printable(_why(record))))
+    if record.get("unread"):
+        parts.append(Text(printable(_text(record, "unread")), style="red"))
+    if _entries(record, "stages"):
+        parts.append(_stages(record))
+    parts += [_by_hand(id, undo) for id, undo in _parked(record)]
+    events = record.get("events")
+    if isinstance(events, list):
+        words = " ".join(_text(event, "kind") for event in events)
+        parts.append(Text(f"journal: {len(events)} events: {words}", style="dim"))
+    return Group(*parts)
+
+
+def _stages(record: Record) -> Table:
+    table = plain_table()
+    for name in ("stage", "state", "effect", "undo"):
+        table.add_column(name, no_wrap=True)
+    table.add_column("attempts", justify="right", no_wrap=True)
+    table.add_column("what went wrong", overflow="fold")
+    for id, stage in _entries(record, "stages").items():
+        undo = _inside(stage, "undo")
+        state = _text(undo, "state") if undo else ""
+        error = _inside(undo, "error") or _inside(stage, "error") or _inside(stage, "violation")
+        table.add_row(
+            Text(id),
+            Text(_text(stage, "state")),
+            Text(_text(stage, "effect"), style="dim" if stage.get("effect") == "none" else ""),
+            Text(state, style=_UNDO.get(state, "")),
+            str(stage.get("attempts", "")),
+            Text(printable(_said(error))),
+        )
+    for id, final in _entries(record, "finally").items():
+        said = _said(_inside(final, "error"))
+        table.add_row(
+            Text(f"finally {id}", style="dim"), Text(_text(final, "state")), "", "", str(final["attempts"]), Text(said)
+        )
+    return table
+
+
+def _by_hand(id: str, undo: Record) -> Text:
+    """All that somebody needs who finishes an undo without us."""
+    lines = [
+        f"to undo {id} by hand: what {undo['plugin']}/{undo['stage']} would have done",
+        f"  undoes  {undo['undoes']}",
+        f"  key     {undo['key']}",
+    ]
+    if "input" in undo:
+        lines.append(f"  input   {json.dumps(undo['input'], ensure_ascii=False)}")
+    return Text(printable("\n".join(lines)), style="bold")
+
+
+def _parked(record: Record) -> list[tuple[str, Record]]:
+    undos = ((id, _inside(stage, "undo")) for id, stage in _entries(record, "stages").items())
+    return [(id, undo) for id, undo in undos if undo and undo.get("state") == "parked"]
+
+
+def _why(record: Record) -> str:
+    reason = _text(record, "reason")
+    said = _said(_inside(record, "violation")) or _said(_inside(record, "error"))
+    return f"{reason}: {said}" if reason and said and reason not in said else said or reason
+
+
+def _said(error: Record | None) -> str:
+    if not error:
+        return ""
+    code, text = _text(error, "code"), _text(error, "message") or _text(error, "reason")
+    return f"{code}: {text.splitlines()[0]}" if text else code
+
+
+def _entries(record: Record, name: str) -> Mapping[str, Record]:
+    found = record.get(name)
+    return found if isinstance(found, Mapping) else {}
+
+
+def _inside(record: Record | None, name: str) -> Record | None:
+    found = record.get(name) if record else None
+    return found if isinstance(found, Mapping) else None
+
+
+def _text(record: Record, name: str) -> str:
+    found = record.get(name)
+    return "" if found is None else str(found)
+
+
+def _number(record: Record, name: str) -> float:
+    found = record.get(name)
+    return float(found) if isinstance(found, int | float) else 0.0
