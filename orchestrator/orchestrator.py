@@ -56,6 +56,11 @@ class HookResult(msgspec.Struct, frozen=True):
         return self.reply.payload
 
     @property
+    def lasting(self) -> tuple[Lasting, ...]:
+        """The runs that go on after their verdict."""
+        return tuple(run for run in self.reply.runs if isinstance(run, Lasting))
+
+    @property
     def records(self) -> list[dict[str, object]]:
         """One object a run, made when asked for: what follows a verdict shows as far as it has come."""
         return records_of(self.reply)
@@ -206,6 +211,13 @@ class Orchestrator:
         if found is None or not found.confirm(partial(_resolve, confirmed)):
             return False
         return await confirmed
+
+    async def conclude(self, result: HookResult) -> None:
+        """Confirm what was allowed, and wait until nothing is left to do for the runs of a call."""
+        for run in result.lasting:
+            await self.confirm(run.id)
+        for run in result.lasting:
+            await self.settled(run)
 
     async def compensate(self, run: str, why: str = "asked for by command") -> Lasting:
         """Undo a run that was allowed, also one that is long over. Raises RunNotHad. Begins; `settled` waits."""

@@ -66,7 +66,7 @@ def _table(found: Sequence[Mapping[str, object]]) -> Table:
         table.add_column(name, justify="right", no_wrap=True)
     for view in found:
         state = str(view["state"])
-        forced = f" (forced: {view['forced']})" if view["forced"] else ""
+        forced = f" (forced: {view['reason']})" if view["forced"] else ""
         retry = view["retry_seconds"]
         table.add_row(
             Text(f"{view['plugin']}/{view['stage']}"),
@@ -75,7 +75,7 @@ def _table(found: Sequence[Mapping[str, object]]) -> Table:
             str(view["calls"]),
             str(view["failures"]),
             f"{float(str(view['failure_rate'])):.0%}",
-            str(view["probes"]),
+            str(view["probes_out"]),
             "" if retry is None else f"{float(str(retry)):.1f} s",
         )
     return table

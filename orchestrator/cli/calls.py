@@ -12,7 +12,7 @@ from pipelines.suggest import nearest
 
 __all__ = ["Call", "MalformedLine", "read_call"]
 
-_KEYS = ("hook", "payload", "context")
+_KEYS = ("hook", "payload", "context", "idempotency_key")
 _MEMBERS = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 
@@ -27,6 +27,7 @@ class Call:
     hook: str
     payload: bytes
     context: bytes | None
+    key: str | None = None
 
 
 def read_call(text: bytes | None, hooks: Collection[str]) -> Call:
@@ -49,7 +50,17 @@ def read_call(text: bytes | None, hooks: Collection[str]) -> Call:
         if key in members and _kind(members[key]) != "an object":
             raise MalformedLine(f"{key} must be an object, not {_kind(members[key])}")
     context = members.get("context")
-    return Call(hook, bytes(members["payload"]), None if context is None else bytes(context))
+    return Call(hook, bytes(members["payload"]), None if context is None else bytes(context), _key(members))
+
+
+def _key(members: dict[str, msgspec.Raw]) -> str | None:
+    given = members.get("idempotency_key")
+    if given is None:
+        return None
+    key = _text(given)
+    if not key:
+        raise MalformedLine(f"idempotency_key must be a string with something in it, not {_kind(given)}")
+    return key
 
 
 def _members(text: bytes) -> dict[str, msgspec.Raw]:

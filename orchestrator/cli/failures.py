@@ -118,10 +118,8 @@ def _usage(error: click.ClickException) -> Exit:
 
 
 def _ours(error: BaseException, invocation: Invocation) -> Exit:
-    from isolation.errors import IsolationError, ManifestError
+    from isolation.errors import ManifestError
     from pipelines.problem import SpecError
-
-    coded = getattr(error, "code", None), getattr(error, "hint", "")
 
     if invocation.traceback:
         import traceback
@@ -133,8 +131,9 @@ def _ours(error: BaseException, invocation: Invocation) -> Exit:
     if isinstance(error, ManifestError):
         show_problems(_manifest_problems(error), as_json=invocation.json)
         return Exit.CONFIGURATION
-    if isinstance(error, IsolationError):
-        _known(str(error), error.code, error.hint)
+    code = getattr(error, "code", None)
+    if isinstance(code, str) and code.startswith("penstock."):
+        _known(str(error), code, str(getattr(error, "hint", "")))
     elif isinstance(error, OSError) and error.strerror:
         _known(f"{error.filename}: {error.strerror}" if error.filename else error.strerror, "penstock.system", "")
     else:

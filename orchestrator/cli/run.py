@@ -19,6 +19,7 @@ from orchestrator.cli.options import (
     path_argument,
     pipeline_file,
     profile_option,
+    state_option,
     verbose_option,
 )
 
@@ -52,6 +53,7 @@ MAX_CONCURRENCY = 1024
     show_default=True,
     help="Lines under way at once. One at a time gives the latencies of an idle host.",
 )
+@state_option
 @locked_option
 @offline_option
 @verbose_option
@@ -63,15 +65,17 @@ def run(
     as_json: bool,
     fail_on_deny: bool,
     concurrency: int,
+    state: Path | None,
     locked: bool,
     offline: bool,
     verbose: int,
 ) -> Exit:
     """Run calls through the pipelines of PATH, a pipeline file or a folder with pipeline.yaml.
 
-    A line of the input is {"hook": ..., "payload": {...}, "context": {...}}; it goes to the pipelines of its hook in
-    the order of the file. A line that is no call is reported on stderr with its number, does not stop the rest, and
-    makes the exit status 1.
+    A line of the input is {"hook": ..., "payload": {...}, "context": {...}, "idempotency_key": "..."}, of which hook
+    and payload must be there; it goes to the pipelines of its hook in the order of the file. What a run allowed is
+    confirmed when its line is printed, and a run that has to undo something is printed when that is done. A line that
+    is no call is reported on stderr with its number, does not stop the rest, and makes the exit status 1.
     """
     from orchestrator.cli.running import Wish, perform
     from orchestrator.loading import load
@@ -81,7 +85,7 @@ def run(
     if pipeline is not None:
         must_be_pipeline(pipeline, _names(loaded.plan))
     descriptor = _opened(source, path)
-    wish = Wish(descriptor, source_name(source, path), pipeline, as_json, concurrency, locked, offline, verbose)
+    wish = Wish(descriptor, source_name(source, path), pipeline, as_json, concurrency, locked, offline, verbose, state)
     tally, seconds = perform(loaded, wish)
     if not as_json:
         _show(tally, seconds)

@@ -13,7 +13,7 @@ from orchestrator.cli.env import age
 from orchestrator.cli.failures import printable
 from orchestrator.cli.tables import milliseconds, plain_table
 
-__all__ = ["runs_table", "run_view"]
+__all__ = ["run_view", "runs_table"]
 
 Record = Mapping[str, object]
 

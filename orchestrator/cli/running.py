@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -37,6 +38,7 @@ class Wish:
     locked: bool
     offline: bool
     verbosity: int
+    state: Path | None = None
 
 
 def perform(loaded: Loaded, wish: Wish) -> tuple[Tally, float]:
@@ -59,7 +61,14 @@ class _Run:
 
     async def go(self) -> tuple[Tally, float]:
         wish = self._wish
-        opening = opened(self._loaded, self._bars, locked=wish.locked, offline=wish.offline, verbosity=wish.verbosity)
+        opening = opened(
+            self._loaded,
+            self._bars,
+            locked=wish.locked,
+            offline=wish.offline,
+            verbosity=wish.verbosity,
+            state=wish.state,
+        )
         async with opening as orchestrator:
             self._orchestrator = orchestrator
             begun = time.monotonic()
@@ -69,10 +78,16 @@ class _Run:
     async def _ask(self, call: Call) -> tuple[dict[str, object], ...]:
         try:
             result = await self._orchestrator.invoke(
-                call.hook, call.payload, call.context, pipeline=self._wish.pipeline
+                call.hook,
+                call.payload,
+                call.context,
+                pipeline=self._wish.pipeline,
+                idempotency_key=call.key,
             )
         except DoorError as error:
             raise MalformedLine(str(error)) from None
+        if result.lasting:
+            await self._orchestrator.conclude(result)
         return tuple(result.records)
 
     async def _take(self, outcome: Outcome) -> None:

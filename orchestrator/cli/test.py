@@ -85,7 +85,8 @@ def _perform(
     from orchestrator.cli.progress import Bars, terminal_watches
 
     async def go(bars: Bars) -> list[CaseReport]:
-        async with opened(loaded, bars, locked=locked, offline=offline, verbosity=verbose) as orchestrator:
+        opening = opened(loaded, bars, locked=locked, offline=offline, verbosity=verbose, rehearsal=True)
+        async with opening as orchestrator:
             return await _run_cases(orchestrator, only, show)
 
     with Bars(shown=terminal_watches(stdout_is_data=as_json)) as bars:

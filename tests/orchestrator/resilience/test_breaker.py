@@ -142,7 +142,8 @@ def test_one_failed_probe_opens_it_again_for_the_full_time() -> None:
     assert breaker.view().state == "half-open", "successes from before it opened again count no more"
 
 
-def test_probes_that_are_out_are_the_most_there_may_be() -> None:
+@pytest.mark.parametrize("letter", "SR")
+def test_probes_that_are_out_are_the_most_there_may_be(letter: str) -> None:
     clock = Clock()
     breaker = breaker_of(STEADY, clock)
     first = half_open(breaker, clock)
@@ -152,7 +153,8 @@ def test_probes_that_are_out_are_the_most_there_may_be() -> None:
         breaker.admit()
     assert refused.value.retry_seconds is None
     assert breaker.view().probes_out == 3
-    breaker.released(first)
+    settle(breaker, first, letter)
+    assert breaker.view().probes_out == 2
     breaker.admit()
 
 

@@ -148,8 +148,11 @@ class BreakerMachine(RuleBasedStateMachine):
         self.breaker = Breaker(GENERATION, "mask", policy, self.clock, [self.watching])
         self.model = Model(policy, since=self.clock.now)
 
-    @rule(target=permits)
-    def admit(self) -> Pair | MultipleResults[Pair]:
+    @rule(target=permits, calls=st.integers(1, 4))
+    def admit(self, calls: int) -> MultipleResults[Pair]:
+        return multiple(*filter(None, [self._admit() for _ in range(calls)]))
+
+    def _admit(self) -> Pair | None:
         expected = self.model.admit(self.clock.now)
         if expected is not None:
             return self.breaker.admit(), expected
@@ -160,26 +163,18 @@ class BreakerMachine(RuleBasedStateMachine):
             assert refused.value.retry_seconds == left > 0
         else:
             assert refused.value.retry_seconds is None
-        return multiple()
+        return None
 
-    @rule(target=settled, pair=consumes(permits))
-    def succeed(self, pair: Pair) -> Pair:
-        self.breaker.succeeded(pair[0])
-        self.model.settle(pair[1], False, self.clock.now)
-        self.known += 1
-        return pair
-
-    @rule(target=settled, pair=consumes(permits))
-    def fail(self, pair: Pair) -> Pair:
-        self.breaker.failed(pair[0], ValueError())
-        self.model.settle(pair[1], True, self.clock.now)
-        self.known += 1
-        return pair
-
-    @rule(target=settled, pair=consumes(permits))
-    def release(self, pair: Pair) -> Pair:
-        self.breaker.released(pair[0])
-        self.model.settle(pair[1], None, self.clock.now)
+    @rule(target=settled, pair=consumes(permits), failed=st.sampled_from([False, True, None]))
+    def settle(self, pair: Pair, failed: bool | None) -> Pair:
+        if failed is None:
+            self.breaker.released(pair[0])
+        elif failed:
+            self.breaker.failed(pair[0], ValueError())
+        else:
+            self.breaker.succeeded(pair[0])
+        self.known += failed is not None
+        self.model.settle(pair[1], failed, self.clock.now)
         return pair
 
     @rule(pair=settled, way=st.integers(0, 2))
@@ -200,14 +195,23 @@ class BreakerMachine(RuleBasedStateMachine):
         self.clock.now += seconds
 
     @rule()
-    def force(self) -> None:
-        self.breaker.force_open("drill")
-        self.model.move(FORCED, self.clock.now)
+    def calls_fail_until_it_opens_and_its_time_is_over(self) -> None:
+        """What chance alone would rarely do: from here the next call is a probe."""
+        while self.model.state is CLOSED:
+            pair = self._admit()
+            assert pair is not None
+            self.settle(pair, failed=True)
+        self.time_passes(self.model.policy.open_seconds)
 
-    @rule()
-    def reset(self) -> None:
-        self.breaker.reset()
-        self.model.move(CLOSED, self.clock.now)
+    @rule(does=st.sampled_from(["nothing"] * 6 + ["reset", "force"]))
+    def the_operator(self, does: str) -> None:
+        """Seldom does anything: each time the breaker begins anew, and most of what matters takes some calls."""
+        if does == "reset":
+            self.breaker.reset()
+            self.model.move(CLOSED, self.clock.now)
+        elif does == "force":
+            self.breaker.force_open("drill")
+            self.model.move(FORCED, self.clock.now)
 
     @invariant()
     def they_agree(self) -> None:
