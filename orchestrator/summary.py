@@ -42,6 +42,7 @@ class Summary:
         self.status = "completed"
         self.finals: list[FinalRecord] = []
         if isinstance(run, Lasting):
+            self.began = run.began
             self.status = run.status
             self.finals = run.finally_.records
 

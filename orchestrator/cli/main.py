@@ -25,7 +25,7 @@ COMMANDS = {
         ("breakers", "breakers", "breakers", "Show, force open and reset circuit breakers."),
         ("explain", "explain", "explain", "Say what may stand at a place of a pipeline file, and what does."),
         ("graph", "graph", "graph", "Draw the stages of a file's pipelines."),
-        ("plugin", "plugin", "plugin", "Begin, check, test and lock a plugin."),
+        ("plugin", "plugin", "plugin", "Begin, check, test, lock and restart a plugin."),
         ("env", "env", "env", "List the stored environments; remove those unused."),
         ("doctor", "doctor", "doctor", "Look for what would keep Penstock from working here."),
         ("completion", "completion", "completion", "Print the completion script of a shell."),

@@ -1,4 +1,4 @@
-"""`penstock plugin`: the author's commands."""
+"""`penstock plugin`: the author's commands, and the operator's one."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from orchestrator.cli.failures import Exit, printable, say, write
-from orchestrator.cli.options import json_option, offline_option
+from orchestrator.cli.options import here_argument, json_option, offline_option, state_option
 
 if TYPE_CHECKING:
     from isolation.conformance import Finding
@@ -27,9 +27,12 @@ _SIGNS = {"passed": ("âœ“", "green"), "warning": ("!", "yellow"), "failed": ("âœ
 _FOLDER = click.argument("folder", metavar="FOLDER", type=click.Path(exists=True, path_type=Path))
 
 
-@click.group(short_help="Begin, check, test and lock a plugin.")
+@click.group(short_help="Begin, check, test, lock and restart a plugin.")
 def plugin() -> None:
-    """For authors of plugins. FOLDER is a plugin's folder, or a single file with a PEP 723 block."""
+    """For authors of plugins. FOLDER is a plugin's folder, or a single file with a PEP 723 block.
+
+    `restart` is for operators: it starts a failed plugin of a running host again.
+    """
 
 
 @plugin.command()
@@ -107,6 +110,24 @@ def test(folder: Path, offline: bool, arguments: tuple[str, ...]) -> Exit:
     if status == NO_TESTS:
         say(f"{folder} has no tests; pytest looks for test_*.py")
     return Exit.FAILED if status else Exit.FINE
+
+
+@plugin.command()
+@click.argument("name", metavar="NAME")
+@here_argument
+@state_option
+@json_option("Print how the plugin stands as one JSON object.")
+def restart(name: str, path: Path, state: Path | None, as_json: bool) -> Exit:
+    """Start the workers of a failed plugin again, in the host that serves PATH. NAME is its name in the file."""
+    from orchestrator.cli.commanding import command
+
+    found = command(path, state, "plugin.restart", {"name": name}, as_json=as_json)
+    assert isinstance(found, Mapping)
+    if as_json:
+        click.echo(json.dumps(found, indent=2, ensure_ascii=False))
+    else:
+        write(f"{name}: {found['state']}, {found['ready']} of {found['wanted']} replicas ready")
+    return Exit.FINE
 
 
 @plugin.command()
