@@ -46,8 +46,10 @@ class KeyLock:
             return
         descriptor, self._descriptor = self._descriptor, -1
         # The file goes first: a fork of this process may keep its lock of it, which is worth nothing then.
-        os.unlink(self._path)
-        os.close(descriptor)
+        try:
+            os.unlink(self._path)
+        finally:
+            os.close(descriptor)
 
     def _try(self) -> bool:
         while True:
