@@ -123,7 +123,7 @@ class Effects:
         self._database = sqlite3.connect(
             self.folder / DATABASE, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False
         )
-        opening = KeyLock(path_of(self.folder, "opening"))  # two that turn to WAL at once would refuse each other
+        opening = KeyLock(self.folder / "opening.lock")  # two that turn to WAL at once would refuse each other
         if not opening.take(BUSY_SECONDS):
             raise RuntimeError(f"another worker has been opening {self.folder} for {BUSY_SECONDS:g} s")
         try:

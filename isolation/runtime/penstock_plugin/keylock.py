@@ -45,10 +45,9 @@ class KeyLock:
         if self._descriptor < 0:
             return
         descriptor, self._descriptor = self._descriptor, -1
+        # The file goes first: a fork of this process may keep its lock of it, which is worth nothing then.
         try:
             os.unlink(self._path)
-            # Not by closing alone: a fork of this process would hold on to it.
-            fcntl.flock(descriptor, fcntl.LOCK_UN)
         finally:
             os.close(descriptor)
 

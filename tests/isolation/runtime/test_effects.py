@@ -195,7 +195,7 @@ def test_an_undo_that_cannot_wait_is_remembered_and_asks_to_be_called_again(effe
         assert (effect.due, effect.did) == (True, {"ticket": 5})
 
 
-def test_in_async_code_neither_waiting_nor_being_cancelled_keeps_a_key(effects: Effects, tmp_path: Path) -> None:
+def test_an_async_call_that_is_cancelled_while_it_waits_keeps_no_key(effects: Effects, tmp_path: Path) -> None:
     async def main() -> None:
         with Doing(tmp_path) as doing:
             waiting = asyncio.ensure_future(_undone(effects))
@@ -204,12 +204,23 @@ def test_in_async_code_neither_waiting_nor_being_cancelled_keeps_a_key(effects: 
             with pytest.raises(asyncio.CancelledError):
                 await waiting
             doing.go_on.set()
+            await asyncio.get_running_loop().shutdown_default_executor()  # the thread that waited has its key now
+
+    asyncio.run(asyncio.wait_for(main(), PATIENCE_SECONDS))
+    with effects.undo(undo("k")) as effect:
+        assert (effect.due, effect.did) == (True, {"ticket": 5})
+
+
+def test_in_async_code_the_same_holds(effects: Effects) -> None:
+    async def main() -> None:
+        for due in (True, False):
+            async with effects.once(do("k")) as effect:
+                assert effect.due is due
+                effect.out = {"ticket": 8}
         async with effects.undo(undo("k")) as effect:
-            assert (effect.due, effect.did) == (True, {"ticket": 5})
-        async with effects.once(do("other")) as effect:
-            effect.out = {"ticket": 8}
-        async with effects.once(do("other")) as effect:
-            assert (effect.due, effect.out) == (False, {"ticket": 8})
+            assert (effect.due, effect.did) == (True, {"ticket": 8})
+        with pytest.raises(Undone):
+            await effects.once(do("k")).__aenter__()
 
     asyncio.run(asyncio.wait_for(main(), PATIENCE_SECONDS))
 
