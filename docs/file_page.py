@@ -33,7 +33,7 @@ Every key there is. `penstock explain PATH` says the same of one of them, with i
 - A call whose outcome is unknown is repeated only where the manifest says `idempotent = true`. A `retry` that a stage
   writes and cannot bear is refused; one that it has from `defaults` is narrowed to Busy and Retryable.
 - A stage whose manifest says `effects = "external"` says how it is undone (`compensate`), or that it is not
-  (`compensate: none`). What undoes a stage is a stage of its own with `undoes` in its manifest, and stands nowhere else.
+  (`compensate: none`). What undoes is a stage with `undoes` in its manifest, and stands nowhere else.
 - lint warns (`over-deadline`) where stages in a row may take longer than the deadline of the run: timeouts times
   attempts, with the longest pauses between them. A stage without a timeout is bounded by the deadline and not counted.
 """

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from pipelines.expressions import Expression
-from pipelines.file.spec import CompensateSpec, PipelineSpec
+from pipelines.file.stages import CompensateSpec, PipelineSpec
 from pipelines.file.tree import Path
 from pipelines.hooks import Hook
 from pipelines.lint.configuration import Configurations
