@@ -126,6 +126,18 @@ def test_one_attempt_makes_the_rest_of_its_policy_idle(world: World, more: str) 
     assert not world.plan(file("uses: ledger/peek", "retries: { once: { attempts: 1 } }")).warnings
 
 
+def test_one_attempt_asks_for_nothing_that_a_stage_cannot_bear(world: World) -> None:
+    found = retry(world, "uses: ledger/peek, retry: { attempts: 1 }")
+    assert found is not None
+    assert found.on == SAFE
+
+
+def test_one_slip_in_a_policy_is_one_problem(world: World) -> None:
+    assert [problem.split()[1:] for problem in world.refused(file("uses: ledger/peek, retry: {}"))] == [
+        ["missing-key", "pipelines.g.stages.a.retry.attempts"]
+    ]
+
+
 def test_a_policy_is_judged_though_nobody_uses_it(world: World) -> None:
     text = file("uses: ledger/peek", "breakers: { b: { window: 1, minimum_calls: 2 } }")
     assert [problem.split()[1:] for problem in world.refused(text)] == [
