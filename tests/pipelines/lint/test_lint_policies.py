@@ -6,6 +6,7 @@ import pytest
 from lint_world import World
 
 from pipelines.plan import BreakerPolicy, Jitter, PipelinePlan, Plan, PluginPlan, RestartPolicy, RetryPolicy, StagePlan
+from pipelines.problem import SpecError
 
 HEAD = "version: 1\nname: g\nplugins: { ledger: { source: ./ledger } }\n"
 TRANSIENT = "{ attempts: 3, backoff: { max: 500ms }, on: [WorkerLost, Busy, Retryable, PluginError] }"
@@ -78,6 +79,14 @@ def test_none_waives_the_default(world: World) -> None:
     assert retry(world, "uses: ledger/peek, retry: none", "stage: { retry: transient }") is None
     text = file("uses: ledger/peek, breaker: none", "breakers: { b: {} }", "stage: { breaker: b }")
     assert stage(world.plan(text)).breaker is None
+
+
+def test_a_misspelt_none_is_told_from_a_name(world: World) -> None:
+    """Where there may be none: a plugin is always started again in some way."""
+    with pytest.raises(SpecError, match=r"no policy 'nonne' under `policies.retries`; did you mean 'none'"):
+        world.plan(file("uses: ledger/peek, retry: nonne"))
+    with pytest.raises(SpecError, match=r"no policy 'none' under `policies.restarts`$"):
+        world.plan(file("uses: ledger/peek", defaults="plugin: { restart: none }"))
 
 
 def test_null_in_a_profile_gives_the_default_back(world: World) -> None:
