@@ -29,6 +29,13 @@ Every key there is. `penstock explain PATH` says the same of one of them, with i
 - A stage's `out` may be asked for only where it is there: by stages that need it, and if it may be skipped (`when`,
   `disabled`, an explicit `is`, `on_error: continue`), it says what its `out` is `otherwise`. Where neither of two
   stages enforces, the second may ask without: a value that is missing only makes it be passed over as the first was.
+- A policy is used by its name or written in place, where its place is its name. `none` waives what `defaults` say.
+- A call whose outcome is unknown is repeated only where the manifest says `idempotent = true`. A `retry` that a stage
+  writes and cannot bear is refused; one that it has from `defaults` is narrowed to Busy and Retryable.
+- A stage whose manifest says `effects = "external"` says how it is undone (`compensate`), or that it is not
+  (`compensate: none`). What undoes is a stage with `undoes` in its manifest, and stands nowhere else.
+- lint warns (`over-deadline`) where stages in a row may take longer than the deadline of the run: timeouts times
+  attempts, with the longest pauses between them. A stage without a timeout is bounded by the deadline and not counted.
 """
 
 

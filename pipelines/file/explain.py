@@ -124,8 +124,9 @@ def explain(root: Table, text: str) -> Explanation:
     place = _place(root, path)
     found = find(root, path)
     members = _members(place.shape, found.value if found.whole else None)
+    words = place.shape.words.rstrip(",")  # a comma there is for the middle of a sentence
     result = Explanation(
-        show_path(path), place.documentation, place.shape.words, place.required, None, "default", None, members=members
+        show_path(path), place.documentation, words, place.required, None, "default", None, members=members
     )
     if found.whole:
         return replace(result, value=plain(found.value), layer=found.value.layer, mark=found.value.mark)

@@ -11,11 +11,21 @@ from types import MappingProxyType
 from pipelines.file.containers import ListOf
 from pipelines.file.durations import Amount
 from pipelines.file.reading import Invalid
-from pipelines.file.section import Record, Section, key
+from pipelines.file.section import Policy, Record, Section, key
 from pipelines.file.shape import Choice, Number, Whole
 from pipelines.plan import Jitter
 
-__all__ = ["BackoffSpec", "BreakerSpec", "RestartBackoffSpec", "RestartSpec", "RetryClass", "RetrySpec"]
+__all__ = [
+    "BREAKER",
+    "RESTART",
+    "RETRY",
+    "BackoffSpec",
+    "BreakerSpec",
+    "RestartBackoffSpec",
+    "RestartSpec",
+    "RetryClass",
+    "RetrySpec",
+]
 
 MAX_ATTEMPTS = 20
 """More tries than this of one call are a storm."""
@@ -117,3 +127,8 @@ class RestartSpec(Section):
     backoff: RestartBackoffSpec = key(
         Record(RestartBackoffSpec), "Pauses before a start.", default=RestartBackoffSpec()
     )
+
+
+RETRY = Policy(RetrySpec, "retry policy")
+BREAKER = Policy(BreakerSpec, "breaker policy")
+RESTART = Policy(RestartSpec, "restart policy", may_be_none=False)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from pipelines.file.spec import OverrideSpec, PipelineSpec, StageSpec
+from pipelines.file.stages import OverrideSpec, PipelineSpec, StageSpec
 from pipelines.file.tree import Path
 from pipelines.file.units import show_seconds
 from pipelines.lint.draft import Draft

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from pipelines.expressions import Expect, Expression
 from pipelines.fields import Field, Kind
-from pipelines.file.spec import FinalSpec, PipelineSpec
+from pipelines.file.stages import FinalSpec, PipelineSpec
 from pipelines.file.tree import Path
 from pipelines.hooks import Hook
 from pipelines.lint.configuration import Configurations

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from pipelines.file.reading import Invalid
-from pipelines.file.spec import NeedState, PipelineSpec, StageSpec
+from pipelines.file.stages import NeedState, PipelineSpec, StageSpec
 from pipelines.file.tree import Path
 from pipelines.lint.draft import Draft
 from pipelines.plan import Mode, OnError

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from pipelines.expressions import Expect
 from pipelines.file.reading import Invalid
-from pipelines.file.spec import ErrorClass, PipelineSpec, Verdict
+from pipelines.file.stages import ErrorClass, PipelineSpec, Verdict
 from pipelines.file.tree import Path
 from pipelines.hooks import Hook
 from pipelines.lint.budget import check_budget

@@ -68,7 +68,7 @@ class Policies:
         policy = self._default_retry if written is None else self._said_retry(path, written)
         if policy is None or use.declaration is None or use.declaration.idempotent or policy.on <= SAFE:
             return policy
-        if written is not None:
+        if written is not None and policy.attempts > 1:
             self._refuse(path, written, policy, use)
         return replace(policy, on=policy.on & SAFE)
 

@@ -8,7 +8,7 @@ from functools import partial
 from typing import NamedTuple
 
 from pipelines.expressions import Expect, Expression
-from pipelines.file.spec import NeedState, OverrideSpec, StageSpec
+from pipelines.file.stages import NeedState, OverrideSpec, StageSpec
 from pipelines.file.tree import Path
 from pipelines.hooks import Hook
 from pipelines.lint.configuration import Configurations

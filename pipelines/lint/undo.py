@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from pipelines.expressions import Expression
-from pipelines.file.spec import CompensateSpec, PipelineSpec
+from pipelines.file.stages import CompensateSpec, PipelineSpec
 from pipelines.file.tree import Path
 from pipelines.hooks import Hook
 from pipelines.lint.configuration import Configurations
@@ -48,9 +48,7 @@ class Undoing:
     def _common(self, path: Path, name: str, spec: CompensateSpec) -> tuple[Use, UndoPlan]:
         draft = self.draft
         if self.spec.durable is None and not draft.log.is_spoiled((*self.path, "durable")):
-            message = (
-                "what is undone must survive the host or be said not to: write `durable: true` or `durable: false`"
-            )
+            message = "say whether its undo survives the end of the host: write `durable: true` or `durable: false`"
             draft.error(path, "needs-durable", message, at=draft.key(path))
         use = find_use(draft, path, spec.uses)
         self._check_pair(path, name, use)
@@ -111,9 +109,12 @@ class Undoing:
             if value is not None and spec.durable is not True and not draft.log.is_spoiled((*self.path, "durable")):
                 message = "only a durable run can be recovered or confirmed: write `durable: true`"
                 draft.error(at, "needs-durable", message, at=draft.key(at))
-        at = (*self.path, "undo_deadline")
-        if not self._found and draft.tree(at) is not None and not draft.log.is_touched((*self.path, "stages")):
-            draft.warn(at, "nothing-to-undo", "no stage of this pipeline has `compensate`", at=draft.key(at))
+        if self._found or draft.log.is_touched((*self.path, "stages")):
+            return
+        for key in ("undo_deadline", "confirm_within"):
+            at = (*self.path, key)
+            if draft.tree(at) is not None:
+                draft.warn(at, "nothing-to-undo", "no stage of this pipeline has `compensate`", at=draft.key(at))
 
     def weave(self, name: str, desk: Desk, hook: Hook) -> UndoPlan | None:
         """The compensation of a stage on one hook, None where it has none."""

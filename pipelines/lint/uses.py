@@ -8,7 +8,7 @@ from typing import NamedTuple
 from pipelines.declaration import Path as Place
 from pipelines.declaration import StageDeclaration
 from pipelines.fields import Kind
-from pipelines.file.spec import OverrideSpec, StageSpec
+from pipelines.file.stages import OverrideSpec, StageSpec
 from pipelines.file.tree import Path
 from pipelines.file.units import SECONDS, amount
 from pipelines.hooks import Hook

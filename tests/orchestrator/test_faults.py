@@ -9,7 +9,7 @@ import pytest
 
 from isolation import errors
 from orchestrator.faults import CLASSES, CODES, StageFault, fault_of
-from pipelines.file.spec import ErrorClass
+from pipelines.file.stages import ErrorClass
 
 ROOT = Path(__file__).parents[2]
 

@@ -12,14 +12,18 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from orchestrator.loading import load
+from pipelines.file.section import keys_of
 from pipelines.file.source import parse
+from pipelines.file.spec import PoliciesSpec
 from pipelines.file.tree import Path as KeyPath
 from pipelines.file.tree import find
+from pipelines.plan import Mode
 from pipelines.problem import Problem, SpecError
 
 CORPUS = Path(__file__).parents[1] / "corpus"
-OFFER = Offer(str(CORPUS / "plugins" / "pii"), "count", "total")
+OFFER = Offer(str(CORPUS / "plugins" / "ledger"), "peek", "balance", "reserve", "release", "append", durable=True)
 GOOD = files(OFFER)
+SAFE = frozenset({"Busy", "Retryable"})
 # A file is written anew for each example, which is what the health check asks about.
 SHARED_FOLDER = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 
@@ -98,10 +102,13 @@ def test_a_good_file_loads_whatever_it_holds(tmp_path: Path, content: dict[str, 
                     closed = pipeline.stages[need.stage].ancestors | 1 << need.stage
                     assert stage.ancestors & closed == closed
                 assert all(variant.timeout_seconds > 0 for variant in stage.variants)
+                assert stage.idempotent or stage.retry is None or stage.retry.on <= SAFE
+                assert stage.undo is None or stage.undo.config in plan.plugins[stage.undo.plugin].configs
+            assert all(final.variants[0].mode is not Mode.ENFORCE for final in pipeline.finals)
     assert load(file, profile="dev" if "profiles" in content else None).manifests
 
 
-CHOSEN = {("plugins",), ("pipelines",), ("policies", "timeouts")}
+CHOSEN = {("plugins",), ("pipelines",), *(("policies", kind) for kind in keys_of(PoliciesSpec))}
 
 
 def keys(content: object, path: KeyPath = ()) -> Iterator[KeyPath]:
@@ -109,7 +116,7 @@ def keys(content: object, path: KeyPath = ()) -> Iterator[KeyPath]:
     if isinstance(content, dict) and path[-1:] not in (("in",), ("otherwise",)):
         for key, value in content.items():
             in_file = path[2:] if path[:1] == ("profiles",) else path  # a profile has the shape of the file
-            by_author = path == ("profiles",) or in_file in CHOSEN or path[-1:] == ("stages",)
+            by_author = path == ("profiles",) or in_file in CHOSEN or path[-1:] in (("stages",), ("finally",))
             yield from ([] if by_author else [(*path, key)])
             yield from keys(value, (*path, key))
     if isinstance(content, list):

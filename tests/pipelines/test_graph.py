@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from pipelines.graph import dot, levels, mermaid
 from pipelines.hooks import CATALOGUE
-from pipelines.plan import Mode, Need, OnError, PipelinePlan, StagePlan, StageState, Variant
+from pipelines.plan import Mode, Need, OnError, PipelinePlan, StagePlan, StageState, UndoPlan, Variant
 
 
 def stage(index: int, name: str, *needs: Need, mode: Mode = Mode.ENFORCE) -> StagePlan:
@@ -24,6 +26,25 @@ PLAN = PipelinePlan(
         stage(3, "d", Need(1), Need(0)),
     ),
 )
+
+
+LASTING = replace(
+    PLAN,
+    stages=(replace(PLAN.stages[0], undo=UndoPlan("p", "back", "c", 1.0)), *PLAN.stages[1:]),
+    finals=(stage(0, "z", mode=Mode.AUDIT),),
+)
+
+
+def test_a_stage_says_what_undoes_it_and_finals_come_after_all() -> None:
+    text = mermaid(LASTING)
+    assert '    guard_a["a<br/>p/run<br/>undone by p/back"]' in text
+    assert text.endswith('  end\n  guard_z(["z<br/>p/run<br/>audit"])\n  guard -.->|finally| guard_z\n')
+    lines = dot(LASTING).splitlines()
+    assert '  "z" [style=dashed, label="z\\np/run\\naudit"];' in lines
+    # From the stages that nobody waits for.
+    assert [line for line in lines if '-> "z"' in line] == [
+        f'  "{name}" -> "z" [style=dashed, label="finally"];' for name in "cd"
+    ]
 
 
 def test_levels_put_a_stage_after_the_last_that_it_needs() -> None:

@@ -39,11 +39,28 @@ def test_the_example_is_good_by_the_schema() -> None:
         {"pipelines": {"g": {"hook": "tool_pre_invoke", "stages": {"a": {"uses": "p/s", "mode": "enforced"}}}}},
         {"pipelines": {"g": {"stages": {}}}},
         {"plugins": {"A-b": {"source": "x"}}},
+        {"policies": {"retries": {"r": {"attempts": 0}}}},
+        {"policies": {"retries": {"r": {"attempts": 2, "on": ["BreakerOpen"]}}}},
+        {"policies": {"breakers": {"b": {"failure_rate": 0}}}},
+        {"pipelines": {"g": {"hook": "tool_pre_invoke", "stages": {"a": {"uses": "p/s", "compensate": "no"}}}}},
+        {"pipelines": {"g": {"hook": "tool_pre_invoke", "stages": {}, "finally": {"f": {"needs": []}}}}},
     ],
 )
 def test_an_editor_sees_what_is_wrong_in_shape(change: dict[str, object]) -> None:
     assert accepts({"version": 1, "name": "g"})
     assert not accepts({"version": 1, "name": "g"} | change)
+
+
+def test_an_editor_takes_policies_by_name_and_in_place() -> None:
+    policies = {"retries": {"r": {"attempts": 2}}, "breakers": {"b": {"failure_rate": 1}}, "restarts": {"c": {}}}
+    stage = {"uses": "p/s", "retry": "r", "breaker": {"window": 5}, "compensate": {"uses": "p/u", "retry": "none"}}
+    pipeline = {
+        "hook": "tool_pre_invoke",
+        "durable": True,
+        "stages": {"a": stage, "b": {"uses": "p/s", "compensate": "none"}},
+    }
+    last = {"finally": {"f": {"uses": "p/s", "mode": "audit"}}}
+    assert accepts({"version": 1, "name": "g", "policies": policies, "pipelines": {"g": pipeline | last}})
 
 
 def test_every_key_carries_its_documentation() -> None:

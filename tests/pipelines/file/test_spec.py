@@ -10,7 +10,8 @@ import pytest
 from pipelines.file.reading import Log, Site
 from pipelines.file.section import Record
 from pipelines.file.source import parse
-from pipelines.file.spec import FileSpec, StageSpec
+from pipelines.file.spec import FileSpec
+from pipelines.file.stages import StageSpec
 from pipelines.plan import Mode
 from pipelines.problem import Mark
 

@@ -34,13 +34,26 @@ PII = PluginDeclaration(
     config_schema={"type": "object", "properties": {"keep": {"type": "integer"}}},
 )
 
+LEDGER = PluginDeclaration(
+    "ledger",
+    "1.0",
+    {
+        "reserve": StageDeclaration("reserve", "external", idempotent=True, outputs={"ticket": "string"}),
+        "release": StageDeclaration("release", undoes="reserve"),
+        "charge": StageDeclaration("charge", "external", outputs={"amount": "int"}),
+        "append": StageDeclaration("append", "local"),
+        "peek": StageDeclaration("peek", outputs={"balance": "int"}),
+        "forget": StageDeclaration("forget", undoes="peek"),
+    },
+)
+
 
 @dataclass
 class World:
     """Files by name and plugins by source."""
 
     files: dict[str, str | bytes] = field(default_factory=dict)
-    plugins: dict[str, PluginDeclaration] = field(default_factory=lambda: {"./pii": PII})
+    plugins: dict[str, PluginDeclaration] = field(default_factory=lambda: {"./pii": PII, "./ledger": LEDGER})
 
     def resolve(self, written: str, beside: str) -> str:
         return posixpath.normpath(posixpath.join(posixpath.dirname(beside), written))
