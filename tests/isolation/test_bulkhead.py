@@ -113,7 +113,7 @@ def test_the_end_of_a_worker_frees_its_places_for_the_others(tmp_path: Path) -> 
     """Nobody else answers in that moment, and so nobody else would ask for the next call."""
 
     async def main() -> None:
-        spec = spec_of(tmp_path, SEQUENTIAL, "die", "echo")
+        spec = spec_of(tmp_path, SEQUENTIAL, "die", "echo", ping_every_seconds=600.0)  # an answer would be a place, too
         async with serving(spec, replicas=2, concurrency=1, intensity=Intensity(restarts=0)) as generation:
             doomed, after = ask(generation, "die"), ask(generation, "echo")
             assert isinstance(await doomed.error(), WorkerLost)
