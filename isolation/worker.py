@@ -402,8 +402,7 @@ class Worker:
     def exited(self, report: ExitReport) -> None:
         """The child is gone: every call that it owes fails now."""
         self.state = follow(self.state, Event.EXIT)
-        if self._ping is not None:
-            self._ping.cancel()
+        self._stop_pings()
         self._retire()
         for place, entry in enumerate(self._ledger.close()):
             # A sequential worker was at the oldest call; it never read the others.
@@ -415,8 +414,16 @@ class Worker:
 
     def _keep_alive(self) -> None:
         self._ping = self._loop.call_later(self.spec.ping_every_seconds, self._keep_alive)
-        if self.state is State.READY and (not self._window.sequential or not len(self._ledger)):
+        if self._window.sequential:
+            wanted = self.state is State.READY and not len(self._ledger)  # a ping never goes behind a call
+        else:
+            wanted = self.state is State.READY or self.owed > 0  # an event loop may hang while it drains, too
+        if wanted:
             self._send_ping(self.spec.ping_within_seconds)
+
+    def _stop_pings(self) -> None:
+        if self._ping is not None:
+            self._ping.cancel()
 
     def _send_ping(self, within_seconds: float) -> None:
         question = self._question("ping", {})
@@ -448,6 +455,7 @@ class Worker:
         if self.state is not State.EXITED:
             self.planned_end = True
             self._retire()
+            self._stop_pings()  # the ladder ends it, whatever it answers
             self._question("shutdown", {})
             self._process.stop("was stopped", wait_seconds=STOP_WAIT_SECONDS)
         return await asyncio.shield(self.gone)

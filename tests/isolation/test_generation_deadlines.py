@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 from pathlib import Path
 
+import pytest
 from living import (
     CONCURRENT,
     SEQUENTIAL,
@@ -185,5 +186,51 @@ def test_a_loop_that_hangs_is_killed_with_its_siblings(tmp_path: Path) -> None:
             error = await sibling.error()
             assert isinstance(error, WorkerLost) and error.sent and error.report.reason == "missed a ping"
             await ask(generation, "echo").answer()
+
+    run(main())
+
+
+HANGING_LOOP = (
+    CONCURRENT
+    + """
+@plugin.stage("gate_and_block")
+async def gate_and_block(call):
+    await asyncio.to_thread(lambda: open(call.payload["gate"]).close())
+    threading.Event().wait()
+"""
+)
+
+
+@pytest.mark.parametrize("drains", [False, True])
+def test_a_loop_that_hangs_is_killed_long_before_any_deadline(tmp_path: Path, drains: bool) -> None:
+    """Event loops are pinged while they are busy, and while they drain."""
+
+    async def main() -> None:
+        pings = {"ping_every_seconds": 0.05, "ping_within_seconds": 0.3}
+        async with serving(spec_of(tmp_path, HANGING_LOOP, "gate_and_block", "nap", "echo", **pings)) as generation:
+            gate, worker = Gate(tmp_path), generation.workers[0]
+            calls = [ask(generation, "gate_and_block", gate.payload), ask(generation, "nap")]
+            if drains:
+                worker.drain()
+            await gate.reached()
+            for call in calls:
+                error = await call.error()
+                assert isinstance(error, WorkerLost) and error.report.reason == "missed a ping" and error.sent
+            assert generation.status.unplanned_ends == (0 if drains else 1)
+            await ask(generation, "echo").answer()
+
+    run(main())
+
+
+def test_a_loop_that_is_busy_and_answers_its_pings_lives_on(tmp_path: Path) -> None:
+    async def main() -> None:
+        spec = spec_of(tmp_path, CONCURRENT, "gate", ping_every_seconds=0.02, ping_within_seconds=10.0)
+        async with serving(spec) as generation:
+            gate, worker = Gate(tmp_path), generation.workers[0]
+            call = ask(generation, "gate", gate.payload)
+            await until(lambda: worker._ledger.issued >= 6)  # initialize, configure, the call, pings
+            await gate.reached()
+            await call.answer()
+            assert generation.workers == (worker,)
 
     run(main())
