@@ -17,8 +17,12 @@ CHANGING = tuple(column.name for column in fields(RunUpdate))
 
 @dataclass(slots=True)
 class Standing:
-    """Where a run stands when everything judged so far is written. `seq` is that of its last event."""
+    """Where a run stands when everything judged so far is written.
 
+    `number` is the one of its row, `seq` that of its last event.
+    """
+
+    number: int
     seq: int
     status: RunStatus
     verdict: str | None
@@ -28,9 +32,9 @@ class Standing:
     delivered: bool
 
     @classmethod
-    def begun(cls, run: RunRow, seq: int) -> Standing:
+    def begun(cls, number: int, run: RunRow, seq: int) -> Standing:
         """That of a run which begins."""
-        return cls(seq, run.status, run.verdict, run.reason, run.ended_at, run.confirm_by, run.delivered)
+        return cls(number, seq, run.status, run.verdict, run.reason, run.ended_at, run.confirm_by, run.delivered)
 
     def change(self, update: RunUpdate) -> None:
         """Take over what the update names."""
@@ -61,7 +65,7 @@ def check_run(run: RunRow, first: EventRow) -> None:
 
 def check_event(event: EventRow) -> None:
     """Refuse what no row can hold."""
-    _check_texts(event.run, event.kind)
+    _check_texts(event.kind)
     _check_times((event.at,))
 
 
