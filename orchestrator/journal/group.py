@@ -17,7 +17,7 @@ from orchestrator.journal.errors import EntryRefused, JournalError, KeyTaken
 from orchestrator.journal.places import event_place, identity_of, plan_place, run_place
 from orchestrator.journal.rows import UNFINISHED, EventRow, RunRow, RunUpdate
 from orchestrator.journal.schema import PAGE_BYTES
-from orchestrator.journal.standing import CHANGING, Standing, check_event, check_run, check_update, require
+from orchestrator.journal.standing import CHANGING, Standing, check_event, check_run, check_texts, check_update, require
 from orchestrator.journal.store import Store
 from orchestrator.journal.submission import Begin, Mark, Note, Outcome, PutPlan, Submission
 
@@ -143,8 +143,8 @@ class Desk:
 
     def _note(self, group: Group, event: EventRow, update: RunUpdate | None) -> None:
         standing = self._standing(event.run)
-        follows = event.seq == standing.seq + 1
-        require(follows, f"run {event.run} has {standing.seq} as its last event; {event.seq} does not follow")
+        if event.seq != standing.seq + 1:
+            raise EntryRefused(f"run {event.run} has {standing.seq} as its last event; {event.seq} does not follow")
         check_event(event)
         if update is not None:
             check_update(update)
@@ -160,6 +160,7 @@ class Desk:
             self._settled.append(run)
 
     def _put_plan(self, group: Group, digest: str, body: bytes) -> None:
+        check_texts(digest)
         self.kept.add(digest)
         if digest not in self._plans:
             self._plans.add(digest)
@@ -168,6 +169,7 @@ class Desk:
     def _standing(self, run: str) -> Standing:
         standing = self._standings.get(run)
         if standing is None:
+            check_texts(run)
             standing = self._store.standing(run)
             if standing is None:
                 raise EntryRefused(f"run {run} was never begun, or was pruned")
