@@ -29,7 +29,6 @@ SELECT number, (SELECT max(seq) FROM event WHERE event.run = run.number), status
     confirm_by, delivered
 FROM run WHERE id = ?
 """
-_UNFINISHED = "SELECT id FROM run WHERE status IN (?, ?) ORDER BY number"
 _NEWEST = "SELECT id FROM run ORDER BY number DESC LIMIT ?"
 _NEWEST_OF = "SELECT id FROM run WHERE status = ? ORDER BY number DESC LIMIT ?"
 
@@ -88,7 +87,10 @@ class Store:
     def unfinished(self) -> list[RunRow | Unreadable]:
         """Running and confirming runs, oldest first, and those of which nobody can tell where they stand."""
         with self.guard:
-            return self._each(self._ids(_UNFINISHED, *(status.value for status in UNFINISHED)))
+            settled = {status.value for status in RunStatus if status not in UNFINISHED}
+            open_ones = [status for status in self._ids("SELECT DISTINCT status FROM run") if status not in settled]
+            marks = ", ".join("?" * len(open_ones))
+            return self._each(self._ids(f"SELECT id FROM run WHERE status IN ({marks}) ORDER BY number", *open_ones))
 
     def events(self, run: str) -> list[EventRow]:
         """All events of a run, in order. Raise Unreadable where one is damaged or missing."""

@@ -20,8 +20,8 @@ from orchestrator.journal.submission import Chore, Chores, Outcome, Submission
 
 __all__ = ["Writer", "refusal"]
 
-FOLD_PAGES = 4000
-"""At most 16 MiB are written to the log before it is folded into the database, and it is overwritten from its start.
+FOLD_PAGES = 2000
+"""At most 8 MiB are written to the log before it is folded into the database, and it is overwritten from its start.
 
 Folding syncs twice more and takes some ten milliseconds, so not often; but a log that still grows syncs at a third of
 the pace, because the file system has to write down its new length each time, so not seldom either.
