@@ -140,15 +140,16 @@ _SEALED = (
         lambda digest: (digest, plan_place(digest)),
     ),
     _Sealed(
-        f"SELECT number, body, {', '.join(IDENTITY)} FROM run_body JOIN run USING (number) WHERE number > ? "
-        "ORDER BY number",
+        f"SELECT number, body, {', '.join(IDENTITY)} FROM run_body JOIN run USING (number) "
+        "WHERE number > ? ORDER BY number",
         "UPDATE run_body SET body = ? WHERE number = ?",
         lambda *identity: (identity[0], run_place(identity)),
     ),
     _Sealed(
-        "SELECT number, body, run, seq, kind, at, commands FROM event WHERE number > ? ORDER BY number",
+        "SELECT event.number, body, id, seq, kind, at, commands FROM event JOIN run ON run.number = event.run "
+        "WHERE event.number > ? ORDER BY event.number",
         "UPDATE event SET body = ? WHERE number = ?",
-        lambda run, *others: (run, event_place(run, *others)),
+        lambda run, *others: (run, event_place(*others)),
     ),
 )
 

@@ -8,7 +8,7 @@ journal lives.
 from __future__ import annotations
 
 import hmac
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from cryptography.exceptions import InvalidTag
@@ -20,6 +20,8 @@ SECRET_BYTES = 32
 ID_BYTES = 4
 NONCE_BYTES = 12
 TAG_BYTES = 16
+
+NONCES_AT_ONCE = 128
 
 # One for each run in motion, and room for those that are just read; dropped all at once when it is full.
 DERIVED_MOST = 4096
@@ -48,12 +50,13 @@ def new_key(entropy: Entropy) -> Key:
 
 
 class Cipher:
-    """Seals with the newest key, opens with every one. `keys` is newest first."""
+    """Seals with the newest key, opens with every one. `keys` is newest first. One thread may seal, others open."""
 
     def __init__(self, keys: tuple[Key, ...], entropy: Entropy) -> None:
         self.keys = keys
         self._entropy = entropy
         self._derived: dict[tuple[bytes, str], AESGCM] = {}
+        self._nonces: Iterator[bytes] = iter(())
 
     def renew(self, keys: tuple[Key, ...]) -> None:
         """Use these keys from now on."""
@@ -63,7 +66,7 @@ class Cipher:
     def seal(self, owner: str, place: bytes, body: bytes) -> bytes:
         """Encrypt for a place of a run or plan; opens only there."""
         key = self.keys[0]
-        nonce = self._entropy(NONCE_BYTES)
+        nonce = next(self._nonces, None) or self._drawn()
         return key.id + nonce + self._of(key, owner).encrypt(nonce, body, place)
 
     def open(self, owner: str, place: bytes, sealed: bytes) -> bytes:
@@ -83,6 +86,12 @@ class Cipher:
     def is_newest(self, sealed: bytes) -> bool:
         """Tell whether the newest key sealed this."""
         return sealed[:ID_BYTES] == self.keys[0].id
+
+    def _drawn(self) -> bytes:
+        """Draw many nonces at once: one call costs as much as an encryption."""
+        drawn = self._entropy(NONCE_BYTES * NONCES_AT_ONCE)
+        self._nonces = (drawn[at : at + NONCE_BYTES] for at in range(0, len(drawn), NONCE_BYTES))
+        return next(self._nonces)
 
     def _of(self, key: Key, owner: str) -> AESGCM:
         derived = self._derived.get((key.id, owner))

@@ -32,6 +32,11 @@ class Files:
         return self.folder / "journal.db-wal"
 
     @property
+    def index(self) -> Path:
+        """SQLite's index of its log, shared by connections and made anew after a crash."""
+        return self.folder / "journal.db-shm"
+
+    @property
     def keys(self) -> Path:
         """What bodies are encrypted with."""
         return self.folder / "journal.key"

@@ -16,7 +16,8 @@ from orchestrator.journal.cipher import Cipher
 from orchestrator.journal.errors import EntryRefused, JournalError, KeyTaken
 from orchestrator.journal.places import event_place, identity_of, plan_place, run_place
 from orchestrator.journal.rows import UNFINISHED, EventRow, RunRow, RunUpdate
-from orchestrator.journal.standing import CHANGING, Standing, check_event, check_run, check_update, require
+from orchestrator.journal.schema import PAGE_BYTES
+from orchestrator.journal.standing import CHANGING, Standing, check_event, check_run, check_texts, check_update, require
 from orchestrator.journal.store import Store
 from orchestrator.journal.submission import Begin, Mark, Note, Outcome, PutPlan, Submission
 
@@ -47,6 +48,12 @@ class Group:
     keys: dict[tuple[str, str], RunRow] = field(default_factory=dict)
     outcomes: list[Outcome] = field(default_factory=list)
 
+    @property
+    def pages(self) -> int:
+        """At most so many pages are written for it, if no body is long: a leaf of an index for each row, and a few."""
+        rows = len(self.events) + len(self.changed) + 3 * len(self.runs)
+        return 8 + rows + sum(outcome.cost for outcome in self.outcomes) // PAGE_BYTES
+
     def write(self, connection: sqlite3.Connection) -> None:
         """Write everything and wait for the disk. Raise sqlite3.Error when it did not get there."""
         if not (self.plans or self.runs or self.events or self.changed):
@@ -60,7 +67,7 @@ class Group:
         ):
             for part in _parts(rows):
                 connection.execute(_insert(table, len(part), len(part[0])), _flat(part))
-        for part in _parts([(run, *standing.columns()) for run, standing in self.changed.items()]):
+        for part in _parts([(standing.number, *standing.columns()) for standing in self.changed.values()]):
             connection.execute(_update(len(part)), _flat(part))
         connection.execute("COMMIT")
 
@@ -116,13 +123,13 @@ class Desk:
         require(run.plan in self._plans, f"run {run.id}: plan {run.plan} was not put before")
         self._require_free(group, run)
         self._number += 1
-        standing = self._standings[run.id] = Standing.begun(run, first.seq)
+        standing = self._standings[run.id] = Standing.begun(self._number, run, first.seq)
         if run.key is not None:
             group.keys[run.pipeline, run.key] = run
         identity = identity_of(run)
         group.runs.append((self._number, *identity, *standing.columns()))
         group.bodies.append((self._number, self._cipher.seal(run.id, run_place(identity), run.body)))
-        group.events.append(self._sealed(first))
+        group.events.append(self._sealed(self._number, first))
 
     def _require_free(self, group: Group, run: RunRow) -> None:
         """Neither the id nor the key may be taken, on the disk or earlier in this group."""
@@ -136,12 +143,12 @@ class Desk:
 
     def _note(self, group: Group, event: EventRow, update: RunUpdate | None) -> None:
         standing = self._standing(event.run)
-        follows = event.seq == standing.seq + 1
-        require(follows, f"run {event.run} has {standing.seq} as its last event; {event.seq} does not follow")
+        if event.seq != standing.seq + 1:
+            raise EntryRefused(f"run {event.run} has {standing.seq} as its last event; {event.seq} does not follow")
         check_event(event)
         if update is not None:
             check_update(update)
-        group.events.append(self._sealed(event))
+        group.events.append(self._sealed(standing.number, event))
         standing.seq = event.seq
         if update is not None:
             self._change(group, event.run, standing, update)
@@ -153,6 +160,7 @@ class Desk:
             self._settled.append(run)
 
     def _put_plan(self, group: Group, digest: str, body: bytes) -> None:
+        check_texts(digest)
         self.kept.add(digest)
         if digest not in self._plans:
             self._plans.add(digest)
@@ -161,6 +169,7 @@ class Desk:
     def _standing(self, run: str) -> Standing:
         standing = self._standings.get(run)
         if standing is None:
+            check_texts(run)
             standing = self._store.standing(run)
             if standing is None:
                 raise EntryRefused(f"run {run} was never begun, or was pruned")
@@ -169,10 +178,10 @@ class Desk:
                 self._settled.append(run)
         return standing
 
-    def _sealed(self, event: EventRow) -> Sequence[object]:
-        place = event_place(event.run, event.seq, event.kind, event.at, event.commands)
+    def _sealed(self, number: int, event: EventRow) -> Sequence[object]:
+        place = event_place(event.seq, event.kind, event.at, event.commands)
         sealed = self._cipher.seal(event.run, place, event.body)
-        return event.run, event.seq, event.kind, event.commands, event.at, sealed
+        return number, event.seq, event.kind, event.commands, event.at, sealed
 
 
 def _parts(rows: Sequence[Sequence[object]]) -> Iterator[Sequence[Sequence[object]]]:
@@ -202,4 +211,4 @@ def _insert(table: str, rows: int, columns: int) -> str:
 def _update(rows: int) -> str:
     assigned = ", ".join(f"{name} = new.column{place}" for place, name in enumerate(CHANGING, 2))
     values = _values(rows, 1 + len(CHANGING))
-    return f"UPDATE run SET {assigned} FROM (VALUES {values}) AS new WHERE run.id = new.column1"
+    return f"UPDATE run SET {assigned} FROM (VALUES {values}) AS new WHERE run.number = new.column1"

@@ -47,6 +47,7 @@ def open_journal(
             stack.callback(files.lock().release)
             cipher = Cipher(_keys(files, entropy), entropy)
             _create(files, cipher)
+            _require_writable(files)
             reading = stack.enter_context(closing(connect_reading(files.database)))
             _examine(files, reading, cipher, clock)
             connection = stack.enter_context(closing(connect_writing(files.database, max_bytes=max_bytes)))
@@ -86,6 +87,13 @@ def _create(files: Files, cipher: Cipher) -> None:
         raise JournalCorrupt(f"{files.database} is missing beside its log")
     version = importlib.metadata.version("penstock")
     create(files.database, {"seal": cipher.seal(SEAL_OWNER, SEAL_PLACE, b""), "penstock": version})
+
+
+def _require_writable(files: Files) -> None:
+    """Raise OSError where a file cannot be written, before SQLite makes others after its likeness beside it."""
+    for path in (files.database, files.log, files.index):
+        if path.exists():
+            os.close(os.open(path, os.O_RDWR | os.O_CLOEXEC))
 
 
 def _examine(files: Files, connection: sqlite3.Connection, cipher: Cipher, clock: Callable[[], float]) -> None:

@@ -5,15 +5,17 @@ So a body that is put into another row, and a row whose other columns were alter
 
 from __future__ import annotations
 
+import struct
+
 from orchestrator.journal.rows import RunRow
 
 __all__ = ["IDENTITY", "SEAL_OWNER", "SEAL_PLACE", "event_place", "identity_of", "plan_place", "run_place"]
 
-# `ascii` below writes values so that no two tuples look alike, and does it the same in every version of Python.
-
 SEAL_OWNER = ""
 SEAL_PLACE = b"meta"
 """Of the one sealed value by which a wrong key file is told at once."""
+
+_EVENT = struct.Struct(">QdI")
 
 IDENTITY = ("id", "pipeline", "hook", "plan", "key", "key_digest", "machine", "started_at")
 """The columns of a run that never change."""
@@ -27,12 +29,14 @@ def identity_of(run: RunRow) -> tuple[object, ...]:
 
 def run_place(identity: tuple[object, ...]) -> bytes:
     """The place of a run's body."""
+    # `ascii` writes values so that no two tuples look alike, and the same in every version of Python.
     return b"run" + ascii(identity).encode()
 
 
-def event_place(run: str, seq: int, kind: str, at: float, commands: bytes) -> bytes:
-    """The place of an event's body."""
-    return b"event" + ascii((run, seq, kind, float(at))).encode() + commands
+def event_place(seq: int, kind: str, at: float, commands: bytes) -> bytes:
+    """The place of an event's body within its run; the run is in the key."""
+    word = kind.encode()
+    return b"event" + _EVENT.pack(seq, at, len(word)) + word + commands
 
 
 def plan_place(digest: str) -> bytes:

@@ -45,7 +45,8 @@ QUICK_CHECK_SECONDS = 10.0
 _PROGRESS_STEPS = 100_000
 """SQLite's own steps between two looks at the clock: a few milliseconds."""
 
-# Bodies stand apart from runs: an update of a run's status must not write its payload again.
+# Bodies stand apart from runs: an update of a run's status must not write its payload again. Events name their run by
+# its number: what an append costs is mostly the index of runs and numbers.
 _TABLES = """
 CREATE TABLE meta (name TEXT PRIMARY KEY, value NOT NULL);
 CREATE TABLE plan (digest TEXT PRIMARY KEY, body BLOB NOT NULL);
@@ -72,7 +73,7 @@ CREATE INDEX run_plan ON run(plan);
 CREATE TABLE run_body (number INTEGER PRIMARY KEY REFERENCES run(number) ON DELETE CASCADE, body BLOB NOT NULL);
 CREATE TABLE event (
     number INTEGER PRIMARY KEY,
-    run TEXT NOT NULL REFERENCES run(id) ON DELETE CASCADE,
+    run INTEGER NOT NULL REFERENCES run(number) ON DELETE CASCADE,
     seq INTEGER NOT NULL,
     kind TEXT NOT NULL,
     commands BLOB NOT NULL,

@@ -9,7 +9,7 @@ from dataclasses import dataclass, fields
 from orchestrator.journal.errors import EntryRefused
 from orchestrator.journal.rows import KEEP, EventRow, RunRow, RunStatus, RunUpdate
 
-__all__ = ["CHANGING", "Standing", "check_event", "check_run", "check_update", "require"]
+__all__ = ["CHANGING", "Standing", "check_event", "check_run", "check_texts", "check_update", "require"]
 
 CHANGING = tuple(column.name for column in fields(RunUpdate))
 """The columns of a run that change, in the order of RunUpdate."""
@@ -17,8 +17,12 @@ CHANGING = tuple(column.name for column in fields(RunUpdate))
 
 @dataclass(slots=True)
 class Standing:
-    """Where a run stands when everything judged so far is written. `seq` is that of its last event."""
+    """Where a run stands when everything judged so far is written.
 
+    `number` is the one of its row, `seq` that of its last event.
+    """
+
+    number: int
     seq: int
     status: RunStatus
     verdict: str | None
@@ -28,9 +32,9 @@ class Standing:
     delivered: bool
 
     @classmethod
-    def begun(cls, run: RunRow, seq: int) -> Standing:
+    def begun(cls, number: int, run: RunRow, seq: int) -> Standing:
         """That of a run which begins."""
-        return cls(seq, run.status, run.verdict, run.reason, run.ended_at, run.confirm_by, run.delivered)
+        return cls(number, seq, run.status, run.verdict, run.reason, run.ended_at, run.confirm_by, run.delivered)
 
     def change(self, update: RunUpdate) -> None:
         """Take over what the update names."""
@@ -54,24 +58,28 @@ def check_run(run: RunRow, first: EventRow) -> None:
     """Refuse what no row can hold."""
     require(first.run == run.id, f"the first event of run {run.id} is another run's")
     require(0 <= first.seq < 2**53, f"run {run.id} cannot begin with event {first.seq}")
-    _check_texts(run.id, run.pipeline, run.hook, run.plan, run.key, run.key_digest, run.verdict, run.reason)
+    check_texts(run.id, run.pipeline, run.hook, run.plan, run.key, run.key_digest, run.verdict, run.reason)
     _check_times((run.started_at, run.ended_at, run.confirm_by))
     check_event(first)
 
 
 def check_event(event: EventRow) -> None:
     """Refuse what no row can hold."""
-    _check_texts(event.run, event.kind)
-    _check_times((event.at,))
+    try:
+        event.kind.encode()
+    except UnicodeEncodeError:
+        raise EntryRefused("a text holds a lone surrogate") from None
+    require(math.isfinite(event.at), "a time is not finite")
 
 
 def check_update(update: RunUpdate) -> None:
     """Refuse what no row can hold."""
-    _check_texts(*(text for text in (update.verdict, update.reason) if text is not KEEP))
+    check_texts(*(text for text in (update.verdict, update.reason) if text is not KEEP))
     _check_times(time for time in (update.ended_at, update.confirm_by) if time is not KEEP)
 
 
-def _check_texts(*texts: str | None) -> None:
+def check_texts(*texts: str | None) -> None:
+    """Refuse what cannot be written as UTF-8."""
     try:
         "".join(text for text in texts if text is not None).encode()
     except UnicodeEncodeError:

@@ -21,12 +21,14 @@ SELECT id, pipeline, hook, plan, key, key_digest, status, verdict, reason, start
     run_body.body, machine
 FROM run LEFT JOIN run_body USING (number) WHERE id = ?
 """
-_EVENTS = "SELECT run, seq, kind, body, commands, at FROM event WHERE run = ? ORDER BY seq"
+_EVENTS = """
+SELECT seq, kind, body, commands, at FROM event WHERE run = (SELECT number FROM run WHERE id = ?) ORDER BY seq
+"""
 _STANDING = """
-SELECT (SELECT max(seq) FROM event WHERE run = run.id), status, verdict, reason, ended_at, confirm_by, delivered
+SELECT number, (SELECT max(seq) FROM event WHERE event.run = run.number), status, verdict, reason, ended_at,
+    confirm_by, delivered
 FROM run WHERE id = ?
 """
-_UNFINISHED = "SELECT id FROM run WHERE status IN (?, ?) ORDER BY number"
 _NEWEST = "SELECT id FROM run ORDER BY number DESC LIMIT ?"
 _NEWEST_OF = "SELECT id FROM run WHERE status = ? ORDER BY number DESC LIMIT ?"
 
@@ -65,8 +67,8 @@ class Store:
                 record = self._connection.execute(_STANDING, (run,)).fetchone()
                 if record is None:
                     return None
-                seq, status, verdict, reason, ended, confirm_by, delivered = record
-                return Standing(seq, RunStatus(status), verdict, reason, ended, confirm_by, bool(delivered))
+                number, seq, status, verdict, reason, ended, confirm_by, delivered = record
+                return Standing(number, seq, RunStatus(status), verdict, reason, ended, confirm_by, bool(delivered))
             except (sqlite3.DatabaseError, ValueError) as error:
                 raise Unreadable(run, str(error)) from error
 
@@ -85,16 +87,19 @@ class Store:
     def unfinished(self) -> list[RunRow | Unreadable]:
         """Running and confirming runs, oldest first, and those of which nobody can tell where they stand."""
         with self.guard:
-            return self._each(self._ids(_UNFINISHED, *(status.value for status in UNFINISHED)))
+            settled = {status.value for status in RunStatus if status not in UNFINISHED}
+            open_ones = [status for status in self._ids("SELECT DISTINCT status FROM run") if status not in settled]
+            marks = ", ".join("?" * len(open_ones))
+            return self._each(self._ids(f"SELECT id FROM run WHERE status IN ({marks}) ORDER BY number", *open_ones))
 
     def events(self, run: str) -> list[EventRow]:
         """All events of a run, in order. Raise Unreadable where one is damaged or missing."""
         with self.guard:
             try:
-                found = [EventRow(*record) for record in self._connection.execute(_EVENTS, (run,))]
+                found = [EventRow(run, *record) for record in self._connection.execute(_EVENTS, (run,))]
             except sqlite3.DatabaseError as error:
                 raise Unreadable(run, str(error)) from error
-            events = [replace(event, body=self._opened(event)) for event in found]
+            events = [self._opened(event) for event in found]
         for before, event in pairwise(events):
             if event.seq != before.seq + 1:
                 raise Unreadable(run, f"event {before.seq + 1} is missing")
@@ -154,9 +159,9 @@ class Store:
         except (sqlite3.DatabaseError, ValueError) as error:
             raise Unreadable(run, str(error)) from error
 
-    def _opened(self, event: EventRow) -> bytes:
+    def _opened(self, event: EventRow) -> EventRow:
         try:
-            place = event_place(event.run, event.seq, event.kind, event.at, event.commands)
-            return self._cipher.open(event.run, place, event.body)
+            place = event_place(event.seq, event.kind, event.at, event.commands)
+            return replace(event, body=self._cipher.open(event.run, place, event.body))
         except NotOurs as error:
             raise Unreadable(event.run, f"event {event.seq}: {error}") from error

@@ -15,16 +15,17 @@ from queue import Empty, SimpleQueue
 
 from orchestrator.journal.errors import JournalClosed, JournalError, JournalFailed
 from orchestrator.journal.group import Desk, Group
-from orchestrator.journal.schema import PAGE_BYTES, named
+from orchestrator.journal.schema import named
 from orchestrator.journal.submission import Chore, Chores, Outcome, Submission
 
 __all__ = ["Writer", "refusal"]
 
-FOLD_BYTES = 8 * 2**20
-"""So much is written to the log before it is folded into the database. Folding syncs twice more: rarely is cheap."""
+FOLD_PAGES = 2000
+"""At most 8 MiB are written to the log before it is folded into the database, and it is overwritten from its start.
 
-GROUP_BYTES = 4 * PAGE_BYTES
-"""What a group writes besides its bodies: the pages around them."""
+Folding syncs twice more and takes some ten milliseconds, so not often; but a log that still grows syncs at a third of
+the pace, because the file system has to write down its new length each time, so not seldom either.
+"""
 
 LATENCIES = 4096
 """How many commits the quantiles are taken from: the last seconds under load, hours of calm."""
@@ -50,7 +51,7 @@ class Writer:
         self._group: list[Submission] = []
         self._chores: deque[Chore] = deque()
         self._steps: Chores | None = None
-        self._unfolded_bytes = 0
+        self._unfolded_pages = 0
         self._closing = False
         self._thread = threading.Thread(target=self._live, name="penstock-journal", daemon=True)
         self._thread.start()
@@ -122,10 +123,10 @@ class Writer:
 
     def _fold(self, group: Group) -> None:
         """Fold the log into the database now and then: between groups, so that nobody's answer waits for it."""
-        self._unfolded_bytes += GROUP_BYTES + sum(outcome.cost for outcome in group.outcomes)
-        if self._unfolded_bytes < FOLD_BYTES:
+        self._unfolded_pages += group.pages
+        if self._unfolded_pages < FOLD_PAGES:
             return
-        self._unfolded_bytes = 0
+        self._unfolded_pages = 0
         try:
             self._connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
         except sqlite3.Error as error:
