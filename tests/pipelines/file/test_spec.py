@@ -58,3 +58,13 @@ def test_the_page_of_the_file_is_the_one_the_tables_make() -> None:
     made = runpy.run_path(str(ROOT / "docs" / "generate.py"))["pages"]()["pipeline-file.md"]
     assert (ROOT / "docs" / "pipeline-file.md").read_text("utf-8") == made
     assert all(f"| `{name}`" in made for name in FileSpec.KEYS)
+
+
+@pytest.mark.parametrize("key", ["retry", "breaker", "compensate"])
+@pytest.mark.parametrize(("written", "near"), [("null", "none"), ("false", "none"), ("true", None), ("", None)])
+def test_who_writes_false_or_null_where_none_belongs_is_told_so(key: str, written: str, near: str | None) -> None:
+    tree, _ = parse(f"uses: pii/mask\n{key}: {written}\n".encode(), "f.yaml")
+    assert tree is not None
+    log = Log()
+    Record(StageSpec).read(tree, Site((), Mark("f.yaml")), log)
+    assert [(problem.code, problem.suggestion) for problem in log.problems] == [("wrong-type", near)]
