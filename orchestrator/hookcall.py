@@ -67,6 +67,7 @@ class HookCall:
 
     advancing = False
     abandoned = False
+    lasts = False
     mocks: Mapping[str, bytes] | None = None
     state: Mapping[str, object] | None = None
     key: str | None = None
@@ -120,6 +121,7 @@ class HookCall:
 
     def _lasting(self, id: str, route: Route, deadline: float) -> Lasting:
         engine = self.engine
+        self.lasts = True
         run = Lasting(
             id,
             route,
@@ -214,8 +216,14 @@ class HookCall:
         self._settle(self._reply(last))
 
     def _settle(self, reply: Reply) -> None:
-        """Answer. A denial waits until it is durable that what the earlier pipelines allowed is to be undone."""
-        allowed = [run for run in self.lasting if not run.denied] if reply.verdict == "deny" else []
+        if self.lasts and reply.verdict == "deny":
+            self._condemn(reply)
+        else:
+            self._give(reply)
+
+    def _condemn(self, reply: Reply) -> None:
+        """Answer when it is durable that what the earlier pipelines allowed is to be undone."""
+        allowed = [run for run in self.lasting if not run.denied]
         left = len(allowed)
 
         def settled() -> None:
@@ -236,11 +244,15 @@ class HookCall:
     def _give(self, reply: Reply) -> None:
         if not self.reply.done():
             self.reply.set_result(reply)
-            if reply.verdict == "deny":
-                _revoke_each([run for run in self.lasting if not run.denied])
-            elif self.abandoned:
-                self._leave()
+            if self.lasts:
+                self._part(reply)
         self.engine.answered(self)
+
+    def _part(self, reply: Reply) -> None:
+        if reply.verdict == "deny":
+            _revoke_each([run for run in self.lasting if not run.denied])
+        elif self.abandoned:
+            self._leave()
 
     def _reply(self, last: Traversal | None) -> Reply:
         runs = tuple(self.runs)
@@ -270,7 +282,7 @@ class HookCall:
 
     def delivered(self) -> None:
         """The caller has the answer."""
-        if self.reply.result().verdict != "deny":
+        if self.lasts and self.reply.result().verdict != "deny":
             for run in self.lasting:
                 run.delivered()
 

@@ -41,6 +41,8 @@ __all__ = ["Traversal"]
 
 log = logging.getLogger("penstock.run")
 
+DONE, UNKNOWN = Effect.DONE, Effect.UNKNOWN
+
 
 def _over(run: Traversal) -> None:
     """Stand in for `done` once it was called."""
@@ -130,14 +132,14 @@ class Traversal:
             self._crash("answer")
             return
         if attempt.violation is None:
-            attempt.effect = Effect.DONE
+            attempt.effect = DONE
         self._settle(attempt)
 
     def failed(self, attempt: Attempt, fault: StageFault) -> None:
         """A try ended without an answer. What was sent may have had its effect."""
         try:
             if fault.sent:
-                attempt.effect = Effect.UNKNOWN
+                attempt.effect = UNKNOWN
             if attempt.permit is not None:
                 self._conclude(attempt, fault)
             if attempt.wire.retries is not None and self._tries_again(attempt, fault):

@@ -88,6 +88,10 @@ class Phase(enum.Enum):
     OVER = "over"
 
 
+# Looked up on its class a member of an Enum costs as much as a comparison.
+_GOING, _DECIDED, _OVER, _NO_EFFECT = Phase.RUNNING, Phase.DECIDED, Phase.OVER, Effect.NONE
+
+
 class IllegalEvent(Exception):
     """The event does not fit the state of the run."""
 
@@ -331,7 +335,7 @@ def _opening(needs: Sequence[tuple[Need, ...]], initial: RunState, lasting: bool
 
 def advance(shape: Shape, state: RunState, event: Event) -> tuple[RunState, Sequence[Command]]:
     """Follow one event. Raises IllegalEvent when the run or the stage is not where the event says it is."""
-    if state.phase is Phase.RUNNING:
+    if state.phase is _GOING:
         if type(event) is Settled:
             return _settle(shape, state, event)
         if event is BEGIN:
@@ -356,7 +360,7 @@ def _settle(shape: Shape, state: RunState, event: Settled) -> tuple[RunState, Se
     stages = list(state.stages)
     stages[event.stage] = event.state
     effects = state.effects
-    if effects and event.effect is not Effect.NONE and event.stage in shape.compensated:
+    if effects and event.effect is not _NO_EFFECT and event.stage in shape.compensated:
         effects = (*effects[: event.stage], event.effect, *effects[event.stage + 1 :])
     if event.state is DENIED or event.state is FAILED:
         return _end(shape, state, stages, list(effects), event.stage)
@@ -367,9 +371,9 @@ def _settle(shape: Shape, state: RunState, event: Settled) -> tuple[RunState, Se
             stages[stage] = RUNNING
             commands.append(Invoke(stage, _unmet(needs, stages)))
     if state.open == 1:
-        phase = Phase.DECIDED if shape.lasting else Phase.OVER
+        phase = _DECIDED if shape.lasting else _OVER
         return RunState(tuple(stages), 0, phase, effects, state.undos), _ALLOWED
-    return RunState(tuple(stages), state.open - 1, Phase.RUNNING, effects, state.undos), commands
+    return RunState(tuple(stages), state.open - 1, _GOING, effects, state.undos), commands
 
 
 def _all_final(needs: tuple[Need, ...], stages: list[StageState]) -> bool:
@@ -399,7 +403,7 @@ def _end(
                 effects[stage] = Effect.UNKNOWN  # nobody will hear what came of it
         if stands is RUNNING or stands is PENDING:
             stages[stage] = CANCELLED
-    phase = Phase.DECIDED if shape.lasting else Phase.OVER
+    phase = _DECIDED if shape.lasting else _OVER
     ended = RunState(tuple(stages), 0, phase, tuple(effects), state.undos)
     return ended, [*commands, Finish(denied=True, by=by)]
 
