@@ -16,6 +16,7 @@ from orchestrator.journal.errors import JournalError
 from orchestrator.journal.journal import Journal
 from orchestrator.journal.rows import UNFINISHED, RunStatus, RunUpdate
 from orchestrator.lasting import Lasting
+from orchestrator.records import record_of
 from orchestrator.ring import Ring
 from orchestrator.runs import RunHistory, Wanted
 from orchestrator.unmanned import UnmannedRoutes
@@ -189,7 +190,11 @@ class Control(RunCommands):
         return [asdict(breaker.view()) for breaker in found]
 
     def _id(self, run: str) -> str:
-        return run if run in self._orchestrator.engine.open else super()._id(run)
+        return run if self._orchestrator.engine.held(run) is not None else super()._id(run)
+
+    def _shown(self, run: str) -> Answer:
+        held = self._orchestrator.engine.held(run)
+        return super()._shown(run) if held is None or held.recorder is not None else record_of(held)
 
     async def _park(self, run: OneRun) -> Answer:
         id = self._id(run.run)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
@@ -32,6 +33,10 @@ from pipelines.problem import SpecError
 from pipelines.run import MACHINE_VERSION
 
 __all__ = ["Durability", "RunNotHad"]
+
+RETENTION_SECONDS = 30 * 86400.0
+RETAINED_RUNS = 10_000
+"""Completed and undone runs that ended longer ago, and are not among the newest, go when a host starts."""
 
 log = logging.getLogger("penstock.recovery")
 
@@ -95,6 +100,7 @@ class Durability:
             kept = self.journal.plan(digest)
             names.update(read_archive(kept).names if kept is not None else ())
         self._store.hold(self.folder, names)
+        await AwaitedJournal(self.journal).prune(time.time() - RETENTION_SECONDS, RETAINED_RUNS)
         return self.origin
 
     def recorder(self, engine: Engine) -> JournalRecorder:

@@ -26,6 +26,9 @@ __all__ = ["NO_DEADLINE_SECONDS", "Engine", "HookCall", "Memory", "Reply", "Unkn
 NO_DEADLINE_SECONDS = 3600.0
 """Stands for the hook's deadline where the door names none; each run still has its pipeline's own."""
 
+PARKED_RUNS = 1000
+"""Runs without a journal whose compensation waits for a human; the oldest are forgotten first."""
+
 _GONE = StageFault("Interrupted", "penstock.interrupted", "the run that has this idempotency_key cannot be read back")
 
 
@@ -83,6 +86,7 @@ class Engine:
         self.recorder = recorder
         self.ids = ids or RunIds()
         self.open: dict[str, Lasting] = {}
+        self.parked: dict[str, Lasting] = {}
         self._ended = ended
         self._calls = set[HookCall]()
         self._closing = False
@@ -142,6 +146,7 @@ class Engine:
 
     def opened(self, run: Lasting) -> None:
         """Keep a run until it is closed."""
+        self.parked.pop(run.id, None)
         self.open[run.id] = run
 
     def forgotten(self, run: Lasting) -> None:
@@ -150,10 +155,18 @@ class Engine:
         self._look()
 
     def closed(self, run: Lasting) -> None:
-        """Forget a run that is over."""
+        """Forget a run that is over, unless it is parked and stands in no journal."""
         self.open.pop(run.id, None)
+        if run.machine.parked and run.recorder is None:
+            self.parked[run.id] = run
+            if len(self.parked) > PARKED_RUNS:
+                del self.parked[next(iter(self.parked))]
         self._ended(run)
         self._look()
+
+    def held(self, run: str) -> Lasting | None:
+        """A run that is not over, or parked and in no journal."""
+        return self.open.get(run) or self.parked.get(run)
 
     def find(self, run: str, take: Callable[[Lasting | StageFault], None]) -> None:
         """Hand a run to `take`, whether it is over or not."""

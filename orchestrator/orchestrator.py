@@ -21,7 +21,7 @@ from orchestrator.control import Control
 from orchestrator.control_socket import served
 from orchestrator.durability import Durability, RunNotHad
 from orchestrator.engine import NO_DEADLINE_SECONDS, Engine, HookCall, Reply
-from orchestrator.events import BreakerChanged, Events, RunEnded
+from orchestrator.events import BreakerChanged, Events, RunEnded, RunParked
 from orchestrator.generations import Generations, StartEvent, StartFailures
 from orchestrator.lasting import Lasting
 from orchestrator.loading import Loaded
@@ -34,6 +34,7 @@ from orchestrator.summary import Summary
 from orchestrator.traversal import Traversal
 from orchestrator.wiring import Route, routes_of
 from pipelines.body import Body
+from pipelines.run import Undo
 
 log = logging.getLogger("penstock.orchestrator")
 
@@ -157,10 +158,22 @@ class Orchestrator:
     def _ended(self, run: Traversal) -> None:
         summary = Summary(run)
         self.ring.add(summary)
+        if isinstance(run, Lasting) and run.machine.parked:
+            self._parked(run)
         if self.events.heard:
             self.events.publish(RunEnded(summary.record()))
         if self.durability is not None:
             self.durability.released(run.id)
+
+    def _parked(self, run: Lasting) -> None:
+        """Say so with everything that is needed to finish it by hand."""
+        for attempt in run.attempts:
+            undo = attempt.undo if attempt is not None else None
+            if undo is not None and undo.state is Undo.PARKED:
+                why = undo.fault.message if undo.fault is not None else ""
+                fields = {"run": run.id, "stage": undo.undoes, "undo": f"{undo.plugin}/{undo.stage}", "reason": why}
+                log.error("undo.parked", extra=fields)
+                self.events.publish(RunParked(run.id, run.route.plan.name, f"{undo.key}: {why}"))
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -221,7 +234,7 @@ class Orchestrator:
 
     async def compensate(self, run: str, why: str = "asked for by command") -> Lasting:
         """Undo a run that was allowed, also one that is long over. Raises RunNotHad. Begins; `settled` waits."""
-        found = await self._durable().fetch(run)
+        found = self.engine.held(run) or await self._durable().fetch(run)
         self.engine.opened(found)
         if not found.revoke(why):
             self._put_back(found)
@@ -230,7 +243,7 @@ class Orchestrator:
 
     async def resume(self, run: str) -> Lasting:
         """Go on with a parked run: try its compensations again. Raises RunNotHad."""
-        found = await self._durable().fetch(run)
+        found = self.engine.held(run) or await self._durable().fetch(run)
         if not found.over and run not in self.engine.open:
             self._durable().take_up(found)  # it was parked because it could not be taken up
             return found
