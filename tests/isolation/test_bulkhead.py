@@ -118,7 +118,7 @@ def test_the_end_of_a_worker_frees_its_places_for_the_others(tmp_path: Path) -> 
             doomed, after = ask(generation, "die"), ask(generation, "echo")
             assert isinstance(await doomed.error(), WorkerLost)
             await after.answer()
-            assert (doomed.worker, after.worker) == ("living#1", "living#2")
+            assert {doomed.worker, after.worker} == {"living#1", "living#2"}
 
     run(main())
 

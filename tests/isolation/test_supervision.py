@@ -260,5 +260,5 @@ class SupervisionModel(RuleBasedStateMachine):
         assert self.supervision.since <= self.now
 
 
-SupervisionModel.TestCase.settings = settings(stateful_step_count=80)
+SupervisionModel.TestCase.settings = settings(SupervisionModel.TestCase.settings, stateful_step_count=80)
 TestSupervision = SupervisionModel.TestCase
