@@ -78,7 +78,7 @@ class JournalDiskFull(JournalError):
     """There is no room for another page: the disk is full, or the journal has reached its `max_bytes`."""
 
     code = "penstock.journal_disk_full"
-    hint = "free some space, or `penstock runs prune`; then start again"
+    hint = "free some space and start again; `penstock runs prune` keeps a journal small"
 
 
 class JournalExposed(JournalError):

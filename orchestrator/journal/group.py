@@ -34,6 +34,7 @@ _INSERT = {
     "run_body": "INSERT INTO run_body (number, body)",
     "event": "INSERT INTO event (run, seq, kind, commands, at, body)",
 }
+_UPDATE = f"UPDATE run SET {', '.join(f'{name} = ?' for name in CHANGING)} WHERE number = ?"
 
 
 @dataclass(slots=True)
@@ -67,8 +68,8 @@ class Group:
         ):
             for part in _parts(rows):
                 connection.execute(_insert(table, len(part), len(part[0])), _flat(part))
-        for part in _parts([(standing.number, *standing.columns()) for standing in self.changed.values()]):
-            connection.execute(_update(len(part)), _flat(part))
+        changed = [(*standing.columns(), standing.number) for standing in self.changed.values()]
+        connection.executemany(_UPDATE, changed)
         connection.execute("COMMIT")
 
 
@@ -205,10 +206,3 @@ def _values(rows: int, columns: int) -> str:
 @functools.cache
 def _insert(table: str, rows: int, columns: int) -> str:
     return f"{_INSERT[table]} VALUES {_values(rows, columns)}"
-
-
-@functools.cache
-def _update(rows: int) -> str:
-    assigned = ", ".join(f"{name} = new.column{place}" for place, name in enumerate(CHANGING, 2))
-    values = _values(rows, 1 + len(CHANGING))
-    return f"UPDATE run SET {assigned} FROM (VALUES {values}) AS new WHERE run.number = new.column1"

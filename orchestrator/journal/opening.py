@@ -49,10 +49,11 @@ def open_journal(
             _create(files, cipher)
             _require_writable(files)
             reading = stack.enter_context(closing(connect_reading(files.database)))
-            _examine(files, reading, cipher, clock)
+            _examine(files, reading, cipher)
             connection = stack.enter_context(closing(connect_writing(files.database, max_bytes=max_bytes)))
             _take_over(connection)
-            return Journal(
+            owned = ExitStack()
+            journal = Journal(
                 files,
                 connection,
                 reading,
@@ -62,8 +63,10 @@ def open_journal(
                 queue_bytes=queue_bytes,
                 clock=clock,
                 entropy=entropy,
-                stack=stack.pop_all(),
+                stack=owned,
             )
+            owned.push(stack.pop_all())
+            return journal
         except (sqlite3.Error, OSError) as error:
             raise named(error) from error
 
@@ -96,13 +99,13 @@ def _require_writable(files: Files) -> None:
             os.close(os.open(path, os.O_RDWR | os.O_CLOEXEC))
 
 
-def _examine(files: Files, connection: sqlite3.Connection, cipher: Cipher, clock: Callable[[], float]) -> None:
+def _examine(files: Files, connection: sqlite3.Connection, cipher: Cipher) -> None:
     """Refuse what is damaged, tomorrow's or not ours, over a connection that changes neither database nor log."""
     damage = wal.damage(files.log)
     if damage is not None:
         raise JournalCorrupt(f"{files.log} is damaged: {damage}")
     recognise(connection)
-    inspect(connection, clock)
+    inspect(connection)
     seal = read_meta(connection).get("seal")
     try:
         cipher.open(SEAL_OWNER, SEAL_PLACE, seal if isinstance(seal, bytes) else b"")

@@ -16,7 +16,7 @@ from orchestrator.journal.journal import Journal
 from orchestrator.journal.opening import open_journal
 from orchestrator.journal.rows import RunRow
 
-KILLS_EACH = 50
+KILLS_EACH = 25
 MOST_EVENTS = 300
 
 

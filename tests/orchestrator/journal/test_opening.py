@@ -27,6 +27,7 @@ from orchestrator.journal.errors import (
     KeyMissing,
 )
 from orchestrator.journal.opening import open_journal
+from orchestrator.journal.schema import connect_reading, inspect
 
 Opened = Callable[..., Keeper]
 
@@ -228,6 +229,19 @@ def test_a_page_of_garbage_is_refused(closed: Path) -> None:
     for page in range(len(whole) // 4096):
         (closed / "journal.db").write_bytes(whole[: page * 4096] + b"\x5a" * 4096 + whole[(page + 1) * 4096 :])
         _refused(closed, JournalCorrupt)
+
+
+def test_a_check_that_takes_too_long_is_given_up(closed: Path) -> None:
+    """A large journal is served all the same; what is damaged in it shows when it is read."""
+    whole = (closed / "journal.db").read_bytes()
+    (closed / "journal.db").write_bytes(whole[:-4096] + b"\x5a" * 4096)
+    connection = connect_reading(closed / "journal.db")
+    connection.set_trace_callback(lambda statement: connection.interrupt())
+    inspect(connection)
+    connection.set_trace_callback(None)
+    with pytest.raises(JournalCorrupt):
+        inspect(connection)
+    connection.close()
 
 
 def test_a_kill_before_the_database_has_its_name_leaves_nothing_in_the_way(tmp_path: Path) -> None:
