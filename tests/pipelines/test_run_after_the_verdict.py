@@ -193,7 +193,7 @@ def test_whatever_happens_every_effect_is_undone_in_order_or_parked(shape: Shape
     run = Watched(shape)
     run.tell(BEGIN)
     for _ in range(40):
-        legal = run.legal()
+        legal: Sequence[Event] = run.legal()
         if run.state.phase is Phase.RUNNING and data.draw(st.integers(0, 9)):
             mild = [one for one in legal if isinstance(one, Settled) and one.state is StageState.SUCCEEDED]
             legal = mild or legal
