@@ -133,6 +133,7 @@ class AfterCall:
     def _crash(self) -> None:
         log.exception("aftercall.crashed", extra={"key": self.invocation.key.decode()})
         self._end(INTERNAL)
+        self._report(INTERNAL)  # a permit that is still out must come back
 
     def _report(self, fault: StageFault | None) -> None:
         if self._witness is not None:

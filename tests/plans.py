@@ -34,6 +34,16 @@ outputs = {{ n = "int", note = "string", seen = "object" }}
 outputs = {{ n = "int" }}
 hooks.tool_pre_invoke.writes = ["payload.args.allowed"]
 hooks.tool_post_invoke.writes = []
+
+[tool.penstock.stages.ask]
+idempotent = true
+outputs = {{ n = "int" }}
+
+[tool.penstock.stages.reserve]
+outputs = {{ n = "int", ticket = "string" }}
+
+[tool.penstock.stages.release]
+undoes = "reserve"
 """
 
 

@@ -8,13 +8,13 @@ from orchestrator.resilience.errors import BreakerOpen
 
 __all__ = ["Recording", "Watching", "admit", "conclude", "counts"]
 
-_SAYS_NOTHING = frozenset({"Busy", "Shutdown", "Abandoned", "Parked"})
+_SAYS_NOTHING = frozenset({"Busy", "Shutdown", "Abandoned", "Parked", "InternalError"})
 
 
 def counts(fault: StageFault) -> bool:
     """Whether a fault says something about the plugin.
 
-    A full queue, a caller that left, a host that stops, or a call that was never fit to be sent do not.
+    A full queue, a caller that left, a host that stops, a bug of ours, or a call that was never fit to be sent do not.
     """
     if fault.kind in _SAYS_NOTHING:
         return False
