@@ -45,7 +45,8 @@ __all__ = ["Lasting", "Recorder", "Synced", "Taken"]
 
 log = logging.getLogger("penstock.run")
 
-_LATE = StageFault("DeadlineExceeded", "penstock.timeout", "the run's deadline passed while its journal was written")
+WRITING_SECONDS = 0.1
+"""What a journal may take to write down a stage that ended with the deadline, before the caller is answered without."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +138,7 @@ class Lasting(Traversal):
     def watch_deadline(self) -> None:
         """Answer by the deadline whatever happens."""
         if self.recorder is not None:
-            self._set_alarm(self.deadline - self.clock.now(), self._late)
+            self._set_alarm(self.deadline + WRITING_SECONDS - self.clock.now(), self._late)
 
     @property
     def waits_for_caller(self) -> bool:
@@ -316,7 +317,8 @@ class Lasting(Traversal):
         if self.answered_with is None:
             self._answer(event.denied)
         elif self.answered_with and not event.denied:
-            self.tell(Revoke())  # the caller was told deny meanwhile
+            self.revoked_for = "its caller was told deny, because the journal was late"
+            self.tell(Revoke())
 
     def _answer(self, denied: bool) -> None:
         self.answered_with = denied
@@ -341,7 +343,8 @@ class Lasting(Traversal):
         self.denied = True  # a fallback that allows is for what the pipeline's stages did, not for this
 
     def _late(self) -> None:
-        self._deny_now(_LATE)
+        text = "the run's deadline passed while its journal was written"
+        self._deny_now(StageFault("DeadlineExceeded", "penstock.timeout", text))
         self.tell(Halt())
 
     def _strand(self, fault: StageFault) -> None:
