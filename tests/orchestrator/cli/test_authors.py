@@ -108,10 +108,10 @@ def test_a_call_that_the_pipeline_does_not_take_is_said_to_be_none(penstock: Run
 
 
 def _shop(folder: Path) -> Path:
-    """A plugin with an undo, which takes no other payload than its own."""
+    """A plugin with an undo, which takes no other payload than its own. Called `words` as all that share the store."""
     folder.mkdir()
     (folder / "pyproject.toml").write_text(
-        '[tool.penstock]\nname = "shop"\nversion = "1"\ndata = true\n'
+        '[tool.penstock]\nname = "words"\nversion = "1"\ndata = true\n'
         '[tool.penstock.stages.reserve]\neffects = "external"\nhooks = ["tool_pre_invoke"]\n'
         '[tool.penstock.stages.release]\nundoes = "reserve"\n'
     )

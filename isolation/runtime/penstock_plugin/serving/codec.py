@@ -186,7 +186,8 @@ def _with_msgspec() -> Codec:
                 frame: Any = decode_head(line[:start] + b"0}}")
             except (wrong, UnicodeDecodeError, RecursionError):
                 return None
-            if bool(frame.params.undoes) is not bool(found[2]):
+            undoes = frame.params.undoes
+            if not undoes if found[2] else undoes is not None:
                 return None
             return frame.id, frame.params, line[start:-2] if len(line) < _VIEW_BYTES else _cut(line, start)
 
