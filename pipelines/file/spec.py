@@ -206,7 +206,9 @@ class CompensateSpec(Section):
         "ancestors. What cannot be worked out is null.",
         default=_NOTHING,
     )
-    retry: str | RetrySpec | None = key(_RETRY, "How often it is tried; that of the defaults when not said.")
+    retry: str | RetrySpec | None = key(
+        _RETRY, "How often it is tried; that of the defaults, or up to 5 times, when not said."
+    )
     timeout: str | None = key(
         _TIMEOUT, "Longest time of one attempt; that of the defaults, or `undo_deadline`, when not said."
     )
