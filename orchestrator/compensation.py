@@ -33,18 +33,23 @@ class Compensations:
         """Whether an undo is being tried."""
         return bool(self._under_way)
 
+    def allow_time(self) -> None:
+        """Give what is to be undone from now on the whole time again."""
+        self._until = 0.0
+
     def start(self, stage: int) -> None:
         """Undo a stage."""
         run = self._run
         attempt = run.attempts[stage]
         if attempt is None or run.is_mocked(stage) or _never_sent(attempt):
+            if attempt is not None:
+                attempt.undo = None  # it may have been noted as one that waits
             run.tell(Undone(stage))
             return
         wire = run.route.wires[stage].undo
         assert wire is not None
-        now = run.clock.now()
-        if not self._under_way and self._until <= now:
-            self._until = now + run.route.plan.undo_seconds
+        if not self._until:
+            self._until = run.clock.now() + run.route.plan.undo_seconds
         invocation = self._invocation(attempt)
         attempt.undo = self.record(attempt, invocation)
         call = self._under_way[stage] = AfterCall(
@@ -84,6 +89,12 @@ class Compensations:
         record.tried, record.fault = call.tried, call.fault
         record.state = Undo.DONE if call.fault is None else Undo.PARKED
         self._run.tell(Undone(stage) if call.fault is None else Parked(stage))
+
+    @property
+    def stuck(self) -> list[int]:
+        """The stages whose undo was commanded and is not being tried, after a bug of ours."""
+        undos = self._run.machine.undos
+        return [stage for stage, undo in enumerate(undos) if undo is Undo.RUNNING and stage not in self._under_way]
 
     def give_up(self, fault: StageFault) -> None:
         """Park what is under way."""

@@ -223,7 +223,7 @@ class HookCall:
 
     def _condemn(self, reply: Reply) -> None:
         """Answer when it is durable that what the earlier pipelines allowed is to be undone."""
-        allowed = [run for run in self.lasting if not run.denied]
+        allowed = self._unsettled
         left = len(allowed)
 
         def settled() -> None:
@@ -250,7 +250,7 @@ class HookCall:
 
     def _part(self, reply: Reply) -> None:
         if reply.verdict == "deny":
-            _revoke_each([run for run in self.lasting if not run.denied])
+            _revoke_each(self.lasting)
         elif self.abandoned:
             self._leave()
 
@@ -280,6 +280,11 @@ class HookCall:
         """Its runs that go on after their verdict."""
         return [run for run in self.runs if isinstance(run, Lasting)]
 
+    @property
+    def _unsettled(self) -> list[Lasting]:
+        """Those of them that were allowed and nobody confirmed: another caller with the same key may have."""
+        return [run for run in self.lasting if run.waits_for_caller and not run.denied]
+
     def delivered(self) -> None:
         """The caller has the answer."""
         if self.lasts and self.reply.result().verdict != "deny":
@@ -305,13 +310,12 @@ class HookCall:
 
     def _leave(self) -> None:
         """Undo what was allowed and nobody heard of; where the caller has a key, give it time to come back."""
-        runs = [run for run in self.lasting if not run.denied]
         if self.reply.result().verdict == "deny":
             return
         if self.key is None:
-            _revoke_each(runs)
+            _revoke_each(self.lasting)
             return
-        for run in runs:
+        for run in self._unsettled:
             run.await_confirmation(run.route.plan.confirm_seconds or run.route.plan.deadline_seconds)
 
 
@@ -319,7 +323,9 @@ def _revoke_each(runs: list[Lasting]) -> None:
     """Undo what was allowed, the last pipeline's first and each before the one in front of it."""
     while runs:
         run = runs.pop()
-        if run.revoke("its caller went away") and not run.over:
+        if run.waits_for_caller and not run.denied:
+            run.revoke("its caller went away")
+        if not run.over and not run.waits_for_caller:
             run.hear(lambda _: _revoke_each(runs))
             return
 

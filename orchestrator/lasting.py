@@ -31,8 +31,11 @@ from pipelines.run import (
     Confirmed,
     Event,
     Finals,
+    FinalsEnded,
+    Finish,
     Halt,
     Invoke,
+    Parked,
     Phase,
     Resume,
     Revoke,
@@ -90,6 +93,7 @@ class Lasting(Traversal):
     stranded: StageFault | None = None
     revoked_for = ""
     _alarm: Alarm | None = None
+    _crashed = False
 
     def __init__(
         self,
@@ -143,7 +147,7 @@ class Lasting(Traversal):
     @property
     def waits_for_caller(self) -> bool:
         """Whether nothing goes on before somebody confirms or revokes it."""
-        return self.machine.phase is Phase.CONFIRMING
+        return self.machine.phase is Phase.CONFIRMING and self.stranded is None
 
     def join(self, done: Callable[[Traversal], None]) -> None:
         """Call `done` too when the verdict is settled, at once when it is: a caller came back with the run's key."""
@@ -202,7 +206,9 @@ class Lasting(Traversal):
 
     def revoke(self, why: str) -> bool:
         """Undo what the run did although it was allowed; False when it cannot be undone now."""
-        if self.denied or self.machine.unwinds or self.machine.phase not in (Phase.CONFIRMING, Phase.OVER):
+        if self.stranded is not None or self.denied or self.machine.unwinds:
+            return False
+        if self.machine.phase not in (Phase.CONFIRMING, Phase.OVER):
             return False
         self._go_on()
         self.revoked_for = self.revoked_for or why
@@ -225,6 +231,7 @@ class Lasting(Traversal):
 
     def _go_on(self) -> None:
         self._cancel_alarm()
+        self.compensations.allow_time()
         self.over = False
 
     # Events in, commands out.
@@ -237,6 +244,8 @@ class Lasting(Traversal):
 
     def tell(self, event: Event) -> None:
         """Follow `event` and all that it causes. Events that come up meanwhile wait for its commands."""
+        if self.stranded is not None:
+            return  # what is told now would leave a gap in the journal
         self.inbox.append(event)
         if len(self.inbox) > 1:
             return
@@ -304,6 +313,16 @@ class Lasting(Traversal):
 
     # The verdict.
 
+    def refuse(self, fault: StageFault) -> None:
+        """Deny a run that never began."""
+        super().refuse(fault)
+        self.over = True
+
+    def _finish(self, end: Finish) -> None:
+        if self.answered_with is None:
+            self.reckon(end)
+        self._end()
+
     def _end(self) -> None:
         self.ended = self.clock.now()
         self.tell(Answered(self.denied, awaits=not self.denied))
@@ -338,9 +357,12 @@ class Lasting(Traversal):
         self.violation = None
         self.fault = fault
         self.payload = self.seen
+        self.denied = True
         if fault is not None:
             self._deny_for(fault, None)
-        self.denied = True  # a fallback that allows is for what the pipeline's stages did, not for this
+        if not self.denied and fault is not None:
+            self.denied = True  # a fallback that allows is for what the pipeline's stages did, not for this
+            self.violation = self._violation_of(fault, fault.message, None)
 
     def _late(self) -> None:
         text = "the run's deadline passed while its journal was written"
@@ -361,9 +383,36 @@ class Lasting(Traversal):
         self._close()
 
     def _crash(self, where: str) -> None:
+        """After a bug of ours go on from where the machine stands, denied; after a second one give up."""
         log.exception("run.crashed", extra={"run": self.id, "where": where})
-        if self.stranded is None:
+        if self.stranded is not None:
+            return
+        if self._crashed:
             self._strand(INTERNAL)
+            return
+        self._crashed = True
+        self.inbox.clear()
+        try:
+            self._go_on_after_a_bug()
+        except Exception:
+            log.exception("run.crashed", extra={"run": self.id, "where": "crash"})
+            self._strand(INTERNAL)
+
+    def _go_on_after_a_bug(self) -> None:
+        match self.machine.phase:
+            case Phase.RUNNING:
+                self.fault = INTERNAL
+                self.tell(Halt())
+            case Phase.DECIDED:
+                self.deny_for(INTERNAL)
+                self.conclude()
+            case Phase.UNDOING if self.compensations.stuck:
+                for stage in self.compensations.stuck:
+                    self.tell(Parked(stage))
+            case Phase.FINISHING:
+                self.tell(FinalsEnded())
+            case _:
+                self._strand(INTERNAL)
 
     def _give_way(self, taken: Taken) -> None:
         """Another run has the key: this one never was."""

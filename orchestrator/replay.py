@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 
 import msgspec
 
-from orchestrator.attempt import Attempt
+from orchestrator.attempt import Attempt, strictest
 from orchestrator.clock import Clock
 from orchestrator.entries import (
     AnsweredEntry,
@@ -139,6 +139,8 @@ class _Replay:
             attempt = run.attempts[stage]
             if attempt is None and (state is StageState.RUNNING or state is StageState.CANCELLED):
                 self._lost(stage, state)
+        if run.over:
+            run.compensations.note_those_that_wait()
 
     def _lost(self, stage: int, state: StageState) -> None:
         """A stage that was taken up and never heard of: whatever it did, nobody knows."""
@@ -146,9 +148,14 @@ class _Replay:
         if state is StageState.CANCELLED and not (effects and effects[stage] is Effect.UNKNOWN):
             return
         attempt = self.run.attempts[stage] = Attempt(self.run, self.run.route.wires[stage], self.run.started)
+        attempt.variant = strictest(attempt.wire.plan.variants)  # which of them applied was not written down
         attempt.state = state
+        try:
+            attempt.before = self.run.payload_of(attempt)
+            self.run.context_of(attempt)
+        except MergeConflict:
+            return  # so it was never called
         attempt.effect = Effect.UNKNOWN
-        attempt.before = self.run.payload_of(attempt)
 
     def _event(self, row: EventRow) -> Event:
         match row.kind:

@@ -477,10 +477,13 @@ class Traversal:
                 self.denied = False
                 return
             reason = fallback.reason
+        self.violation = self._violation_of(fault, reason, attempt)
+
+    def _violation_of(self, fault: StageFault, reason: str, attempt: Attempt | None) -> Violation:
         details: dict[str, object] = {"pipeline": self.route.plan.name}
         if attempt is not None:
             details["stage"] = attempt.wire.plan.id
-        self.violation = Violation(code=fault.code, reason=reason, details=details)
+        return Violation(code=fault.code, reason=reason, details=details)
 
     def _allow(self) -> None:
         """Settle what a last stage that needs every stage would see. Raises MergeConflict."""

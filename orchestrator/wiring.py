@@ -12,21 +12,10 @@ from isolation.spec import WorkerSpec
 from orchestrator.resilience.breaker import Breaker
 from orchestrator.resilience.breakers import Breakers
 from orchestrator.resilience.retry import Draw, Retries
-from pipelines.plan import Jitter, PipelinePlan, RetryPolicy, StagePlan, UndoPlan, Variant
+from pipelines.plan import PipelinePlan, RetryPolicy, StagePlan, UndoPlan, Variant
 from pipelines.run import Shape
 
 __all__ = ["Callee", "Route", "UndoWire", "Wire", "routes_of"]
-
-UNDO_RETRY = RetryPolicy(
-    name="undo",
-    attempts=5,
-    on=frozenset({"WorkerLost", "Busy", "Retryable", "DeadlineExceeded", "PluginError"}),
-    initial_seconds=0.1,
-    longest_seconds=5.0,
-    factor=2.0,
-    jitter=Jitter.FULL,
-)
-"""How an undo is tried where the file says nothing: every undo may be repeated, and nobody waits for it."""
 
 
 class Callee(Protocol):
@@ -51,7 +40,7 @@ class UndoWire:
     generation: Callee
     envelope: bytes
     key: bytes
-    retries: Retries
+    retries: Retries | None
     breaker: Breaker | None
 
 
@@ -94,15 +83,12 @@ class _Loom:
     def wire(self, stage: StagePlan, prefix: bytes = b"/") -> Wire:
         generation = self.generations[stage.plugin]
         key = prefix + stage.id.encode()
-        retries = None
-        if stage.retry is not None and stage.retry.attempts > 1:
-            retries = Retries(stage.retry, idempotent=stage.idempotent, draw=self.draw)
         return Wire(
             stage,
             generation,
             tuple(envelope(stage.stage, self.hook, variant.config) for variant in stage.variants),
             key,
-            retries,
+            self._retries(stage.retry, idempotent=stage.idempotent),
             self._breaker(generation, stage.stage, stage),
             None if stage.undo is None else self._undo(stage, stage.undo, key),
         )
@@ -114,9 +100,14 @@ class _Loom:
             generation,
             envelope(undo.stage, self.hook, undo.config),
             key + b"/undo",
-            Retries(undo.retry or UNDO_RETRY, idempotent=True, draw=self.draw),
+            self._retries(undo.retry, idempotent=True),
             self._breaker(generation, undo.stage, stage),
         )
+
+    def _retries(self, policy: RetryPolicy | None, *, idempotent: bool) -> Retries | None:
+        if policy is None or policy.attempts == 1:
+            return None
+        return Retries(policy, idempotent=idempotent, draw=self.draw)
 
     def _breaker(self, generation: Callee, stage: str, plan: StagePlan) -> Breaker | None:
         return None if plan.breaker is None else self.breakers.of(generation.spec.name, stage, plan.breaker)

@@ -16,6 +16,7 @@ from pipelines.problem import Mark, Problem
 
 __all__ = [
     "DEFAULT_QUEUE",
+    "DEFAULT_UNDO_RETRY",
     "DEFAULT_UNDO_SECONDS",
     "BreakerPolicy",
     "Case",
@@ -107,6 +108,18 @@ class RetryPolicy:
     longest_seconds: float
     factor: float
     jitter: Jitter
+
+
+DEFAULT_UNDO_RETRY = RetryPolicy(
+    name="undo",
+    attempts=5,
+    on=frozenset({"WorkerLost", "Busy", "Retryable", "DeadlineExceeded", "PluginError"}),
+    initial_seconds=0.1,
+    longest_seconds=5.0,
+    factor=2.0,
+    jitter=Jitter.FULL,
+)
+"""How an undo is tried where the file says nothing: every undo may be repeated, and nobody waits for it."""
 
 
 @dataclass(frozen=True, slots=True)

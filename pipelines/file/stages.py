@@ -103,7 +103,9 @@ class CompensateSpec(Section):
         "ancestors. What cannot be worked out is null.",
         default=NOTHING,
     )
-    retry: str | RetrySpec | None = key(RETRY, "How often it is tried; that of the defaults when not said.")
+    retry: str | RetrySpec | None = key(
+        RETRY, "How often it is tried; that of the defaults, or up to 5 times, when not said."
+    )
     timeout: str | None = key(
         TIMEOUT, "Longest time of one attempt; that of the defaults, or `undo_deadline`, when not said."
     )

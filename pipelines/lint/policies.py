@@ -22,7 +22,7 @@ from pipelines.file.section import NONE
 from pipelines.file.tree import Path, show_path
 from pipelines.lint.draft import Draft
 from pipelines.lint.uses import Use
-from pipelines.plan import BreakerPolicy, RestartPolicy, RetryPolicy
+from pipelines.plan import DEFAULT_UNDO_RETRY, BreakerPolicy, RestartPolicy, RetryPolicy
 from pipelines.suggest import nearest
 
 __all__ = ["Policies"]
@@ -74,7 +74,9 @@ class Policies:
 
     def undo_retry(self, path: Path, written: str | RetrySpec | None) -> RetryPolicy | None:
         """The retry policy of a compensation, which may always be repeated: an undo is for calls of unknown outcome."""
-        return self._default_retry if written is None else self._said_retry(path, written)
+        if written is not None:
+            return self._said_retry(path, written)
+        return DEFAULT_UNDO_RETRY if self.draft.spec.defaults.stage.retry is None else self._default_retry
 
     def breaker(self, path: Path, written: str | BreakerSpec | None) -> BreakerPolicy | None:
         """The breaker policy of a stage: its own or the default."""
