@@ -139,6 +139,8 @@ class _Replay:
             attempt = run.attempts[stage]
             if attempt is None and (state is StageState.RUNNING or state is StageState.CANCELLED):
                 self._lost(stage, state)
+        if run.over:
+            run.compensations.note_those_that_wait()
 
     def _lost(self, stage: int, state: StageState) -> None:
         """A stage that was taken up and never heard of: whatever it did, nobody knows."""
