@@ -79,7 +79,10 @@ def check_order(world: World) -> None:
 
 
 def check_answers(world: World) -> None:
-    """What a caller heard holds: a denied run keeps no effect, an allowed one is denied by nothing but a revocation."""
+    """What a caller heard holds: a denied run keeps no effect, an allowed one is denied by nothing but a revocation,
+    and whoever comes back with its key hears the same, or that it was undone meanwhile.
+    """
+    assert all(len(verdicts) == 1 for verdicts in world.heard.values()), world.heard
     for run in ended(world):
         told = world.told.get(run.id)
         if told == "deny":
