@@ -205,7 +205,8 @@ class HookCall:
 
     def _carry(self, run: Traversal) -> None:
         """Hand what `run` left to the next pipeline."""
-        self.payload = run.payload
+        if run.payload is not run.seen:  # one that has the key of an earlier call has an equal body, not this one
+            self.payload = run.payload
         if run.state is not None:
             self.state = run.state
             self.context = Body.of({**self.context.tree, "state": run.state})

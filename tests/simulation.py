@@ -257,6 +257,7 @@ class World:
         self.life = 0
         self.runs: dict[str, Lasting] = {}
         self.told: dict[str, str] = {}
+        self.heard: dict[str, set[str]] = {}
         self.calls: list[HookCall] = []
         weights = {word: weight * self.draw.choice((0, 1, 1, 3)) for word, weight in WEIGHTS.items()}
         self.mood = (list(weights), list(weights.values())) if any(weights.values()) else (["ok"], [1])
@@ -396,10 +397,14 @@ class World:
         for call in list(self.calls):
             if call.reply.done():
                 self.calls.remove(call)
+                if call.abandoned:
+                    continue  # nobody is there to hear it
                 reply = call.reply.result()
                 self.note("reply", reply.verdict, reply.violation.code if reply.violation else "")
                 for run in call.lasting:
                     self.told[run.id] = reply.verdict
+                    if reply.violation is None or reply.violation.code != "penstock.revoked":
+                        self.heard.setdefault(run.id, set()).add(reply.verdict)
                 if self.draw.random() < 0.9:
                     call.delivered()
                     for run in call.lasting:

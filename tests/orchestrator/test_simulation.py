@@ -55,6 +55,17 @@ def check_effects(world: World) -> None:
             assert run.machine.unwinds
 
 
+def check_parked(world: World) -> None:
+    """Whoever finishes a parked undo by hand finds in the journal what it would have been sent."""
+    for run in ended(world):
+        for stage in run.route.shape.compensated:
+            if run.machine.undos[stage] is Undo.PARKED:
+                attempt = run.attempts[stage]
+                assert attempt is not None and attempt.undo is not None, f"{key(run, stage)}: nothing says how"
+                assert attempt.undo.undoes == key(run, stage)
+                assert attempt.undo.state is Undo.PARKED and attempt.undo.fault is not None
+
+
 def check_order(world: World) -> None:
     undone = [name for what, name in world.effects.log if what == "undo"]
     place = {name: at for at, name in enumerate(undone)}
@@ -68,7 +79,10 @@ def check_order(world: World) -> None:
 
 
 def check_answers(world: World) -> None:
-    """What a caller heard holds: a denied run keeps no effect, an allowed one is denied by nothing but a revocation."""
+    """What a caller heard holds: a denied run keeps no effect, an allowed one is denied by nothing but a revocation,
+    and whoever comes back with its key hears the same, or that it was undone meanwhile.
+    """
+    assert all(len(verdicts) == 1 for verdicts in world.heard.values()), world.heard
     for run in ended(world):
         told = world.told.get(run.id)
         if told == "deny":
@@ -83,6 +97,7 @@ def test_every_run_ends_completed_undone_or_parked(block: int) -> None:
         world = play(seed)
         check_none_is_lost(world)
         check_effects(world)
+        check_parked(world)
         check_order(world)
         check_answers(world)
 
