@@ -172,8 +172,11 @@ class Durability:
         row = self.journal.run(run)
         if row is None:
             raise RunNotHad(f"the journal has no run {run}")
-        routes = self.engine.routes if row.plan == self.origin else await self._routes(row.plan, run)
-        return self._read_back(row, routes)
+        if row.plan == self.origin:
+            return self._read_back(row, self.engine.routes)
+        routes = await self._routes(row.plan, run)
+        # Somebody else may have asked for it meanwhile, and there must never be two of one run.
+        return self.engine.open.get(run) or self._read_back(row, routes)
 
     def take_up(self, run: Lasting) -> None:
         """Go on with a run that was fetched and is not over. Raises RunNotHad and JournalError."""

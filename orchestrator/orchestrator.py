@@ -21,7 +21,7 @@ from orchestrator.control import Control
 from orchestrator.control_socket import served
 from orchestrator.durability import Durability, RunNotHad
 from orchestrator.engine import NO_DEADLINE_SECONDS, Engine, HookCall, Reply
-from orchestrator.events import BreakerChanged, Events, RunEnded
+from orchestrator.events import BreakerChanged, Events, RunEnded, RunParked
 from orchestrator.generations import Generations, StartEvent, StartFailures
 from orchestrator.lasting import Lasting
 from orchestrator.loading import Loaded
@@ -144,12 +144,16 @@ class Orchestrator:
         with hold:
             memory = self.state / RING_FILE
             self.ring.load(memory)
-            async with served(Control(self), self.state):
+            async with AsyncExitStack() as door:
+                try:
+                    await door.enter_async_context(served(Control(self), self.state))
+                except OSError as error:
+                    log.warning("control.not_served", extra={"where": str(self.state), "reason": str(error)})
                 yield
             try:
                 self.ring.save(memory)
             except OSError as error:
-                log.warning("ring.not_saved", extra={"file": str(memory), "reason": str(error)})
+                log.warning("ring.not_saved", extra={"where": str(memory), "reason": str(error)})
 
     def _join(self, loaded: Loaded, generations: Generations, origin: str) -> dict[str, tuple[Route, ...]]:
         return routes_of(loaded.plan.routes, generations.by_name, self.breakers, self._draw, origin)
@@ -159,6 +163,9 @@ class Orchestrator:
         self.ring.add(summary)
         if self.events.heard:
             self.events.publish(RunEnded(summary.record()))
+        if summary.status == "parked":
+            log.warning("run.parked", extra={"run": run.id, "pipeline": summary.pipeline, "reason": summary.reason})
+            self.events.publish(RunParked(run.id, summary.pipeline, summary.reason))
         if self.durability is not None:
             self.durability.released(run.id)
 
@@ -243,6 +250,7 @@ class Orchestrator:
     def _put_back(self, run: Lasting) -> None:
         if run.over:
             self.engine.forgotten(run)
+            self._durable().released(run.id)
 
     def _durable(self) -> Durability:
         if self.durability is None:
