@@ -12,7 +12,7 @@ import msgspec
 
 from isolation.errors import IsolationError
 from orchestrator.clock import Clock
-from orchestrator.durability import RunNotHad
+from orchestrator.durability import RunNotHad, RunStands
 from orchestrator.journal.awaiting import AwaitedJournal
 from orchestrator.journal.errors import JournalError
 from orchestrator.journal.journal import Journal
@@ -121,7 +121,7 @@ class RunCommands:
         sketch = await asyncio.to_thread(journal.sketch, id)
         if sketch is None or sketch.status not in [status.value for status in UNFINISHED]:
             how = "not in the journal" if sketch is None else f"{sketch.status} already"
-            raise RunNotHad(f"run {id} cannot be parked: it is {how}")
+            raise RunStands(f"run {id} cannot be parked: it is {how}")
         await AwaitedJournal(journal).mark(id, RunUpdate(status=RunStatus.PARKED, reason=reason))
         return await self._history.shown(id)
 
@@ -207,7 +207,7 @@ class Control(RunCommands):
         if open_run is None:
             return await self._leave(id, run.reason)
         if not open_run.park(run.reason):
-            raise RunNotHad(f"run {id} cannot be parked: it is {open_run.status}, and nothing of it is being undone")
+            raise RunStands(f"run {id} cannot be parked: it is {open_run.status}, and nothing of it is being undone")
         return await self._settle(open_run)
 
     async def _resume(self, run: OneRun) -> Answer:

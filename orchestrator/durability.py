@@ -31,7 +31,7 @@ from orchestrator.wiring import Route
 from pipelines.problem import SpecError
 from pipelines.run import MACHINE_VERSION
 
-__all__ = ["Durability", "RunNotHad"]
+__all__ = ["Durability", "RunNotHad", "RunStands"]
 
 log = logging.getLogger("penstock.recovery")
 
@@ -45,6 +45,13 @@ class RunNotHad(Exception):
 
     code = "penstock.run_not_had"
     hint = "`penstock runs show ID` has what it did; finish it by hand"
+
+
+class RunStands(RunNotHad):
+    """A run does not stand so that what was asked for could be done; the message says how it does."""
+
+    code = "penstock.run_stands"
+    hint = "`penstock runs show ID` says what became of it"
 
 
 @dataclass(slots=True)

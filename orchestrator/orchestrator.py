@@ -19,7 +19,7 @@ from isolation.store.store import Store
 from orchestrator.clock import LoopClock
 from orchestrator.control import Control
 from orchestrator.control_socket import served
-from orchestrator.durability import Durability, RunNotHad
+from orchestrator.durability import Durability, RunNotHad, RunStands
 from orchestrator.engine import NO_DEADLINE_SECONDS, Engine, HookCall, Reply
 from orchestrator.events import BreakerChanged, Events, RunEnded, RunParked
 from orchestrator.generations import Generations, StartEvent, StartFailures
@@ -227,16 +227,19 @@ class Orchestrator:
             await self.settled(run)
 
     async def compensate(self, run: str, why: str = "asked for by command") -> Lasting:
-        """Undo a run that was allowed, also one that is long over. Raises RunNotHad. Begins; `settled` waits."""
+        """Undo a run that was allowed, also one that is long over. Begins; `settled` waits.
+
+        Raises RunNotHad, RunStands and JournalError.
+        """
         found = await self._durable().fetch(run)
         self.engine.opened(found)
         if not found.revoke(why):
             self._put_back(found)
-            raise RunNotHad(f"run {run} cannot be undone: it {_standing(found)}")
+            raise RunStands(f"run {run} cannot be undone: it {_standing(found)}")
         return found
 
     async def resume(self, run: str) -> Lasting:
-        """Go on with a parked run: try its compensations again. Raises RunNotHad."""
+        """Go on with a parked run: try its compensations again. Raises RunNotHad and RunStands."""
         found = await self._durable().fetch(run)
         if not found.over and run not in self.engine.open:
             self._durable().take_up(found)  # it was parked because it could not be taken up
@@ -244,7 +247,7 @@ class Orchestrator:
         self.engine.opened(found)
         if not found.resume():
             self._put_back(found)
-            raise RunNotHad(f"run {run} cannot be resumed: it {_standing(found)}")
+            raise RunStands(f"run {run} cannot be resumed: it {_standing(found)}")
         return found
 
     def _put_back(self, run: Lasting) -> None:

@@ -14,6 +14,7 @@ from typing import Protocol
 import msgspec
 
 from orchestrator.clock import Clock
+from orchestrator.entries import BeginEntry, UndoEntry, unpack
 from orchestrator.journal.errors import JournalError, Unreadable
 from orchestrator.journal.journal import Journal
 from orchestrator.journal.rows import EventRow, RunRow, RunSketch
@@ -210,11 +211,27 @@ class RunHistory:
     def _replayed(self, row: RunRow, events: Sequence[EventRow]) -> Record:
         try:
             route = self._routes(row)
-            if route is None:
-                return {"unread": "its plan is not to be had, so its events are listed only"}
-            return record_of(replay(row, events, route, self._clock, None, _unheard))
+            if route is not None:
+                return record_of(replay(row, events, route, self._clock, None, _unheard))
+            why = "its plan is not to be had"
         except (ReplayDiffers, JournalError) as error:
-            return {"unread": str(error)}
+            why = str(error)
+        return {"unread": f"{why}; this is what can be told without its plan", **_told_without_plan(row, events)}
+
+
+def _told_without_plan(row: RunRow, events: Sequence[EventRow]) -> Record:
+    """What a human needs to finish a run by hand: its payload, and what each undo was sent, by the stage's number."""
+    try:
+        undos = [unpack(UndoEntry, event.body) for event in events if event.kind in ("undone", "parked")]
+        payload = msgspec.json.decode(unpack(BeginEntry, row.body).payload)
+    except msgspec.DecodeError:
+        return {}
+    sent = [
+        {"number": undo.stage, "attempts": undo.tried, "input": msgspec.json.decode(undo.input)}
+        for undo in undos
+        if undo.input is not None
+    ]
+    return {"payload": payload, "undos": sent}
 
 
 def _unheard(run: Lasting) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from orchestrator.cli.failures import say
@@ -14,7 +14,7 @@ from orchestrator.cli.opening import opened
 from orchestrator.cli.options import file_here
 from orchestrator.cli.progress import Bars, terminal_watches
 from orchestrator.clock import LoopClock
-from orchestrator.control import Answer, Control, RunCommands
+from orchestrator.control import Answer, Control, Refused, RunCommands
 from orchestrator.control_socket import NoHost, ask
 from orchestrator.journal.errors import JournalLocked
 from orchestrator.journal.opening import open_journal
@@ -75,6 +75,7 @@ def _follow(errand: _Errand) -> Answer:
             return run_loop(_alone(errand))
         if errand.name not in WITH_WORKERS:
             raise NoHost(f"no host serves {errand.state or errand.path}") from None
+    errand = run_loop(_looked_up(errand))
     say(f"no host serves {errand.path}; starting its plugins for this")
     with Bars(shown=terminal_watches(stdout_is_data=errand.as_json)) as bars:
         return run_loop(_with_workers(errand, bars))
@@ -88,6 +89,15 @@ async def _alone(errand: _Errand) -> Answer:
         return await RunCommands(ring, None, LoopClock(loop)).perform(errand.name, errand.params)
     with await asyncio.to_thread(open_journal, errand.folder, loop=loop, machine=MACHINE_VERSION) as journal:
         return await RunCommands(ring, journal, LoopClock(loop)).perform(errand.name, errand.params)
+
+
+async def _looked_up(errand: _Errand) -> _Errand:
+    """The errand with the whole id of its run: one that is not known is told before plugins are started."""
+    shown = await _alone(replace(errand, name="runs.show", params={"run": errand.params["run"]}))
+    assert isinstance(shown, Mapping)
+    if not shown["durable"]:
+        raise Refused("penstock.no_journal", f"run {shown['run_id']} is not durable; nothing can be done about it now")
+    return replace(errand, params={**errand.params, "run": shown["run_id"]})
 
 
 async def _with_workers(errand: _Errand, bars: Bars) -> Answer:
