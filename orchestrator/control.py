@@ -2,33 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+import asyncio
+from collections import ChainMap
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import asdict
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 import msgspec
 
-from isolation.errors import StartError
+from isolation.errors import IsolationError
 from orchestrator.clock import Clock
-from orchestrator.durability import RunNotHad
+from orchestrator.durability import RunNotHad, RunStands
 from orchestrator.journal.awaiting import AwaitedJournal
 from orchestrator.journal.errors import JournalError
 from orchestrator.journal.journal import Journal
 from orchestrator.journal.rows import UNFINISHED, RunStatus, RunUpdate
 from orchestrator.lasting import Lasting
-from orchestrator.records import record_of
 from orchestrator.ring import Ring
-from orchestrator.runs import RunHistory, Wanted
+from orchestrator.runs import NoSuchRun, RunHistory, SeveralRuns, Wanted
 from orchestrator.unmanned import UnmannedRoutes
+from pipelines.suggest import nearest
 
 if TYPE_CHECKING:
     from orchestrator.orchestrator import Orchestrator
+    from orchestrator.resilience.breaker import Breaker
 
 __all__ = ["Answer", "Control", "Refused", "RunCommands"]
 
 Answer = Mapping[str, object] | list[dict[str, object]]
-
-_LIST = "`penstock runs list` shows the runs that are known"
 
 
 class Refused(Exception):
@@ -71,10 +73,16 @@ Command = tuple[type[msgspec.Struct], Callable[..., Awaitable[Answer]]]
 class RunCommands:
     """What needs nobody but the journal and the ring. `journal` is None where the file has no durable pipeline."""
 
-    def __init__(self, ring: Ring, journal: Journal | None, clock: Clock) -> None:
+    def __init__(
+        self,
+        ring: Ring,
+        journal: Journal | None,
+        clock: Clock,
+        open: Mapping[str, Lasting] = MappingProxyType({}),
+    ) -> None:
         self._journal = journal
         routes = UnmannedRoutes(journal) if journal is not None else lambda row: None
-        self._history = RunHistory(ring, journal, routes, clock)
+        self._history = RunHistory(ring, journal, routes, clock, open)
         self.commands: dict[str, Command] = {
             "runs.list": (Wanted, self._list),
             "runs.show": (OneRun, self._show),
@@ -93,34 +101,30 @@ class RunCommands:
             return await act(msgspec.convert(dict(params), kind))
         except msgspec.ValidationError as error:
             raise Refused("penstock.bad_command", f"{command}: {error}") from error
-        except (JournalError, RunNotHad, StartError) as error:
+        except (JournalError, RunNotHad, NoSuchRun, SeveralRuns, IsolationError) as error:
             raise Refused(error.code, str(error), error.hint) from error
 
     async def _list(self, wanted: Wanted) -> Answer:
-        return self._history.listed(wanted)
+        return await self._history.listed(wanted)
 
     async def _show(self, run: OneRun) -> Answer:
-        return self._shown(self._id(run.run))
+        return await self._history.shown(await self._id(run))
 
-    def _id(self, run: str) -> str:
-        found = self._history.find(run)
-        if found is None:
-            raise Refused("penstock.unknown_run", f"no run, or more than one, ends in {run!r}", _LIST)
-        return found
-
-    def _shown(self, run: str) -> Answer:
-        found = self._history.shown(run)
-        if found is None:
-            raise Refused("penstock.unknown_run", f"nothing is known of run {run}", _LIST)
-        return found
+    async def _id(self, run: OneRun) -> str:
+        return await self._history.find(run.run)
 
     async def _park(self, run: OneRun) -> Answer:
-        id = self._id(run.run)
-        row = self._kept().run(id)
-        if row is None or row.status not in UNFINISHED:
-            raise Refused("penstock.run_not_had", f"run {id} cannot be parked: it is over")
-        await AwaitedJournal(self._kept()).mark(id, RunUpdate(status=RunStatus.PARKED, reason=run.reason))
-        return self._shown(id)
+        return await self._leave(await self._id(run), run.reason)
+
+    async def _leave(self, id: str, reason: str) -> Answer:
+        """Park a run that nobody works on, also one that cannot be read."""
+        journal = self._kept()
+        sketch = await asyncio.to_thread(journal.sketch, id)
+        if sketch is None or sketch.status not in [status.value for status in UNFINISHED]:
+            how = "not in the journal" if sketch is None else f"{sketch.status} already"
+            raise RunStands(f"run {id} cannot be parked: it is {how}")
+        await AwaitedJournal(journal).mark(id, RunUpdate(status=RunStatus.PARKED, reason=reason))
+        return await self._history.shown(id)
 
     async def _prune(self, bounds: Bounds) -> Answer:
         return {"pruned": await AwaitedJournal(self._kept()).prune(bounds.before, bounds.keep)}
@@ -138,9 +142,12 @@ class Control(RunCommands):
     """What can be asked of an orchestrator in service."""
 
     def __init__(self, orchestrator: Orchestrator) -> None:
-        durability = orchestrator.durability
+        durability, engine = orchestrator.durability, orchestrator.engine
         super().__init__(
-            orchestrator.ring, None if durability is None else durability.journal, orchestrator.engine.clock
+            orchestrator.ring,
+            None if durability is None else durability.journal,
+            engine.clock,
+            ChainMap(engine.open, engine.parked),
         )
         self._orchestrator = orchestrator
         self.commands |= {
@@ -158,18 +165,26 @@ class Control(RunCommands):
         engine = self._orchestrator.engine
         return {
             "name": self._orchestrator.loaded.plan.name,
-            "plugins": [_plugin(asdict(one.status)) for one in self._orchestrator.generations.values()],
+            "plugins": [self._plugin(name) for name in self._orchestrator.generations],
             "calls": engine.under_way,
             "open_runs": sorted(engine.open),
         }
 
+    def _plugin(self, name: str) -> dict[str, object]:
+        status = self._orchestrator.generations[name].status
+        shown = asdict(status)
+        since = self._orchestrator.engine.clock.now() - shown.pop("since")
+        return shown | {"state": status.state.value, "since_seconds": round(since, 3)}
+
     async def _restart(self, named: Named) -> Answer:
         generation = self._orchestrator.generations.get(named.name)
         if generation is None:
-            names = ", ".join(self._orchestrator.generations)
-            raise Refused("penstock.unknown_plugin", f"there is no plugin {named.name!r}; there are {names}")
+            raise Refused(
+                "penstock.unknown_plugin",
+                f"the file has no plugin {named.name!r}{_meant(named.name, self._orchestrator.generations)}",
+            )
         await generation.restart()
-        return _plugin(asdict(generation.status))
+        return self._plugin(named.name)
 
     async def _breakers(self, _: Nothing) -> Answer:
         return [asdict(view) for view in self._orchestrator.breakers.views()]
@@ -180,48 +195,47 @@ class Control(RunCommands):
     async def _reset(self, named: Named) -> Answer:
         return self._each_breaker(named, lambda breaker: breaker.reset())
 
-    def _each_breaker(self, named: Named, act: Callable[..., None]) -> Answer:
+    def _each_breaker(self, named: Named, act: Callable[[Breaker], None]) -> Answer:
         found = self._orchestrator.breakers.find(named.name)
         if not found:
-            names = ", ".join(f"{view.plugin}/{view.stage}" for view in self._orchestrator.breakers.views()) or "none"
-            raise Refused("penstock.unknown_breaker", f"there is no breaker {named.name!r}; there are {names}")
+            views = self._orchestrator.breakers.views()
+            names = dict.fromkeys(f"{view.plugin}/{view.stage}" for view in views)
+            raise Refused("penstock.unknown_breaker", f"there is no breaker {named.name!r}{_meant(named.name, names)}")
         for breaker in found:
             act(breaker)
         return [asdict(breaker.view()) for breaker in found]
 
-    def _id(self, run: str) -> str:
-        return run if self._orchestrator.engine.held(run) is not None else super()._id(run)
-
-    def _shown(self, run: str) -> Answer:
-        held = self._orchestrator.engine.held(run)
-        return super()._shown(run) if held is None or held.recorder is not None else record_of(held)
-
     async def _park(self, run: OneRun) -> Answer:
-        id = self._id(run.run)
+        id = await self._id(run)
         open_run = self._orchestrator.engine.open.get(id)
         if open_run is None:
-            return await super()._park(run)
+            return await self._leave(id, run.reason)
         if not open_run.park(run.reason):
-            raise Refused("penstock.run_not_had", f"run {id} cannot be parked: nothing of it is being undone")
+            raise RunStands(f"run {id} cannot be parked: it is {open_run.status}, and nothing of it is being undone")
         return await self._settle(open_run)
 
     async def _resume(self, run: OneRun) -> Answer:
-        return await self._settle(await self._orchestrator.resume(self._id(run.run)))
+        return await self._settle(await self._orchestrator.resume(await self._id(run)))
 
     async def _compensate(self, run: OneRun) -> Answer:
-        return await self._settle(await self._orchestrator.compensate(self._id(run.run), run.reason))
+        return await self._settle(await self._orchestrator.compensate(await self._id(run), run.reason))
 
     async def _settle(self, run: Lasting) -> Answer:
         await self._orchestrator.settled(run)
-        return self._shown(run.id)
+        return await self._history.shown(run.id)
 
     async def _confirm(self, run: OneRun) -> Answer:
-        id = self._id(run.run)
+        id = await self._id(run)
         if not await self._orchestrator.confirm(id):
-            raise Refused("penstock.not_confirming", f"run {id} does not wait for a confirmation (any more)")
+            raise Refused(
+                "penstock.not_confirming",
+                f"run {id} does not wait for a confirmation (any more)",
+                "`penstock runs show` says what became of it",
+            )
         return {"run_id": id, "confirmed": True}
 
 
-def _plugin(status: dict[str, object]) -> dict[str, object]:
-    state, last_exit = status["state"], status["last_exit"]
-    return {**status, "state": getattr(state, "value", state), "last_exit": last_exit and dict(last_exit)}  # type: ignore[call-overload]
+def _meant(name: str, known: Iterable[str]) -> str:
+    names = list(known)
+    close = nearest(name, names)
+    return f"; did you mean {close!r}?" if close else f"; there are {', '.join(names)}" if names else "; there are none"

@@ -1,4 +1,8 @@
-"""The door for commands: a Unix socket in the state folder, for its owner alone. A line of JSON in, a line out."""
+"""The door for commands: a Unix socket in the state folder, for its owner alone. A line of JSON in, a line out.
+
+While a command is followed, the host sends empty lines, so that a caller can tell one that takes long from a host that
+hangs. A host that stops hangs up on whoever waits.
+"""
 
 from __future__ import annotations
 
@@ -11,21 +15,32 @@ import struct
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
+from typing import Protocol
 
 import msgspec
 
-from orchestrator.control import Answer, Control, Refused
+from orchestrator.control import Answer, Refused
 
-__all__ = ["NoHost", "ask", "served"]
+__all__ = ["SOCKET", "HostGone", "HostSilent", "NoHost", "ask", "served"]
 
 log = logging.getLogger("penstock.control")
 
 SOCKET = "control.sock"
-MAX_LINE_BYTES = 64 * 2**20
-"""Ten thousand summaries of runs with many stages."""
 
-CONNECT_SECONDS = 2.0
-"""A host that is alive accepts at once; one whose loop hangs for longer is told as such."""
+MAX_COMMAND_BYTES = 64 * 1024
+"""A command is a few names and a reason."""
+
+MAX_ANSWER_BYTES = 512 * 2**20
+"""Ten thousand summaries of runs with a hundred stages."""
+
+BEAT_SECONDS = 2.0
+"""How often a caller that waits hears that the host lives."""
+
+SILENCE_SECONDS = 20.0
+"""A host whose loop hangs for so long is told as such."""
+
+MAX_SOCKET_PATH_BYTES = 100
+"""What every Unix takes, and a little less: Linux 107, macOS 103."""
 
 
 class NoHost(Exception):
@@ -35,14 +50,35 @@ class NoHost(Exception):
     hint = "a host is `penstock run` as long as it reads its input, or a program that embeds the orchestrator"
 
 
+class HostGone(Exception):
+    """The host ended while it followed the command."""
+
+    code = "penstock.host_gone"
+    hint = "`penstock runs show` says how far it came; what is journaled is taken up by the next start"
+
+
+class HostSilent(Exception):
+    """A host holds the socket, and says nothing."""
+
+    code = "penstock.host_silent"
+    hint = "its event loop hangs, or the machine is overloaded; look at the process that holds host.lock"
+
+
+class Performer(Protocol):
+    """Who follows commands."""
+
+    async def perform(self, command: str, params: Mapping[str, object]) -> Answer:
+        """Follow one. Raises Refused."""
+
+
 @contextmanager
 def _address(folder: Path) -> Iterator[str]:
     """The socket's address. A Unix socket's path is short, a folder's may be long: go through its descriptor."""
     path = str(folder / SOCKET)
-    if len(path.encode()) < 100 or not os.path.isdir("/proc/self/fd"):
+    if len(os.fsencode(path)) < MAX_SOCKET_PATH_BYTES or not os.path.isdir("/proc/self/fd"):
         yield path
         return
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         yield f"/proc/self/fd/{descriptor}/{SOCKET}"
     finally:
@@ -50,67 +86,100 @@ def _address(folder: Path) -> Iterator[str]:
 
 
 @asynccontextmanager
-async def served(control: Control, folder: Path) -> AsyncIterator[None]:
-    """Answer commands while inside. Whoever holds `folder` may call this; a socket left by a dead host is replaced."""
+async def served(performer: Performer, folder: Path, *, beat_seconds: float = BEAT_SECONDS) -> AsyncIterator[None]:
+    """Answer commands while inside. Whoever holds `folder` may call this; a socket left by a dead host is replaced.
+
+    `folder` has to be its owner's alone: the socket is nobody's between its making and its mode. Raises OSError.
+    """
+    (folder / SOCKET).unlink(missing_ok=True)
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    with _address(folder) as address, contextlib.suppress(FileNotFoundError):
-        os.unlink(address)
-    with _address(folder) as address:
-        mask = os.umask(0o177)
-        try:
+    with contextlib.ExitStack() as undo:
+        undo.callback(listener.close)
+        with _address(folder) as address:
             listener.bind(address)
-        finally:
-            os.umask(mask)
-    callers = _Callers(control)
-    server = await asyncio.start_unix_server(callers.serve, sock=listener, limit=MAX_LINE_BYTES)
+            os.chmod(address, 0o600)
+        callers = _Callers(performer, beat_seconds)
+        server = await asyncio.start_unix_server(callers.serve, sock=listener, limit=MAX_COMMAND_BYTES)
+        undo.pop_all()
     try:
         yield
     finally:
         server.close()
         await callers.close()
-        with _address(folder) as address, contextlib.suppress(FileNotFoundError):
-            os.unlink(address)
+        (folder / SOCKET).unlink(missing_ok=True)
 
 
 class _Callers:
     """Those who are connected. Each is a task of the server's, ended with it."""
 
-    def __init__(self, control: Control) -> None:
-        self._control = control
+    def __init__(self, performer: Performer, beat_seconds: float) -> None:
+        self._performer = performer
+        self._beat_seconds = beat_seconds
         self._tasks = set[asyncio.Task[None]]()
+        self._closing = False
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
         assert task is not None
         self._tasks.add(task)
         try:
-            if _is_ours(writer):
+            if not self._closing and _is_ours(writer):
                 await self._serve(reader, writer)
-        except (ConnectionError, asyncio.LimitOverrunError, ValueError) as error:
-            log.warning("control.dropped", extra={"reason": str(error)})
+        except (OSError, ValueError) as error:  # ValueError: a line over the limit
+            log.info("control.dropped", extra={"reason": str(error)})
         finally:
             self._tasks.discard(task)
             writer.close()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while line := await reader.readline():
-            writer.write(msgspec.json.encode(await self._answer(line)) + b"\n")
+            with _Beat(writer, self._beat_seconds):
+                answer = await self._answer(line)
+            writer.write(msgspec.json.encode(answer) + b"\n")
             await writer.drain()
 
     async def _answer(self, line: bytes) -> Mapping[str, object]:
         try:
             asked = msgspec.json.decode(line, type=_Request)
             log.info("control.command", extra={"command": asked.command})
-            return {"result": await self._control.perform(asked.command, asked.params)}
+            return {"result": await self._performer.perform(asked.command, asked.params)}
         except Refused as error:
-            return {"error": {"code": error.code, "message": str(error), "hint": error.hint}}
-        except msgspec.DecodeError as error:
-            return {"error": {"code": "penstock.bad_command", "message": str(error), "hint": ""}}
+            return _error(error.code, str(error), error.hint)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+            return _error("penstock.bad_command", f"no command: {error}", "")
+        except Exception:
+            log.exception("control.crashed")
+            return _error("penstock.internal", "the host failed while it followed the command", "its log says more")
 
     async def close(self) -> None:
+        self._closing = True
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+
+
+class _Beat:
+    """Sends empty lines while inside."""
+
+    def __init__(self, writer: asyncio.StreamWriter, seconds: float) -> None:
+        self._writer = writer
+        self._seconds = seconds
+        self._loop = asyncio.get_running_loop()
+
+    def __enter__(self) -> None:
+        self._alarm = self._loop.call_later(self._seconds, self._beat)
+
+    def __exit__(self, *_: object) -> None:
+        self._alarm.cancel()
+
+    def _beat(self) -> None:
+        if not self._writer.is_closing():
+            self._writer.write(b"\n")
+            self._alarm = self._loop.call_later(self._seconds, self._beat)
+
+
+def _error(code: str, message: str, hint: str) -> Mapping[str, object]:
+    return {"error": {"code": code, "message": message, "hint": hint}}
 
 
 class _Request(msgspec.Struct, forbid_unknown_fields=True):
@@ -128,22 +197,49 @@ def _is_ours(writer: asyncio.StreamWriter) -> bool:
     return uid in (0, os.geteuid())
 
 
-def ask(folder: Path, command: str, params: Mapping[str, object]) -> Answer:
-    """Ask the host that serves `folder`; waits as long as the command takes. Raises NoHost and Refused."""
+# The caller's side.
+
+
+def ask(
+    folder: Path, command: str, params: Mapping[str, object], *, silence_seconds: float = SILENCE_SECONDS
+) -> Answer:
+    """Ask the host that serves `folder`; waits as long as the command takes and the host lives.
+
+    Raises Refused, NoHost, HostGone, HostSilent, and OSError where the socket is there and may not be used.
+    """
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
-        connection.settimeout(CONNECT_SECONDS)
+        connection.settimeout(silence_seconds)
         try:
-            with _address(folder) as address:
-                connection.connect(address)
-        except OSError as error:
-            raise NoHost(f"no host serves {folder}") from error
-        connection.settimeout(None)
-        connection.sendall(msgspec.json.encode({"command": command, "params": dict(params)}) + b"\n")
-        with connection.makefile("rb") as stream:
-            line = stream.readline(MAX_LINE_BYTES)
-    if not line:
-        raise NoHost("the host ended before it answered")
+            _connect(connection, folder)
+            connection.sendall(msgspec.json.encode({"command": command, "params": dict(params)}) + b"\n")
+            with connection.makefile("rb") as stream:
+                line = _read(stream)
+        except TimeoutError:
+            raise HostSilent(f"the host of {folder} has said nothing for {silence_seconds:g} s") from None
+        except (BrokenPipeError, ConnectionResetError):
+            line = b""
+    if not line.endswith(b"\n"):
+        raise HostGone("the host ended before it answered")
     return _result(line)
+
+
+def _connect(connection: socket.socket, folder: Path) -> None:
+    try:
+        with _address(folder) as address:
+            connection.connect(address)
+    except (FileNotFoundError, ConnectionRefusedError, NotADirectoryError) as error:
+        raise NoHost(f"no host serves {folder}") from error
+
+
+class _Lines(Protocol):
+    def readline(self, limit: int, /) -> bytes: ...
+
+
+def _read(stream: _Lines) -> bytes:
+    line = b"\n"
+    while line == b"\n":
+        line = stream.readline(MAX_ANSWER_BYTES)
+    return line
 
 
 def _result(line: bytes) -> Answer:

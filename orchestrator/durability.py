@@ -32,7 +32,7 @@ from orchestrator.wiring import Route
 from pipelines.problem import SpecError
 from pipelines.run import MACHINE_VERSION
 
-__all__ = ["Durability", "RunNotHad"]
+__all__ = ["Durability", "RunNotHad", "RunStands"]
 
 RETENTION_SECONDS = 30 * 86400.0
 RETAINED_RUNS = 10_000
@@ -50,6 +50,13 @@ class RunNotHad(Exception):
 
     code = "penstock.run_not_had"
     hint = "`penstock runs show ID` has what it did; finish it by hand"
+
+
+class RunStands(RunNotHad):
+    """A run does not stand so that what was asked for could be done; the message says how it does."""
+
+    code = "penstock.run_stands"
+    hint = "`penstock runs show ID` says what became of it"
 
 
 @dataclass(slots=True)
@@ -178,8 +185,11 @@ class Durability:
         row = self.journal.run(run)
         if row is None:
             raise RunNotHad(f"the journal has no run {run}")
-        routes = self.engine.routes if row.plan == self.origin else await self._routes(row.plan, run)
-        return self._read_back(row, routes)
+        if row.plan == self.origin:
+            return self._read_back(row, self.engine.routes)
+        routes = await self._routes(row.plan, run)
+        # Somebody else may have asked for it meanwhile, and there must never be two of one run.
+        return self.engine.open.get(run) or self._read_back(row, routes)
 
     def take_up(self, run: Lasting) -> None:
         """Go on with a run that was fetched and is not over. Raises RunNotHad and JournalError."""

@@ -132,6 +132,13 @@ class Lasting(Traversal):
             return "parked"
         return "undone" if Undo.DONE in self.machine.undos else "completed"
 
+    @property
+    def reason(self) -> str:
+        """Why it stands as it does: what it waits for when parked, why it was undone, the code of its denial; or ""."""
+        if self.machine.parked:
+            return "a compensation is parked"
+        return self.revoked_for or (self.violation.code if self.violation is not None else "")
+
     # What others ask of it.
 
     def start(self) -> None:

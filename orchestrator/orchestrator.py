@@ -19,7 +19,7 @@ from isolation.store.store import Store
 from orchestrator.clock import LoopClock
 from orchestrator.control import Control
 from orchestrator.control_socket import served
-from orchestrator.durability import Durability, RunNotHad
+from orchestrator.durability import Durability, RunNotHad, RunStands
 from orchestrator.engine import NO_DEADLINE_SECONDS, Engine, HookCall, Reply
 from orchestrator.events import BreakerChanged, Events, RunEnded, RunParked
 from orchestrator.generations import Generations, StartEvent, StartFailures
@@ -145,12 +145,16 @@ class Orchestrator:
         with hold:
             memory = self.state / RING_FILE
             self.ring.load(memory)
-            async with served(Control(self), self.state):
+            async with AsyncExitStack() as door:
+                try:
+                    await door.enter_async_context(served(Control(self), self.state))
+                except OSError as error:
+                    log.warning("control.not_served", extra={"where": str(self.state), "reason": str(error)})
                 yield
             try:
                 self.ring.save(memory)
             except OSError as error:
-                log.warning("ring.not_saved", extra={"file": str(memory), "reason": str(error)})
+                log.warning("ring.not_saved", extra={"where": str(memory), "reason": str(error)})
 
     def _join(self, loaded: Loaded, generations: Generations, origin: str) -> dict[str, tuple[Route, ...]]:
         return routes_of(loaded.plan.routes, generations.by_name, self.breakers, self._draw, origin)
@@ -162,6 +166,9 @@ class Orchestrator:
             self._parked(run)
         if self.events.heard:
             self.events.publish(RunEnded(summary.record()))
+        if summary.status == "parked":
+            log.warning("run.parked", extra={"run": run.id, "pipeline": summary.pipeline, "reason": summary.reason})
+            self.events.publish(RunParked(run.id, summary.pipeline, summary.reason))
         if self.durability is not None:
             self.durability.released(run.id)
 
@@ -173,7 +180,6 @@ class Orchestrator:
                 why = undo.fault.message if undo.fault is not None else ""
                 fields = {"run": run.id, "stage": undo.undoes, "undo": f"{undo.plugin}/{undo.stage}", "reason": why}
                 log.error("undo.parked", extra=fields)
-                self.events.publish(RunParked(run.id, run.route.plan.name, f"{undo.key}: {why}"))
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -233,16 +239,19 @@ class Orchestrator:
             await self.settled(run)
 
     async def compensate(self, run: str, why: str = "asked for by command") -> Lasting:
-        """Undo a run that was allowed, also one that is long over. Raises RunNotHad. Begins; `settled` waits."""
+        """Undo a run that was allowed, also one that is long over. Begins; `settled` waits.
+
+        Raises RunNotHad, RunStands and JournalError.
+        """
         found = self.engine.held(run) or await self._durable().fetch(run)
         self.engine.opened(found)
         if not found.revoke(why):
             self._put_back(found)
-            raise RunNotHad(f"run {run} cannot be undone: it {_standing(found)}")
+            raise RunStands(f"run {run} cannot be undone: it {_standing(found)}")
         return found
 
     async def resume(self, run: str) -> Lasting:
-        """Go on with a parked run: try its compensations again. Raises RunNotHad."""
+        """Go on with a parked run: try its compensations again. Raises RunNotHad and RunStands."""
         found = self.engine.held(run) or await self._durable().fetch(run)
         if not found.over and run not in self.engine.open:
             self._durable().take_up(found)  # it was parked because it could not be taken up
@@ -250,12 +259,13 @@ class Orchestrator:
         self.engine.opened(found)
         if not found.resume():
             self._put_back(found)
-            raise RunNotHad(f"run {run} cannot be resumed: it {_standing(found)}")
+            raise RunStands(f"run {run} cannot be resumed: it {_standing(found)}")
         return found
 
     def _put_back(self, run: Lasting) -> None:
         if run.over:
             self.engine.forgotten(run)
+            self._durable().released(run.id)
 
     def _durable(self) -> Durability:
         if self.durability is None:

@@ -140,22 +140,16 @@ def _update(run: Lasting, event: Event, commands: tuple[Command, ...], now: floa
         return RunUpdate(
             status=RunStatus(run.status),
             verdict=run.verdict,
-            reason=_reason(run),
+            reason=run.reason,
             ended_at=now,
             delivered=run.answered_with is not None,
         )
     if isinstance(event, Answered):
         status = RunStatus.CONFIRMING if run.waits_for_caller else RunStatus.RUNNING
-        return RunUpdate(status=status, verdict=run.verdict, reason=_reason(run))
+        return RunUpdate(status=status, verdict=run.verdict, reason=run.reason)
     if isinstance(event, Revoke | Resume):
-        return RunUpdate(status=RunStatus.RUNNING, reason=_reason(run), ended_at=None)
+        return RunUpdate(status=RunStatus.RUNNING, reason=run.reason, ended_at=None)
     return RunUpdate(status=RunStatus.RUNNING, delivered=True) if isinstance(event, Confirmed) else None
-
-
-def _reason(run: Lasting) -> str:
-    if run.machine.parked:
-        return "a compensation is parked"
-    return run.revoked_for or (run.violation.code if run.violation is not None else "")
 
 
 def _body(run: Lasting, event: Event) -> bytes:

@@ -1,84 +1,164 @@
-"""The memory of runs: what each came to, bounded. What was denied, failed or slow is kept longer."""
+"""The memory of runs: what each came to, bounded. What was denied, failed, undone, parked or slow is kept longer."""
 
 from __future__ import annotations
 
+import contextlib
 import heapq
-import json
-from collections import deque
-from collections.abc import Iterator, Mapping
+import os
+from collections import OrderedDict
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Protocol
 
-from orchestrator.summary import Summary
+import msgspec
 
-__all__ = ["Ring"]
+__all__ = ["RECENT_RUNS", "SLOWEST_RUNS", "TROUBLED_RUNS", "Entry", "Remembered", "Ring"]
 
 RECENT_RUNS = 10_000
 TROUBLED_RUNS = 2_000
 """Of those denied, failed, undone or parked."""
 SLOWEST_RUNS = 100
 
-Record = Mapping[str, object]
+
+class Entry(Protocol):
+    """A run that is over, as the ring keeps it. `seconds` is what its verdict took, `began` since 1970."""
+
+    @property
+    def run_id(self) -> str:
+        """Its name."""
+
+    @property
+    def pipeline(self) -> str:
+        """The pipeline's name."""
+
+    @property
+    def verdict(self) -> str | None:
+        """allow, modify or deny."""
+
+    @property
+    def status(self) -> str:
+        """As in the journal."""
+
+    @property
+    def durable(self) -> bool:
+        """Whether a journal knows of it, too."""
+
+    @property
+    def began(self) -> float:
+        """When."""
+
+    @property
+    def seconds(self) -> float:
+        """How long."""
+
+    @property
+    def troubled(self) -> bool:
+        """Whether it is kept longer: denied, failed, undone or parked."""
+
+    def record(self) -> dict[str, object]:
+        """The JSON object of `penstock runs`."""
+
+
+class Remembered(msgspec.Struct):
+    """An entry that was read from a file; `line` is the whole of it."""
+
+    run_id: str
+    pipeline: str
+    verdict: str | None
+    status: str
+    durable: bool
+    began: float
+    duration_ms: float | None
+    error: dict[str, object] | None
+    line: bytes = b""
+
+    @property
+    def seconds(self) -> float:
+        """How long its verdict took."""
+        return (self.duration_ms or 0.0) / 1000
+
+    @property
+    def troubled(self) -> bool:
+        """As with a Summary."""
+        return self.verdict == "deny" or self.error is not None or self.status != "completed"
+
+    def record(self) -> dict[str, object]:
+        """The object as it was written."""
+        record: dict[str, object] = msgspec.json.decode(self.line)
+        return record
+
+
+_remembered = msgspec.json.Decoder(Remembered)
 
 
 class Ring:
-    """Takes summaries as they are; makes records of them when somebody looks. Newest first."""
+    """Takes summaries as they are; makes records of them when somebody looks. One thread uses it, the event loop's."""
 
     def __init__(self) -> None:
-        self._recent = deque[Summary](maxlen=RECENT_RUNS)
-        self._troubled = deque[Summary](maxlen=TROUBLED_RUNS)
-        self._slowest: list[tuple[float, int, Summary]] = []
+        self._recent = OrderedDict[str, Entry]()
+        self._troubled = OrderedDict[str, Entry]()
+        self._slowest: list[tuple[float, int, Entry]] = []
         self._count = 0
-        self._earlier: list[Record] = []
 
-    def add(self, summary: Summary) -> None:
-        """Remember a run."""
+    def add(self, entry: Entry) -> None:
+        """Remember a run. One that is remembered already came to something else meanwhile."""
         self._count += 1
-        self._recent.append(summary)
-        if summary.denied or summary.error is not None or summary.status != "completed":
-            self._troubled.append(summary)
+        _put(self._recent, entry, RECENT_RUNS)
+        if entry.troubled:
+            _put(self._troubled, entry, TROUBLED_RUNS)
+        elif self._troubled:
+            self._troubled.pop(entry.run_id, None)
         if len(self._slowest) < SLOWEST_RUNS:
-            heapq.heappush(self._slowest, (summary.seconds, self._count, summary))
-        elif summary.seconds > self._slowest[0][0]:
-            heapq.heapreplace(self._slowest, (summary.seconds, self._count, summary))
+            heapq.heappush(self._slowest, (entry.seconds, self._count, entry))
+        elif entry.seconds > self._slowest[0][0]:
+            heapq.heapreplace(self._slowest, (entry.seconds, self._count, entry))
 
-    def records(self) -> Iterator[Record]:
-        """Every run that is remembered, once, newest first."""
+    def entries(self) -> Iterator[Entry]:
+        """Every run that is remembered, once: the last to end first, behind them those that are kept longer."""
         seen: set[str] = set()
-        older = sorted((*self._troubled, *(entry[2] for entry in self._slowest)), key=_began)
-        for summary in (*reversed(self._recent), *reversed(older)):
-            if summary.run_id not in seen:
-                seen.add(summary.run_id)
-                yield summary.record()
-        for record in self._earlier:
-            if record.get("run_id") not in seen:
-                yield record
+        slowest = sorted(self._slowest, key=_number, reverse=True)
+        groups = (reversed(self._recent.values()), reversed(self._troubled.values()), (entry for *_, entry in slowest))
+        for group in groups:
+            for entry in group:
+                if entry.run_id not in seen:
+                    seen.add(entry.run_id)
+                    yield entry
 
-    def find(self, run: str) -> Record | None:
-        """One run by its id, or by the end of its id where only one has it."""
-        found = [record for record in self.records() if str(record["run_id"]).endswith(run)]
-        return found[0] if len(found) == 1 or (found and found[0]["run_id"] == run) else None
+    def find(self, run: str) -> Entry | None:
+        """One run by its id."""
+        found = self._recent.get(run) or self._troubled.get(run)
+        return found or next((entry for entry in self.entries() if entry.run_id == run), None)
 
     # Between two starts of a host.
 
     def load(self, file: Path) -> None:
-        """Remember what an earlier host wrote. A file that is not one says nothing: it is a memory, no journal."""
+        """Remember what an earlier host wrote. A line that cannot be read says nothing: it is a memory, no journal."""
         try:
-            lines = file.read_text("utf-8").splitlines()
-            self._earlier = [record for record in map(json.loads, lines) if isinstance(record, dict)]
-        except (OSError, ValueError):
-            self._earlier = []
+            lines = file.read_bytes().split(b"\n")
+        except OSError:
+            return
+        for line in reversed(lines):
+            with contextlib.suppress(msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+                found = _remembered.decode(line)
+                found.line = line
+                self.add(found)
 
     def save(self, file: Path) -> None:
-        """Write what is remembered for the next host. Raises OSError."""
-        kept = []
-        for record in self.records():
-            kept.append(json.dumps(record, ensure_ascii=False, separators=(",", ":")))
-            if len(kept) == RECENT_RUNS:
-                break
+        """Write what is remembered for the next host, for this user's eyes. Raises OSError."""
         fresh = file.with_name(f".{file.name}.new")
-        fresh.write_text("\n".join(kept), "utf-8")
-        fresh.rename(file)
+        fresh.unlink(missing_ok=True)
+        with open(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600), "wb") as stream:
+            for entry in self.entries():
+                stream.write(msgspec.json.encode(entry.record()) + b"\n")
+        fresh.replace(file)
 
 
-def _began(summary: Summary) -> float:
-    return summary.began
+def _put(entries: OrderedDict[str, Entry], entry: Entry, most: int) -> None:
+    entries.pop(entry.run_id, None)
+    entries[entry.run_id] = entry
+    if len(entries) > most:
+        entries.popitem(last=False)
+
+
+def _number(entry: tuple[float, int, Entry]) -> int:
+    return entry[1]

@@ -1,4 +1,7 @@
-"""What stays of a run when it is over: everything but payloads, outs and details. Taken quickly, read later."""
+"""What stays of a run when it is over: everything but payloads, outs and details. Taken quickly, read later.
+
+What plugins say may quote what they saw, so of every message only the beginning of its first line stays.
+"""
 
 from __future__ import annotations
 
@@ -12,41 +15,57 @@ from orchestrator.traversal import Traversal
 from pipelines.answer import Violation
 from pipelines.plan import StageState
 
-__all__ = ["Summary"]
+__all__ = ["SAID_CHARACTERS", "Summary", "brief"]
+
+SAID_CHARACTERS = 200
+"""Of what a plugin said: enough to know the trouble again, too little to be an archive of payloads."""
+
+_Json = dict[str, object]
 
 
 class Summary:
-    """One run. `began` is in seconds since 1970; `status` is as in the journal, completed where there is none."""
+    """One run. `began` is in seconds since 1970; `status` is as in the journal, completed where there is none.
+
+    `verdict` is None while there is none.
+    """
 
     __slots__ = (
-        "began", "denied", "durable", "error", "finals", "hook", "pipeline", "run_id", "seconds", "stages", "status",
-        "verdict", "violation",
+        "began", "durable", "error", "finals", "hook", "pipeline", "reason", "run_id", "seconds", "stages", "status",
+        "troubled", "verdict", "violation",
     )  # fmt: skip
+
+    status: str
+    reason: str
 
     def __init__(self, run: Traversal) -> None:
         plan = run.route.plan
+        started, ended = run.started, run.ended
         self.run_id = run.id
         self.pipeline = plan.name
         self.hook = plan.hook.name
-        self.verdict = run.verdict
-        self.began = run.clock.wall() - (run.clock.now() - run.started)
-        self.seconds = run.ended - run.started
-        self.violation = run.violation
-        self.error = run.fault
+        self.durable = plan.durable
+        self.verdict = run.verdict if ended else None
+        self.seconds = ended - started if ended else 0.0
+        if not run.began:
+            run.began = run.clock.wall() - run.clock.now() + started
+        self.began = run.began
+        self.violation = None if run.violation is None else _violation(run.violation)
+        self.error = None if run.fault is None else _fault(run.fault)
         self.stages = [
             (wire.plan.id, None if attempt is None else _taken(attempt))
             for wire, attempt in zip(run.route.wires, run.attempts, strict=True)
         ]
-        self.durable = plan.durable
-        self.denied = run.denied
-        self.status = "completed"
-        self.finals: list[FinalRecord] = []
         if isinstance(run, Lasting):
-            self.began = run.began
             self.status = run.status
-            self.finals = run.finally_.records
+            self.reason = brief(run.reason)
+            self.finals = {one.id: _final(one) for one in run.finally_.records}
+        else:
+            self.status = "completed"
+            self.reason = "" if run.violation is None else run.violation.code
+            self.finals = {}
+        self.troubled = run.denied or run.fault is not None or self.status != "completed"
 
-    def record(self) -> dict[str, object]:
+    def record(self) -> _Json:
         """The JSON object of `penstock runs`."""
         return {
             "run_id": self.run_id,
@@ -54,28 +73,19 @@ class Summary:
             "hook": self.hook,
             "verdict": self.verdict,
             "status": self.status,
+            "reason": self.reason,
             "durable": self.durable,
             "began": round(self.began, 3),
-            "violation": _violation(self.violation),
-            "error": self.error.as_json() if self.error else None,
-            "duration_ms": _ms(self.seconds),
+            "violation": self.violation,
+            "error": self.error,
+            "duration_ms": _ms(self.seconds) if self.verdict is not None else None,
             "stages": {id: dict(_NEVER) if taken is None else _fields(taken) for id, taken in self.stages},
-            "finally": {one.id: _final(one) for one in self.finals},
+            "finally": self.finals,
         }
 
 
 _Taken = tuple[
-    StageState,
-    str | None,
-    float,
-    float,
-    int,
-    str | None,
-    str | None,
-    str,
-    UndoRecord | None,
-    Violation | None,
-    StageFault | None,
+    StageState, str | None, float, float, int, str | None, str, str, _Json | None, _Json | None, _Json | None
 ]
 
 _NEVER: Mapping[str, object] = {
@@ -96,23 +106,24 @@ _NEVER: Mapping[str, object] = {
 
 def _taken(attempt: Attempt) -> _Taken:
     call = attempt.current or attempt
-    tried = attempt.tried
+    tried, wire, ended = attempt.tried, attempt.wire, attempt.ended
+    violation, fault, undo = attempt.violation, attempt.fault, attempt.undo
     return (
         attempt.state,
         attempt.why,
-        attempt.ended - attempt.started,
-        (attempt.sent_at or attempt.ended) - attempt.queued_at if tried else 0.0,
+        ended - attempt.started,
+        (attempt.sent_at or ended) - attempt.queued_at if tried else 0.0,
         tried,
-        attempt.wire.generation.spec.name if tried else None,
-        call.worker or None,
-        "none" if attempt.wire.undo is None else attempt.effect.value,
-        attempt.undo,
-        attempt.violation,
-        attempt.fault,
+        wire.generation.spec.name if tried else None,
+        call.worker,
+        "none" if wire.undo is None else attempt.effect.value,
+        None if undo is None else _undo(undo),
+        None if violation is None else _violation(violation),
+        None if fault is None else _fault(fault),
     )
 
 
-def _fields(taken: _Taken) -> dict[str, object]:
+def _fields(taken: _Taken) -> _Json:
     state, why, seconds, queued, tried, generation, worker, effect, undo, violation, fault = taken
     return {
         "state": state.value,
@@ -121,15 +132,15 @@ def _fields(taken: _Taken) -> dict[str, object]:
         "queued_ms": _ms(queued),
         "attempts": tried,
         "generation": generation,
-        "worker": worker,
+        "worker": worker or None,
         "effect": effect,
-        "undo": None if undo is None else _undo(undo),
-        "violation": _violation(violation),
-        "error": fault.as_json() if fault else None,
+        "undo": undo,
+        "violation": violation,
+        "error": fault,
     }
 
 
-def _undo(undo: UndoRecord) -> dict[str, object]:
+def _undo(undo: UndoRecord) -> _Json:
     return {
         "state": undo.state.value,
         "plugin": undo.plugin,
@@ -137,20 +148,30 @@ def _undo(undo: UndoRecord) -> dict[str, object]:
         "key": undo.key,
         "undoes": undo.undoes,
         "attempts": undo.tried,
-        "error": undo.fault.as_json() if undo.fault else None,
+        "error": None if undo.fault is None else _fault(undo.fault),
     }
 
 
-def _violation(violation: Violation | None) -> dict[str, object] | None:
-    return None if violation is None else {"code": violation.code, "reason": violation.reason}
+def _violation(violation: Violation) -> _Json:
+    return {"code": brief(violation.code), "reason": brief(violation.reason)}
 
 
-def _final(final: FinalRecord) -> dict[str, object]:
+def _fault(fault: StageFault) -> _Json:
+    return {"class": fault.kind, "code": fault.code, "message": brief(fault.message)}
+
+
+def _final(final: FinalRecord) -> _Json:
     return {
         "state": final.state.value,
         "attempts": final.tried,
-        "error": final.fault.as_json() if final.fault else None,
+        "error": None if final.fault is None else _fault(final.fault),
     }
+
+
+def brief(text: str) -> str:
+    """The beginning of a text's first line."""
+    line = text.split("\n", 1)[0]
+    return line if len(line) <= SAID_CHARACTERS else line[: SAID_CHARACTERS - 1] + "…"
 
 
 def _ms(seconds: float) -> float:

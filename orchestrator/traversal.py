@@ -52,8 +52,10 @@ class Traversal:
     """A run of one pipeline. `done` is called once, when the verdict is settled.
 
     After that `denied`, `violation`, `fault`, `payload`, `state`, `hints` and `result` are what the door answers with.
+    `began` is in seconds since 1970, of a run that does not last only once it is summed up.
     """
 
+    began = 0.0
     ended = 0.0
     changes: Overlay | None = None
     state_changes: Overlay | None = None

@@ -35,6 +35,8 @@ def breakers(
 
     if opened and reset:
         raise click.UsageError("--open and --reset are two commands")
+    if reason and not opened:
+        raise click.UsageError("--reason says why one is forced open: it goes with --open")
     params: dict[str, object] = {}
     name = "breakers.list"
     if opened:

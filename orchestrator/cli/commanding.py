@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from orchestrator.cli.failures import say
 from orchestrator.cli.loop import run_loop
 from orchestrator.cli.opening import opened
-from orchestrator.cli.options import pipeline_file
+from orchestrator.cli.options import file_here
 from orchestrator.cli.progress import Bars, terminal_watches
 from orchestrator.clock import LoopClock
-from orchestrator.control import Answer, Control, RunCommands
+from orchestrator.control import Answer, Control, Refused, RunCommands
 from orchestrator.control_socket import NoHost, ask
+from orchestrator.journal.errors import JournalLocked
 from orchestrator.journal.opening import open_journal
 from orchestrator.loading import load
 from orchestrator.ring import Ring
@@ -26,34 +29,78 @@ WITH_WORKERS = frozenset({"runs.resume", "runs.compensate"})
 """Commands for which plugins are started when no host has them."""
 
 ALONE = frozenset({"runs.list", "runs.show", "runs.park", "runs.prune", "runs.rekey"})
+"""Commands that need the journal and the memory of runs, and no worker."""
+
+TURN_SECONDS = 10.0
+"""How long somebody else may hold the journal: another command for a moment, a host until its plugins are ready."""
+RETRY_SECONDS = 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class _Errand:
+    path: Path
+    state: Path | None
+    folder: Path
+    name: str
+    params: Mapping[str, object]
+    as_json: bool
 
 
 def command(path: Path, state: Path | None, name: str, params: Mapping[str, object], *, as_json: bool) -> Answer:
-    """Follow a command for the file at `path`. Raises Refused, NoHost and what opening the file or journal raises."""
-    folder = state or state_folder(pipeline_file(path))
+    """Follow a command for the file at `path`; with `state` the commands that need no worker need no file either.
+
+    Raises what `control_socket.ask` raises, and what opening the file, its plugins or its journal does.
+    """
+    needs_file = state is None or name in WITH_WORKERS
+    folder = state_folder(file_here(path)) if state is None else state
+    if needs_file:
+        file_here(path)
+    errand = _Errand(path, state, folder, name, params, as_json)
+    until = time.monotonic() + TURN_SECONDS
+    while True:
+        try:
+            return _follow(errand)
+        except JournalLocked:
+            # Whoever holds it is about to take commands, or about to let go.
+            if time.monotonic() >= until:
+                raise
+            time.sleep(RETRY_SECONDS)
+
+
+def _follow(errand: _Errand) -> Answer:
     try:
-        return ask(folder, name, params)
+        return ask(errand.folder, errand.name, errand.params)
     except NoHost:
-        if name in ALONE:
-            return run_loop(_alone(folder, name, params))
-        if name not in WITH_WORKERS:
-            raise
-    say(f"no host serves {path}; starting its plugins for this")
-    with Bars(shown=terminal_watches(stdout_is_data=as_json)) as bars:
-        return run_loop(_with_workers(path, state, name, params, bars))
+        if errand.name in ALONE:
+            return run_loop(_alone(errand))
+        if errand.name not in WITH_WORKERS:
+            raise NoHost(f"no host serves {errand.state or errand.path}") from None
+    errand = run_loop(_looked_up(errand))
+    say(f"no host serves {errand.path}; starting its plugins for this")
+    with Bars(shown=terminal_watches(stdout_is_data=errand.as_json)) as bars:
+        return run_loop(_with_workers(errand, bars))
 
 
-async def _alone(folder: Path, name: str, params: Mapping[str, object]) -> Answer:
+async def _alone(errand: _Errand) -> Answer:
     loop = asyncio.get_running_loop()
     ring = Ring()
-    ring.load(folder / RING_FILE)
-    if not (folder / "journal.db").exists():
-        return await RunCommands(ring, None, LoopClock(loop)).perform(name, params)
-    with await asyncio.to_thread(open_journal, folder, loop=loop, machine=MACHINE_VERSION) as journal:
-        return await RunCommands(ring, journal, LoopClock(loop)).perform(name, params)
+    ring.load(errand.folder / RING_FILE)
+    if not (errand.folder / "journal.db").exists():
+        return await RunCommands(ring, None, LoopClock(loop)).perform(errand.name, errand.params)
+    with await asyncio.to_thread(open_journal, errand.folder, loop=loop, machine=MACHINE_VERSION) as journal:
+        return await RunCommands(ring, journal, LoopClock(loop)).perform(errand.name, errand.params)
 
 
-async def _with_workers(path: Path, state: Path | None, name: str, params: Mapping[str, object], bars: Bars) -> Answer:
-    opening = opened(load(path), bars, locked=False, offline=False, state=state)
+async def _looked_up(errand: _Errand) -> _Errand:
+    """The errand with the whole id of its run: one that is not known is told before plugins are started."""
+    shown = await _alone(replace(errand, name="runs.show", params={"run": errand.params["run"]}))
+    assert isinstance(shown, Mapping)
+    if not shown["durable"]:
+        raise Refused("penstock.no_journal", f"run {shown['run_id']} is not durable; nothing can be done about it now")
+    return replace(errand, params={**errand.params, "run": shown["run_id"]})
+
+
+async def _with_workers(errand: _Errand, bars: Bars) -> Answer:
+    opening = opened(load(errand.path), bars, locked=False, offline=False, state=errand.state)
     async with opening as orchestrator:
-        return await Control(orchestrator).perform(name, params)
+        return await Control(orchestrator).perform(errand.name, errand.params)

@@ -10,7 +10,11 @@ from click.shell_completion import CompletionItem
 if TYPE_CHECKING:
     import click
 
-__all__ = ["pipelines", "places", "profiles", "tests"]
+__all__ = ["pipelines", "places", "profiles", "run_ids", "tests"]
+
+COMPLETED_RUNS = 100
+ANSWER_SECONDS = 1.0
+"""Whoever pressed a key does not wait for a host that hangs."""
 
 
 def _document(ctx: click.Context) -> dict[str, object]:
@@ -58,6 +62,35 @@ def tests(ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[
     cases = _document(ctx).get("tests")
     names = [str(case.get("name")) for case in cases if isinstance(case, dict)] if isinstance(cases, list) else []
     return _starting(names, incomplete)
+
+
+def run_ids(ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Ids of the newest runs that a host, or the last one, remembers; each with its pipeline and how it stands."""
+    return [
+        CompletionItem(str(run["run_id"]), help=f"{run.get('pipeline')} {run.get('verdict')} {run.get('status')}")
+        for run in _runs(ctx)
+        if str(run["run_id"]).startswith(incomplete)
+    ]
+
+
+def _runs(ctx: click.Context) -> list[dict[str, object]]:
+    from orchestrator.control import Refused
+    from orchestrator.control_socket import HostGone, HostSilent, NoHost, ask
+    from orchestrator.ring import Ring
+    from orchestrator.state import RING_FILE, state_folder
+
+    path = _named_path(ctx)
+    named = ctx.params.get("state")
+    folder = Path(str(named)) if named else state_folder(path / "pipeline.yaml" if path.is_dir() else path)
+    try:
+        found = ask(folder, "runs.list", {"limit": COMPLETED_RUNS}, silence_seconds=ANSWER_SECONDS)
+        return found if isinstance(found, list) else []
+    except NoHost:
+        ring = Ring()
+        ring.load(folder / RING_FILE)
+        return [entry.record() for entry, _ in zip(ring.entries(), range(COMPLETED_RUNS), strict=False)]
+    except (HostGone, HostSilent, Refused, OSError):
+        return []
 
 
 def places(ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[CompletionItem]:

@@ -10,7 +10,11 @@ __all__ = ["logged"]
 
 _LEVELS = {0: logging.WARNING, 1: logging.INFO}
 _TONES = {logging.WARNING: "yellow", logging.ERROR: "red", logging.CRITICAL: "red"}
-_OWN_FIELDS = ("plugin", "worker", "pid", "reason", "run", "where")
+_OWN_FIELDS = (
+    "run", "pipeline", "hook", "phase", "plugin", "worker", "pid", "breaker", "key", "command", "event", "where",
+)  # fmt: skip
+_SAID_FIELDS = ("how", "reason")
+"""What is a sentence, or lines, and no name."""
 
 
 class _Lines(logging.Handler):
@@ -27,6 +31,8 @@ class _Lines(logging.Handler):
 
 def _host_text(record: logging.LogRecord) -> str:
     text = record.getMessage() + _pairs({name: getattr(record, name) for name in _OWN_FIELDS if hasattr(record, name)})
+    said = [str(getattr(record, name)) for name in _SAID_FIELDS if getattr(record, name, "")]
+    text += "".join(f": {words}" for words in said).replace("\n", "\n    ")
     if record.exc_info:
         text += "\n" + logging.Formatter().formatException(record.exc_info)
     return text

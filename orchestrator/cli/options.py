@@ -13,6 +13,7 @@ from orchestrator.cli.failures import Invocation
 
 __all__ = [
     "EXISTING",
+    "file_here",
     "here_argument",
     "json_option",
     "locked_option",
@@ -45,6 +46,15 @@ def json_option(text: str) -> Callable[[_Decorated], _Decorated]:
 def pipeline_file(path: Path) -> Path:
     """The file that PATH means: itself, or `pipeline.yaml` in a folder."""
     return path / "pipeline.yaml" if path.is_dir() else path
+
+
+def file_here(path: Path) -> Path:
+    """The pipeline file that PATH means. Raise a usage error where there is none, before anything is begun."""
+    file = pipeline_file(path)
+    if not file.exists():
+        where = "here" if path == Path() else f"in {path}"
+        raise click.UsageError(f"there is no pipeline.yaml {where}; name a pipeline file or its folder as PATH")
+    return file
 
 
 def must_be_pipeline(name: str, known: list[str]) -> None:

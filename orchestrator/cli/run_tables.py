@@ -62,6 +62,9 @@ def run_view(record: Record, now: float) -> RenderableType:
     if _entries(record, "stages"):
         parts.append(_stages(record))
     parts += [_by_hand(id, undo) for id, undo in _parked(record)]
+    undos = record.get("undos")
+    if isinstance(undos, list):
+        parts += [Text(printable(f"undo of stage number {one['number']}: {_json(one['input'])}")) for one in undos]
     events = record.get("events")
     if isinstance(events, list):
         words = " ".join(_text(event, "kind") for event in events)
@@ -101,10 +104,15 @@ def _by_hand(id: str, undo: Record) -> Text:
         f"to undo {id} by hand: what {undo['plugin']}/{undo['stage']} would have done",
         f"  undoes  {undo['undoes']}",
         f"  key     {undo['key']}",
+        f"  tried   {undo['attempts']} times; {_said(_inside(undo, 'error'))}",
     ]
     if "input" in undo:
-        lines.append(f"  input   {json.dumps(undo['input'], ensure_ascii=False)}")
+        lines.append(f"  input   {_json(undo['input'])}")
     return Text(printable("\n".join(lines)), style="bold")
+
+
+def _json(value: object) -> str:
+    return json.dumps(value, ensure_ascii=False)
 
 
 def _parked(record: Record) -> list[tuple[str, Record]]:

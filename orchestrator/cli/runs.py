@@ -10,6 +10,7 @@ from typing import TypeVar
 
 import click
 
+from orchestrator.cli.completing import pipelines, run_ids
 from orchestrator.cli.failures import Exit, say, write
 from orchestrator.cli.options import here_argument, json_option, state_option
 
@@ -20,7 +21,7 @@ _Decorated = TypeVar("_Decorated", bound=Callable[..., object])
 STATUSES = ("running", "confirming", "completed", "undone", "parked", "unreadable")
 _UNITS = {"m": 60.0, "h": 3600.0, "d": 86400.0}
 
-_ID = click.argument("id", metavar="ID")
+_ID = click.argument("id", metavar="ID", shell_complete=run_ids)
 _REASON = click.option("--reason", metavar="TEXT", help="Why; kept with the run.")
 _JSON = "Print the run as one JSON object."
 
@@ -44,7 +45,7 @@ def runs() -> None:
 @here_argument
 @click.option("--status", type=click.Choice(STATUSES), help="Only runs that stand so.")
 @click.option("--verdict", type=click.Choice(["allow", "modify", "deny"]), help="Only runs with this verdict.")
-@click.option("--pipeline", metavar="NAME", help="Only runs of this pipeline.")
+@click.option("--pipeline", metavar="NAME", shell_complete=pipelines, help="Only runs of this pipeline.")
 @click.option("--limit", metavar="N", type=click.IntRange(1, 10_000), default=20, show_default=True, help="How many.")
 @state_option
 @json_option("Print the runs as one JSON list.")

@@ -16,7 +16,7 @@ from orchestrator.journal.cipher import Cipher, Entropy
 from orchestrator.journal.errors import BodyTooLarge, JournalClosed, JournalError, JournalFull, Unreadable
 from orchestrator.journal.files import Files
 from orchestrator.journal.group import Desk
-from orchestrator.journal.rows import EventRow, JournalFacts, RunRow, RunStatus, RunUpdate
+from orchestrator.journal.rows import EventRow, JournalFacts, RunRow, RunSketch, RunStatus, RunUpdate
 from orchestrator.journal.schema import SCHEMA, named
 from orchestrator.journal.store import Store
 from orchestrator.journal.submission import Begin, Chore, Counted, Done, Mark, Note, Outcome, PutPlan, Submission
@@ -147,6 +147,20 @@ class Journal:
     def runs(self, *, status: RunStatus | None = None, limit: int = LISTED_RUNS) -> Sequence[RunRow | Unreadable]:
         """Runs, newest first; in place of one that cannot be read its error."""
         return self._read(partial(self._store.runs, status, limit))
+
+    def sketches(
+        self, *, limit: int, status: str | None = None, verdict: str | None = None, pipeline: str | None = None
+    ) -> Sequence[RunSketch]:
+        """The newest runs that fit, newest first, with what stands in the open; cheap, and checks nothing."""
+        return self._read(partial(self._store.sketches, status=status, verdict=verdict, pipeline=pipeline, limit=limit))
+
+    def sketch(self, run: str) -> RunSketch | None:
+        """The same of one run, or None; of an unreadable one too."""
+        return self._read(partial(self._store.sketch, run))
+
+    def ending(self, tail: str) -> Sequence[str]:
+        """The ids of the runs that end in `tail`, newest first."""
+        return self._read(partial(self._store.ending, tail))
 
     def unfinished(self) -> Sequence[RunRow | Unreadable]:
         """Running and confirming runs, oldest first; in place of one that cannot be read its error."""

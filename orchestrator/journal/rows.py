@@ -6,7 +6,18 @@ import enum
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-__all__ = ["FINISHED", "KEEP", "UNFINISHED", "EventRow", "JournalFacts", "Keep", "RunRow", "RunStatus", "RunUpdate"]
+__all__ = [
+    "FINISHED",
+    "KEEP",
+    "UNFINISHED",
+    "EventRow",
+    "JournalFacts",
+    "Keep",
+    "RunRow",
+    "RunSketch",
+    "RunStatus",
+    "RunUpdate",
+]
 
 
 class RunStatus(enum.Enum):
@@ -50,6 +61,20 @@ class RunRow:
     delivered: bool
     body: bytes
     machine: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class RunSketch:
+    """What can be told of a run without a key: nothing is decrypted, and nothing is checked."""
+
+    id: str
+    pipeline: str
+    hook: str
+    status: str
+    verdict: str | None
+    reason: str
+    started_at: float
+    ended_at: float | None
 
 
 @dataclass(frozen=True, slots=True)

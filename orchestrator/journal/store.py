@@ -11,7 +11,7 @@ from itertools import pairwise
 from orchestrator.journal.cipher import Cipher, NotOurs
 from orchestrator.journal.errors import JournalCorrupt, Unreadable
 from orchestrator.journal.places import event_place, identity_of, plan_place, run_place
-from orchestrator.journal.rows import UNFINISHED, EventRow, RunRow, RunStatus
+from orchestrator.journal.rows import UNFINISHED, EventRow, RunRow, RunSketch, RunStatus
 from orchestrator.journal.standing import Standing
 
 __all__ = ["Contents", "Store"]
@@ -29,6 +29,13 @@ SELECT number, (SELECT max(seq) FROM event WHERE event.run = run.number), status
     confirm_by, delivered
 FROM run WHERE id = ?
 """
+_UNFINISHED = "SELECT id FROM run WHERE status IN (?, ?) ORDER BY number"
+_SKETCH = "SELECT id, pipeline, hook, status, verdict, reason, started_at, ended_at FROM run"
+_SKETCHES = f"""
+{_SKETCH} WHERE (?1 IS NULL OR status = ?1) AND (?2 IS NULL OR verdict = ?2) AND (?3 IS NULL OR pipeline = ?3)
+ORDER BY number DESC LIMIT ?4
+"""
+_ENDING = "SELECT id FROM run WHERE substr(id, -length(?1)) = ?1 ORDER BY number DESC"
 _NEWEST = "SELECT id FROM run ORDER BY number DESC LIMIT ?"
 _NEWEST_OF = "SELECT id FROM run WHERE status = ? ORDER BY number DESC LIMIT ?"
 
@@ -83,6 +90,23 @@ class Store:
         with self.guard:
             ids = self._ids(_NEWEST, limit) if status is None else self._ids(_NEWEST_OF, status.value, limit)
             return self._each(ids)
+
+    def sketches(self, *, status: str | None, verdict: str | None, pipeline: str | None, limit: int) -> list[RunSketch]:
+        """The newest runs that fit, newest first; None fits every run."""
+        with self.guard:
+            found = self._connection.execute(_SKETCHES, (status, verdict, pipeline, limit))
+            return [RunSketch(*record) for record in found]
+
+    def sketch(self, run: str) -> RunSketch | None:
+        """One of them, or None."""
+        with self.guard:
+            record = self._connection.execute(f"{_SKETCH} WHERE id = ?", (run,)).fetchone()
+            return None if record is None else RunSketch(*record)
+
+    def ending(self, tail: str) -> list[str]:
+        """The ids that end in `tail`, newest first."""
+        with self.guard:
+            return self._ids(_ENDING, tail)
 
     def unfinished(self) -> list[RunRow | Unreadable]:
         """Running and confirming runs, oldest first, and those of which nobody can tell where they stand."""
