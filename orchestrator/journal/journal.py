@@ -53,8 +53,9 @@ class Journal:
 
     A submission either raises (JournalFull, JournalFailed, JournalClosed, BodyTooLarge), and then it was not taken and
     `done` is never called; or `done` is called exactly once, later, on the loop's thread, in the order of submission:
-    with None once the submission is on the disk, else with the error. After a failed commit everything is refused with
-    JournalFailed until the journal is opened again.
+    with None once the submission is on the disk, else with the error; `prune` and `rekey` tell when they are through,
+    whatever was submitted meanwhile. After a failed commit everything is refused with JournalFailed until the journal
+    is opened again.
     """
 
     def __init__(
