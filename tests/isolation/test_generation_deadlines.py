@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import signal
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from living import (
 )
 
 from isolation.errors import (
+    CallCancelled,
     DeadlineExceeded,
     WorkerLost,
 )
@@ -232,5 +234,23 @@ def test_a_loop_that_is_busy_and_answers_its_pings_lives_on(tmp_path: Path) -> N
             await gate.reached()
             await call.answer()
             assert generation.workers == (worker,)
+
+    run(main())
+
+
+def test_a_worker_that_is_being_stopped_is_not_pinged(tmp_path: Path) -> None:
+    """Its stdin is closed, so that it could not hear it; the stop ladder alone bounds its end."""
+
+    async def main() -> None:
+        pings = {"ping_every_seconds": 0.1, "ping_within_seconds": 0.1}
+        async with serving(spec_of(tmp_path, CONCURRENT, "gate", **pings)) as generation:
+            gate, worker = Gate(tmp_path), generation.workers[0]
+            call = ask(generation, "gate", gate.payload)
+            stopping = asyncio.ensure_future(worker.stop())
+            assert isinstance(await call.error(), CallCancelled)
+            await asyncio.wait([stopping], timeout=0.4)
+            assert not worker.gone.done(), "its thread still stands at the gate"
+            await gate.reached()
+            assert (await stopping).status == 0
 
     run(main())
