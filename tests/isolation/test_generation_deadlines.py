@@ -19,7 +19,6 @@ from living import (
 )
 
 from isolation.errors import (
-    CallCancelled,
     DeadlineExceeded,
     WorkerLost,
 )
@@ -243,14 +242,12 @@ def test_a_worker_that_is_being_stopped_is_not_pinged(tmp_path: Path) -> None:
 
     async def main() -> None:
         pings = {"ping_every_seconds": 0.1, "ping_within_seconds": 0.1}
-        async with serving(spec_of(tmp_path, CONCURRENT, "gate", **pings)) as generation:
-            gate, worker = Gate(tmp_path), generation.workers[0]
-            call = ask(generation, "gate", gate.payload)
+        async with serving(spec_of(tmp_path, CONCURRENT, "stubborn", **pings)) as generation:
+            worker, call = generation.workers[0], ask(generation, "stubborn")
             stopping = asyncio.ensure_future(worker.stop())
-            assert isinstance(await call.error(), CallCancelled)
-            await asyncio.wait([stopping], timeout=0.4)
-            assert not worker.gone.done(), "its thread still stands at the gate"
-            await gate.reached()
-            assert (await stopping).status == 0
+            await asyncio.wait([stopping], timeout=0.5)
+            assert not worker.gone.done() and worker.owed == 1
+            assert (await stopping).reason == "was stopped"
+            assert isinstance(await call.error(), WorkerLost)
 
     run(main())
