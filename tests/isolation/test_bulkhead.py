@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
-from living import CONCURRENT, SEQUENTIAL, Asked, Gate, ask, run, serving, spec_of, until
+from living import CONCURRENT, SEQUENTIAL, Asked, Gate, ask, peer_spec, run, serving, spec_of, until
 
 from isolation.bulkhead import Bulkhead
 from isolation.errors import DeadlineExceeded, PluginBusy, WorkerLost
@@ -119,6 +119,24 @@ def test_the_end_of_a_worker_frees_its_places_for_the_others(tmp_path: Path) -> 
             assert isinstance(await doomed.error(), WorkerLost)
             await after.answer()
             assert {doomed.worker, after.worker} == {"living#1", "living#2"}
+
+    run(main())
+
+
+def test_a_ping_takes_no_calls_place(tmp_path: Path) -> None:
+    async def main() -> None:
+        source = """
+shake_hands()
+for line in sys.stdin:
+    message = json.loads(line)
+    if message["method"] != "ping":
+        answer(message, {})
+"""
+        spec = peer_spec(tmp_path, source, window=64, ping_every_seconds=0.1, ping_within_seconds=600.0)
+        async with serving(spec, concurrency=1, queue=0) as generation:
+            await until(lambda: generation.workers[0].outstanding)
+            assert owed(generation) == 0
+            assert await ask(generation, "act").answer() == {}
 
     run(main())
 

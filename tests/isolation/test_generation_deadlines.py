@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import signal
 from pathlib import Path
 
@@ -232,5 +233,21 @@ def test_a_loop_that_is_busy_and_answers_its_pings_lives_on(tmp_path: Path) -> N
             await gate.reached()
             await call.answer()
             assert generation.workers == (worker,)
+
+    run(main())
+
+
+def test_a_worker_that_is_being_stopped_is_not_pinged(tmp_path: Path) -> None:
+    """Its stdin is closed, so that it could not hear it; the stop ladder alone bounds its end."""
+
+    async def main() -> None:
+        pings = {"ping_every_seconds": 0.1, "ping_within_seconds": 0.1}
+        async with serving(spec_of(tmp_path, CONCURRENT, "stubborn", **pings)) as generation:
+            worker, call = generation.workers[0], ask(generation, "stubborn")
+            stopping = asyncio.ensure_future(worker.stop())
+            await asyncio.wait([stopping], timeout=0.5)
+            assert not worker.gone.done() and worker.owed == 1
+            assert (await stopping).reason == "was stopped"
+            assert isinstance(await call.error(), WorkerLost)
 
     run(main())
