@@ -24,6 +24,7 @@ from orchestrator.wiring import Route
 from pipelines.body import Body
 from pipelines.plan import StageState
 from pipelines.run import (
+    BEGIN,
     Answered,
     Close,
     Command,
@@ -92,6 +93,7 @@ class Lasting(Traversal):
     revoked_for = ""
     _alarm: Alarm | None = None
     _crashed = False
+    _unborn = False  # nothing more is written down of a run before the journal took it in
 
     def __init__(
         self,
@@ -229,10 +231,12 @@ class Lasting(Traversal):
         if self.stranded is not None:
             return  # what is told now would leave a gap in the journal
         self.inbox.append(event)
-        if len(self.inbox) > 1:
-            return
+        if len(self.inbox) == 1:
+            self._work_off()
+
+    def _work_off(self) -> None:
         try:
-            while self.inbox:
+            while self.inbox and not self._unborn:
                 # What was cancelled with the verdict may have ended meanwhile.
                 if not (self.machine.decided and isinstance(self.inbox[0], Settled | Halt)):
                     self._follow(self.inbox[0])
@@ -245,6 +249,7 @@ class Lasting(Traversal):
         if self.recorder is None:
             self._carry_out(event, tuple(commands))
         else:
+            self._unborn = event is BEGIN
             self.recorder.note(self, event, tuple(commands), partial(self._synced, event, tuple(commands)))
 
     def _synced(self, event: Event, commands: tuple[Command, ...], outcome: StageFault | Taken | None) -> None:
@@ -256,6 +261,10 @@ class Lasting(Traversal):
         if outcome is not None:
             self._strand(outcome)
             return
+        if self._unborn:
+            self._unborn = False
+            if self.inbox and self.inbox[0] is not BEGIN:
+                self._work_off()  # it was ended meanwhile, so nothing is called
         try:
             self._carry_out(event, commands)
         except Exception:  # noqa: BLE001  as in tell
