@@ -156,7 +156,7 @@ class Lasting(Traversal):
         if self.waits_for_caller and not self.revoked_for and not self.denied:
             seconds = self.route.plan.confirm_seconds
             if seconds is None:
-                self.tell(Confirmed())
+                self._confirm()
             else:
                 self.await_confirmation(seconds)
 
@@ -173,8 +173,12 @@ class Lasting(Traversal):
         """The caller did what the verdict allowed; False when there is nothing (any more) to confirm."""
         if not self.waits_for_caller or self.revoked_for or self.denied:
             return False
-        self.tell(Confirmed())
+        self._confirm()
         return True
+
+    def _confirm(self) -> None:
+        self._cancel_alarm()  # or it could ring while the confirmation is synced
+        self.tell(Confirmed())
 
     def condemn(self, why: str, done: Callable[[], None]) -> None:
         """Let nobody confirm it any more: it will be revoked when those that came after it are undone.

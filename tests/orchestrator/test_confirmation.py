@@ -197,7 +197,18 @@ def test_an_allow_that_is_confirmed_is_kept(bench: Bench) -> None:
     bench.forward(100.0)
     assert undone(bench) == []
     assert not run_of(call).confirm(), "there is nothing to confirm any more"
+    assert not run_of(call).denied
     assert [row.status for row in bench.journal.rows.values()] == [RunStatus.COMPLETED]
+
+
+def test_time_that_passes_while_a_confirmation_is_synced_does_not_undo_it(bench: Bench) -> None:
+    call = allowed(bench)
+    call.delivered()
+    bench.clock.forward(29.9)
+    assert run_of(call).confirm()
+    bench.clock.forward(10.0)
+    bench.journal.settle()
+    assert undone(bench) == []
 
 
 def test_an_allow_that_is_not_confirmed_in_time_is_undone(bench: Bench) -> None:
