@@ -143,6 +143,7 @@ class Engine:
             for run in call.runs:
                 if not isinstance(run, Lasting):
                     self._ended(run)
+            self._look()
 
     def opened(self, run: Lasting) -> None:
         """Keep a run until it is closed."""
@@ -180,9 +181,11 @@ class Engine:
         self._closing = True
         for call in list(self._calls):
             call.halt(SHUTDOWN)
+        spoken_for = {run.id for call in self._calls for run in call.runs}
         for run in list(self.open.values()):
-            if run.recorder is None:
-                run.revoke(SHUTDOWN.message)  # nobody would know of it after us
+            # Nobody would know of it after us. What a call denies, it undoes itself, one pipeline after another.
+            if run.recorder is None and run.id not in spoken_for and not run.revoked_for:
+                run.revoke(SHUTDOWN.message)
         self._look()
         if not self._idle.is_set() and within_seconds:
             try:
@@ -192,6 +195,7 @@ class Engine:
                 pass
 
     def _look(self) -> None:
-        waits = any(not run.waits_for_caller for run in self.open.values())
-        if self._closing and not waits:
+        if not self._closing or self._calls:
+            return
+        if all(run.waits_for_caller and not run.revoked_for for run in self.open.values()):
             self._idle.set()

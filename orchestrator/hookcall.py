@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -41,6 +42,7 @@ _OTHER_CALL = StageFault(
     "the idempotency_key was used before with another payload or context",
     final=True,
 )
+_LATE = StageFault("DeadlineExceeded", "penstock.timeout", "the run with this idempotency_key took too long")
 
 
 class Reply(msgspec.Struct, frozen=True):
@@ -167,9 +169,12 @@ class HookCall:
             self.runs.append(mine)
             self._answer(mine)
             return
-        self.engine.find(taken.run, self._adopt)
+        try:
+            self.engine.find(taken.run, partial(self._adopt, mine.deadline))
+        except Exception:  # noqa: BLE001  as in advance
+            self._crash()
 
-    def _adopt(self, run: Lasting | StageFault) -> None:
+    def _adopt(self, deadline: float, run: Lasting | StageFault) -> None:
         if isinstance(run, StageFault):
             self._settle(refused(self, run))
         elif run.revoked_for:
@@ -178,8 +183,20 @@ class HookCall:
         else:
             self.runs.append(run)
             run.join(self._ended)
+            if run.answered_with is None:
+                left_seconds = max(0.0, deadline - self.engine.clock.now())
+                self.engine.clock.later(left_seconds, partial(self._no_longer, run))
+
+    def _no_longer(self, run: Lasting) -> None:
+        """Deny a caller whose own deadline passes before the run ends that has its key. The run is not its to undo."""
+        if run.answered_with is None and run in self.runs:
+            self.runs.remove(run)
+            self.left = ()
+            self._settle(refused(self, _LATE))
 
     def _ended(self, run: Traversal) -> None:
+        if run not in self.runs:
+            return  # it waited no longer
         try:
             if not run.denied:
                 self._carry(run)
@@ -205,7 +222,7 @@ class HookCall:
 
     def _carry(self, run: Traversal) -> None:
         """Hand what `run` left to the next pipeline."""
-        if run.payload is not run.seen:  # one that has the key of an earlier call has an equal body, not this one
+        if run.payload is not run.seen:  # what another call's run saw is equal to ours, and not the same object
             self.payload = run.payload
         if run.state is not None:
             self.state = run.state
@@ -235,7 +252,9 @@ class HookCall:
 
         if allowed:
             # A journal that hangs must not keep the caller.
-            left_seconds = max(0.0, self.runs[-1].deadline - self.engine.clock.now())
+            left_seconds = max(
+                0.0, min(self.deadline, max(run.deadline for run in self.runs)) - self.engine.clock.now()
+            )
             self.engine.clock.later(left_seconds, lambda: self._give(reply))
         else:
             self._give(reply)

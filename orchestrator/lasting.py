@@ -24,6 +24,7 @@ from orchestrator.wiring import Route
 from pipelines.body import Body
 from pipelines.plan import StageState
 from pipelines.run import (
+    BEGIN,
     Answered,
     Close,
     Command,
@@ -94,6 +95,7 @@ class Lasting(Traversal):
     revoked_for = ""
     _alarm: Alarm | None = None
     _crashed = False
+    _unborn = False  # nothing more is written down of a run before the journal took it in
 
     def __init__(
         self,
@@ -175,7 +177,7 @@ class Lasting(Traversal):
         if self.waits_for_caller and not self.revoked_for and not self.denied:
             seconds = self.route.plan.confirm_seconds
             if seconds is None:
-                self.tell(Confirmed())
+                self._confirm()
             else:
                 self.await_confirmation(seconds)
 
@@ -196,8 +198,12 @@ class Lasting(Traversal):
         if not self.waits_for_caller or self.revoked_for or self.denied:
             return False
         self._confirmer = done
-        self.tell(Confirmed())
+        self._confirm()
         return True
+
+    def _confirm(self) -> None:
+        self._cancel_alarm()  # or it could ring while the confirmation is synced
+        self.tell(Confirmed())
 
     def condemn(self, why: str, done: Callable[[], None]) -> None:
         """Let nobody confirm it any more: it will be revoked when those that came after it are undone.
@@ -254,10 +260,12 @@ class Lasting(Traversal):
         if self.stranded is not None:
             return  # what is told now would leave a gap in the journal
         self.inbox.append(event)
-        if len(self.inbox) > 1:
-            return
+        if len(self.inbox) == 1:
+            self._work_off()
+
+    def _work_off(self) -> None:
         try:
-            while self.inbox:
+            while self.inbox and not self._unborn:
                 # What was cancelled with the verdict may have ended meanwhile.
                 if not (self.machine.decided and isinstance(self.inbox[0], Settled | Halt)):
                     self._follow(self.inbox[0])
@@ -270,6 +278,7 @@ class Lasting(Traversal):
         if self.recorder is None:
             self._carry_out(event, tuple(commands))
         else:
+            self._unborn = event is BEGIN
             self.recorder.note(self, event, tuple(commands), partial(self._synced, event, tuple(commands)))
 
     def _synced(self, event: Event, commands: tuple[Command, ...], outcome: StageFault | Taken | None) -> None:
@@ -281,6 +290,10 @@ class Lasting(Traversal):
         if outcome is not None:
             self._strand(outcome)
             return
+        if self._unborn:
+            self._unborn = False
+            if self.inbox and self.inbox[0] is not BEGIN:
+                self._work_off()  # it was ended meanwhile, so nothing is called
         try:
             self._carry_out(event, commands)
         except Exception:  # noqa: BLE001  as in tell

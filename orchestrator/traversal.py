@@ -216,7 +216,7 @@ class Traversal:
             if sent:
                 return
         attempt.ended = attempt.started
-        self.tell(Settled(stage, attempt.state))
+        self.tell(Settled(stage, attempt.state, attempt.effect))
 
     def _prepare(self, attempt: Attempt, unmet: int) -> bool:
         """Choose the variant and send the call; False when the stage is settled without one."""

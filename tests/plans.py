@@ -44,6 +44,12 @@ outputs = {{ n = "int", ticket = "string" }}
 
 [tool.penstock.stages.release]
 undoes = "reserve"
+
+[tool.penstock.stages.charge]
+idempotent = true
+
+[tool.penstock.stages.refund]
+undoes = "charge"
 """
 
 

@@ -28,17 +28,19 @@ from isolation.errors import (
     WorkerLost,
 )
 from isolation.spec import WorkerSpec
-from orchestrator.engine import Engine, HookCall
+from orchestrator.engine import Engine, HookCall, Reply
 from orchestrator.journal.errors import JournalError, JournalFailed, KeyTaken
 from orchestrator.journal.rows import KEEP, UNFINISHED, EventRow, RunRow, RunUpdate
 from orchestrator.lasting import Lasting
 from orchestrator.recorder import JournalRecorder
 from orchestrator.recovery import read_back, take_up
 from orchestrator.resilience.breakers import Breakers
+from orchestrator.traversal import Traversal
 from orchestrator.wiring import Route, routes_of
-from pipelines.hooks import CATALOGUE
+from pipelines.hooks import CATALOGUE, Hook
 from pipelines.plan import (
     BreakerPolicy,
+    Fallback,
     Jitter,
     Mode,
     Need,
@@ -54,8 +56,8 @@ from pipelines.run import MACHINE_VERSION
 
 __all__ = ["Effects", "FakeJournal", "World", "play"]
 
-HOOK = CATALOGUE["tool_pre_invoke"]
-PAYLOAD = {"name": "echo", "args": {"q": "x"}}
+HOOKS = (CATALOGUE["tool_pre_invoke"], CATALOGUE["prompt_pre_fetch"])
+PAYLOADS = ({"name": "echo", "args": {"q": "x"}}, {"prompt_id": "p", "args": {"q": "x"}})
 END_SECONDS = 3600.0
 CLASSES = ("WorkerLost", "Busy", "Retryable", "DeadlineExceeded", "PluginError")
 
@@ -223,7 +225,7 @@ class Plugin:
         elif refused or what == "deny":
             self._answer(call, {"violation": {"code": "no", "reason": "refused"}})
         elif what != "silent":
-            self._answer(call, {} if undoes else {"out": {"n": 1}})
+            self._answer(call, {} if undoes else world.answer())
 
     def _answer(self, call: Call, result: object) -> None:
         if call.settle():
@@ -256,9 +258,14 @@ class World:
         self.in_flight: list[tuple[str, str]] = []
         self.life = 0
         self.runs: dict[str, Lasting] = {}
-        self.told: dict[str, str] = {}
+        self.told: dict[str, list[str]] = {}
+        self.taken_up: set[str] = set()
+        self.plain: set[str] = set()
+        self.chains: list[tuple[str, list[str]]] = []
         self.heard: dict[str, set[str]] = {}
         self.calls: list[HookCall] = []
+        self.mortal = self.draw.random() < 0.7
+        self.lenient = False
         weights = {word: weight * self.draw.choice((0, 1, 1, 3)) for word, weight in WEIGHTS.items()}
         self.mood = (list(weights), list(weights.values())) if any(weights.values()) else (["ok"], [1])
         self.plans = self._plans()
@@ -272,10 +279,16 @@ class World:
 
     def _plans(self) -> tuple[PipelinePlan, ...]:
         count = self.draw.choice((1, 1, 2))
-        return tuple(self._plan(f"p{place}") for place in range(count))
+        plans = [self._plan(f"p{place}", HOOKS[0]) for place in range(count)]
+        if self.draw.random() < 0.3:
+            plans.append(self._plan("other", HOOKS[1]))
+        return tuple(plans)
 
-    def _plan(self, name: str) -> PipelinePlan:
+    def _plan(self, name: str, hook: Hook) -> PipelinePlan:
+        """A pipeline. In a world whose host is never killed some are not journaled: they live in memory alone."""
         draw = self.draw
+        durable = self.mortal or draw.random() < 0.4
+        self.lenient = draw.random() < 0.2
         stages: list[StagePlan] = []
         for index in range(draw.randint(1, 7)):
             needs = tuple(sorted(draw.sample(range(index), draw.randint(0, min(index, 2)))))
@@ -286,25 +299,33 @@ class World:
         finals = (replace(self._stage(0, (), 0), id="last", undo=None),) if draw.random() < 0.5 else ()
         return PipelinePlan(
             name,
-            HOOK,
+            hook,
             None,
             draw.choice((0.3, 1.0, 5.0)),
             tuple(stages),
-            durable=True,
-            recover=draw.choice(tuple(Recover)),
-            confirm_seconds=draw.choice((None, None, 2.0)),
+            self._fallback(stages),
+            durable=durable,
+            recover=draw.choice(tuple(Recover)) if durable else Recover.UNDO,
+            confirm_seconds=draw.choice((None, None, 2.0)) if durable else None,
             undo_seconds=draw.choice((0.5, 30.0)),
             finals=finals,
         )
 
+    def _fallback(self, stages: list[StagePlan]) -> Fallback | None:
+        if self.draw.random() < (0.2 if self.lenient else 0.7):
+            return None
+        enforces = any(stage.variants[-1].mode is Mode.ENFORCE for stage in stages)
+        kinds = frozenset(self.draw.sample((*CLASSES, "BreakerOpen", "MergeConflict"), 3))
+        return Fallback(kinds, "as the file says", allow=not enforces)
+
     def _stage(self, index: int, needs: tuple[int, ...], ancestors: int) -> StagePlan:
         draw = self.draw
-        enforces = draw.random() < 0.8
+        enforces = not self.lenient and draw.random() < 0.85
         variant = Variant(
             None,
             "c",
-            Mode.ENFORCE if enforces else Mode.PERMISSIVE,
-            OnError.FAIL if enforces else OnError.CONTINUE,
+            Mode.ENFORCE if enforces else draw.choice((Mode.PERMISSIVE, Mode.AUDIT, Mode.DISABLED)),
+            OnError.FAIL if enforces or draw.random() < 0.4 else OnError.CONTINUE,
             draw.choice((0.05, 0.1, 0.4)),
         )
         undo = (
@@ -330,17 +351,27 @@ class World:
         classes = frozenset(sorted(self.draw.sample(CLASSES, self.draw.randint(1, 5))))
         return RetryPolicy("r", self.draw.randint(2, 5), classes, 0.01, 0.1, 2.0, self.draw.choice(tuple(Jitter)))
 
+    def answer(self) -> dict[str, object]:
+        """What a stage that is well says: mostly `out`, now and then a change that may conflict with another's."""
+        said: dict[str, object] = {"out": {"n": 1}}
+        if self.draw.random() < 0.4:
+            said["patch"] = {"args": {self.draw.choice("xy"): self.draw.randint(1, 3)}}
+        if self.draw.random() < 0.1:
+            said["state"] = {self.draw.choice("xyz"): self.draw.randint(1, 2)}
+        return said
+
     # The host's lives.
 
     def start(self) -> None:
         """Start a host over what is on the disk."""
         plugins = {name: Plugin(name, self) for name in ("a", "b")}
-        routes = routes_of({HOOK.name: self.plans}, plugins, Breakers(self.clock.now), self.draw.uniform, "plan")
+        plans = {hook.name: tuple(plan for plan in self.plans if plan.hook is hook) for hook in HOOKS}
+        routes = routes_of(plans, plugins, Breakers(self.clock.now), self.draw.uniform, "plan")
         recorder = JournalRecorder(self.journal, self.clock, self.recall)  # type: ignore[arg-type]  # its double
         self.engine = Engine(
             routes,
             {},
-            frozenset({HOOK.name}),
+            frozenset(hook.name for hook in HOOKS),
             self.loop,
             clock=self.clock,
             recorder=recorder,
@@ -358,7 +389,7 @@ class World:
         return read_back(row, self.journal.entries[run], self._route(row), self.engine)
 
     def _route(self, row: RunRow) -> Route:
-        return next(route for route in self.engine.routes[HOOK.name] if route.plan.name == row.pipeline)
+        return next(route for route in self.engine.routes[row.hook] if route.plan.name == row.pipeline)
 
     def kill(self) -> None:
         """SIGKILL: memory, timers and workers are gone; the disk and what was done outside stay."""
@@ -375,10 +406,18 @@ class World:
         for row in self.journal.unfinished():
             run = read_back(row, self.journal.entries[row.id], self._route(row), self.engine)
             self.note("take up", row.id, run.machine.phase.value)
+            self.taken_up.add(row.id)
             take_up(run, row, self.engine)
 
-    def _over(self, run: object) -> None:
-        assert isinstance(run, Lasting)
+    def stop(self) -> None:
+        """Stop the host in good order: what lives in memory alone is undone, the rest stays in the journal."""
+        self.note("stop")
+        self.loop.run_until_complete(self.engine.close())
+
+    def _over(self, run: Traversal) -> None:
+        if not isinstance(run, Lasting):
+            self.plain.add(run.id)
+            return
         self.runs[run.id] = run
         undos = ",".join(undo.value for undo in run.machine.undos)
         self.note("over", run.id, run.verdict, undos)
@@ -389,8 +428,19 @@ class World:
         """A call, sometimes with a key of an earlier one."""
         key = f"k{self.draw.randint(0, 3)}" if any(plan.recover is Recover.RESUME for plan in self.plans) else None
         self.note("submit", str(key))
-        call = self.engine.submit(HOOK.name, PAYLOAD, idempotency_key=key)
+        place = int(self.plans[-1].hook is HOOKS[1] and self.draw.random() < 0.4)
+        mocks: dict[str, dict[str, object]] | None = None
+        if not self.mortal and self.draw.random() < 0.2:
+            mocks = {f"s{self.draw.randint(0, 3)}": {}}
+        call = self.engine.submit(HOOKS[place].name, PAYLOADS[place], idempotency_key=key, mocks=mocks)
         self.calls.append(call)
+
+    def _comparable(self, reply: Reply) -> bool:
+        """Whether whoever comes back with the same key must hear the same: a pipeline without a journal runs anew, and
+        a caller that waits too long, or comes after an undo, hears of that.
+        """
+        passing = reply.violation is not None and reply.violation.code in ("penstock.revoked", "penstock.timeout")
+        return all(plan.durable for plan in self.plans) and not passing
 
     def look(self) -> None:
         """Callers take their answers."""
@@ -401,9 +451,11 @@ class World:
                     continue  # nobody is there to hear it
                 reply = call.reply.result()
                 self.note("reply", reply.verdict, reply.violation.code if reply.violation else "")
+                if call.key is None:
+                    self.chains.append((reply.verdict, [run.id for run in call.lasting]))
                 for run in call.lasting:
-                    self.told[run.id] = reply.verdict
-                    if reply.violation is None or reply.violation.code != "penstock.revoked":
+                    self.told.setdefault(run.id, []).append(reply.verdict)
+                    if self._comparable(reply):
                         self.heard.setdefault(run.id, set()).add(reply.verdict)
                 if self.draw.random() < 0.9:
                     call.delivered()
@@ -418,8 +470,9 @@ def play(seed: int) -> World:
     """Let a world go to its end: some calls, kills and cancellations, then calm until nothing moves."""
     world = World(seed)
     draw = world.draw
-    left, kills = draw.randint(1, 6), draw.randint(0, 3)
+    left, kills = draw.randint(1, 6), draw.randint(0, 3) if world.mortal else 0
     fails = kills > 0 and draw.random() < 0.2
+    stops = not world.mortal and draw.random() < 0.5
     for _ in range(4000):
         if left and draw.random() < 0.05:
             left -= 1
@@ -431,6 +484,9 @@ def play(seed: int) -> World:
         elif kills and draw.random() < 0.02:
             kills -= 1
             world.kill()
+        elif stops and world.calls and draw.random() < 0.15:
+            stops, left = False, 0
+            world.stop()
         elif world.calls and draw.random() < 0.01:
             draw.choice(world.calls).abandon()
         elif not world.clock.step() and not left:

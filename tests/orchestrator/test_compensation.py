@@ -11,7 +11,7 @@ from surviving import VIOLATION, Bench, code_of, lost, undos
 from isolation.errors import CallError, DeadlineExceeded, NotSent, PluginBusy, PluginError, RetryableError
 from orchestrator.attempt import UndoRecord
 from orchestrator.lasting import Lasting
-from pipelines.run import Phase, Undo
+from pipelines.run import Undo
 
 CHAIN = """
   p:
@@ -52,6 +52,10 @@ def run_of(bench: Bench) -> Lasting:
     return found[-1]
 
 
+def is_over(run: Lasting) -> bool:
+    return run.over
+
+
 def undone(bench: Bench) -> list[str]:
     """The undo calls that were made, in order."""
     return [handed.stage for handed in bench.plugin.handed if handed.stage.endswith("/undo")]
@@ -83,7 +87,7 @@ def test_a_denied_run_undoes_what_it_did_the_last_first_and_answers_without_wait
     assert bench.plugin.waiting == ["a/undo"]
     bench.answer("a/undo")
     run = run_of(bench)
-    assert run.over
+    assert is_over(run)
     assert undos(run) == {"a": Undo.DONE, "b": Undo.DONE, "c": Undo.NONE}
     assert bench.engine.open == {}
 
@@ -120,7 +124,7 @@ def test_what_json_has_no_word_for_is_null_too(bench: Bench) -> None:
     bench.fail("b", NotSent("no worker"))
     assert bench.plugin.find("a/undo").input == {"ticket": None, "why": "done"}
     bench.answer("a/undo")
-    assert run_of(bench).over
+    assert is_over(run_of(bench))
 
 
 # What counts as an effect.
@@ -149,7 +153,7 @@ def test_a_stage_that_denies_has_nothing_to_undo_and_one_that_was_never_begun_ne
     bench.call(chain())
     bench.answer("a", VIOLATION)
     assert undone(bench) == []
-    assert run_of(bench).over
+    assert is_over(run_of(bench))
 
 
 @pytest.mark.parametrize(("first", "wanted"), [(lost(sent=False), ["a/undo"]), (RetryableError("half"), ["b/undo"])])
@@ -177,7 +181,7 @@ def test_an_allowed_run_keeps_what_it_did(bench: Bench) -> None:
     assert call.reply.result().verdict == "allow"
     call.delivered()
     assert undone(bench) == []
-    assert run_of(bench).over
+    assert is_over(run_of(bench))
     assert bench.clock.pending == []
 
 
@@ -255,7 +259,7 @@ def test_an_undo_is_tried_again_with_one_key_and_its_own_timeout(bench: Bench) -
     assert {one.call.invocation.key for one in bench.plugin.handed if one.stage == "a/undo"} == {b"run1/a/undo"}
     bench.answer("a/undo", {"out": {"n": 1}})
     run = run_of(bench)
-    assert run.over
+    assert is_over(run)
     assert (record_of(run, "a").tried, record_of(run, "a").state) == (3, Undo.DONE)
 
 
@@ -286,7 +290,7 @@ def test_an_undo_that_answers_what_an_undo_may_not_is_parked(bench: Bench, answe
     bench.fail("b", NotSent("no worker"))
     bench.answer("a/undo", answer)
     run = run_of(bench)
-    assert run.over
+    assert is_over(run)
     assert undos(run)["a"] is Undo.PARKED
     assert record_of(run, "a").fault is not None
 
@@ -309,7 +313,7 @@ def test_a_parked_undo_holds_everything_that_is_needed_to_finish_it_by_hand(benc
     bench.answer("c", VIOLATION)
     bench.fail("b/undo", PluginError("the ledger is closed"))
     run = run_of(bench)
-    assert run.over
+    assert is_over(run)
     assert run.machine.parked
     assert bench.plugin.waiting == []
     given_up, behind = record_of(run, "b"), record_of(run, "a")
@@ -333,7 +337,7 @@ def test_a_parked_undo_blocks_what_came_before_it_and_nothing_else(bench: Bench)
     assert bench.plugin.waiting == ["right/undo"]
     bench.answer("right/undo")
     run = run_of(bench)
-    assert run.over
+    assert is_over(run)
     assert undos(run) == {"top": Undo.PARKED, "left": Undo.PARKED, "right": Undo.DONE, "gate": Undo.NONE}
 
 
@@ -346,10 +350,10 @@ def test_parked_undos_are_resumed_in_order_and_the_run_is_over_once_more(bench: 
     run = run_of(bench)
     assert not run.revoke("by command"), "it is undone as far as that goes already"
     assert run.resume()
-    assert not run.over
+    assert not is_over(run)
     bench.answer("b/undo")
     bench.answer("a/undo")
-    assert run.over
+    assert is_over(run)
     assert undos(run) == {"a": Undo.DONE, "b": Undo.DONE, "c": Undo.NONE}
     assert not run.resume()
     assert (record_of(run, "a").state, record_of(run, "a").fault) == (Undo.DONE, None)
@@ -363,7 +367,7 @@ def test_an_undo_that_is_under_way_can_be_parked_by_hand(bench: Bench) -> None:
     assert run.park("the ledger is being moved")
     assert bench.plugin.cancelled == ["a/undo"]
     assert undos(run)["a"] is Undo.PARKED
-    assert run.over
+    assert is_over(run)
     assert not run.park("again")
 
 
@@ -428,12 +432,12 @@ def test_what_was_allowed_and_delivered_can_be_undone_by_command(bench: Bench) -
         bench.answer(stage)
     call.delivered()
     run = run_of(bench)
-    assert run.over
+    assert is_over(run)
     assert run.revoke("the gateway could not write")
-    assert not run.over
+    assert not is_over(run)
     finish(bench)
     assert undone(bench) == ["b/undo", "a/undo"]
-    assert run.over
+    assert is_over(run)
     assert not run.revoke("once more")
     assert len(bench.ended) == 2
 
@@ -480,11 +484,11 @@ def test_what_an_earlier_pipeline_did_is_not_final_before_the_hook_is(bench: Ben
     bench.answer("a")
     run = call.runs[0]
     assert isinstance(run, Lasting)
-    assert run.machine.phase is Phase.CONFIRMING
+    assert run.waits_for_caller
     bench.answer("b")
     bench.answer("c")
     call.delivered()
-    assert run.machine.phase is Phase.OVER
+    assert is_over(run)
     assert undone(bench) == []
 
 
@@ -520,7 +524,7 @@ def test_a_bug_while_a_stage_is_taken_up_denies_and_undoes_what_was_done(bench: 
     finish(bench)
     expected = {"a": ["a/undo"], "b": ["b/undo", "a/undo"], "c": ["b/undo", "a/undo"]}[broken]
     assert undone(bench) == expected
-    assert run_of(bench).over
+    assert is_over(run_of(bench))
     assert bench.engine.open == {}
 
 
@@ -530,6 +534,6 @@ def test_a_bug_while_an_undo_is_made_parks_it_and_ends_the_run(bench: Bench) -> 
     bench.answer("a")
     bench.fail("b", NotSent("no worker"))
     run = run_of(bench)
-    assert run.over
+    assert is_over(run)
     assert undos(run)["a"] is Undo.PARKED
     assert bench.engine.open == {}

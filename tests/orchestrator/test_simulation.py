@@ -6,6 +6,9 @@ never; callers that leave; a journal that fails; a host that is killed and start
 
 from __future__ import annotations
 
+from collections import Counter
+from itertools import pairwise
+
 import pytest
 from simulation import World, play
 
@@ -28,9 +31,15 @@ def key(run: Lasting, stage: int) -> str:
 
 
 def ended(world: World) -> list[Lasting]:
-    """Every run as its journal has it."""
+    """Every run as its journal has it, and those that were in memory alone."""
     runs = [world.recall(id) for id in world.journal.rows]
-    return [run for run in runs if run is not None]
+    in_memory = [run for run in world.runs.values() if run.recorder is None]
+    return [*(run for run in runs if run is not None), *in_memory]
+
+
+def kinds(world: World, run: Lasting) -> list[str]:
+    """The events of a run in its journal."""
+    return [event.kind for event in world.journal.entries.get(run.id, ())]
 
 
 def check_none_is_lost(world: World) -> None:
@@ -38,8 +47,9 @@ def check_none_is_lost(world: World) -> None:
     assert not world.calls, "a caller without an answer"
     assert {row.status for row in world.journal.rows.values()} <= OVER
     assert all(run.machine.phase is Phase.OVER for run in ended(world))
-    # What ran at all is in the journal: an effect never stands alone.
-    assert {name.partition("/")[0] for name in world.effects.done} <= set(world.journal.rows)
+    # What ran at all is known: an effect never stands alone.
+    known = {*world.journal.rows, *world.runs, *world.plain}
+    assert {name.partition("/")[0] for name in world.effects.done} <= known
 
 
 def check_effects(world: World) -> None:
@@ -78,28 +88,66 @@ def check_order(world: World) -> None:
                     assert mine < theirs, f"{key(run, ancestor)} was undone before {key(run, stage)}"
 
 
+def check_order_of_pipelines(world: World) -> None:
+    """Of several pipelines of a denied call the last is undone first, and wholly. A kill undoes them side by side."""
+    undone = [name.partition("/")[0] for what, name in world.effects.log if what == "undo"]
+    runs = {run.id: run for run in ended(world)}
+    for verdict, chain in world.chains:
+        began = [runs[id] for id in chain if id in runs]
+        if verdict != "deny" or any(run.machine.parked or run.id in world.taken_up for run in began):
+            continue
+        places = [[at for at, id in enumerate(undone) if id == one] for one in chain]
+        for earlier, later in pairwise([found for found in places if found]):
+            assert max(later) < min(earlier), f"{chain}: undone in the order of {undone}"
+
+
 def check_answers(world: World) -> None:
-    """What a caller heard holds: a denied run keeps no effect, an allowed one is denied by nothing but a revocation,
-    and whoever comes back with its key hears the same, or that it was undone meanwhile.
+    """What a caller heard holds: a denied run keeps no effect, one that was confirmed keeps them.
+
+    And whoever comes back with its key hears the same, or that it was undone meanwhile.
     """
     assert all(len(verdicts) == 1 for verdicts in world.heard.values()), world.heard
     for run in ended(world):
-        told = world.told.get(run.id)
-        if told == "deny":
+        told = world.told.get(run.id, [])
+        if "confirmed" in kinds(world, run):
+            assert not run.machine.unwinds, f"{run.id} was confirmed, and undone"
+        elif "deny" in told:
+            assert run.machine.unwinds or not run.route.shape.compensated or run.id in world.taken_up
+        if told[:1] == ["deny"] and run.id not in world.taken_up:
             assert run.machine.unwinds or not run.route.shape.compensated, f"{run.id} was denied and keeps effects"
-        elif told is not None and run.denied:
+        if told[:1] in (["allow"], ["modify"]) and run.denied:
             raise AssertionError(f"{run.id} was allowed to its caller and is denied in the journal")
+
+
+def check_poison(world: World) -> None:
+    """In one life of the host no call ends more than two workers."""
+    deaths = Counter[str]()
+    for line in world.trace:
+        words = line.split()
+        if words[1] == "kill":
+            deaths.clear()
+        elif words[1] == "fail" and words[-1] == "WorkerLost":
+            deaths[words[2]] += 1
+    assert all(count <= 2 for count in deaths.values()), deaths
+
+
+CHECKS = (
+    check_none_is_lost,
+    check_effects,
+    check_parked,
+    check_order,
+    check_order_of_pipelines,
+    check_answers,
+    check_poison,
+)
 
 
 @pytest.mark.parametrize("block", range(SEEDS // BLOCK))
 def test_every_run_ends_completed_undone_or_parked(block: int) -> None:
     for seed in range(block * BLOCK, (block + 1) * BLOCK):
         world = play(seed)
-        check_none_is_lost(world)
-        check_effects(world)
-        check_parked(world)
-        check_order(world)
-        check_answers(world)
+        for check in CHECKS:
+            check(world)
 
 
 @pytest.mark.parametrize("seed", range(40))
@@ -120,3 +168,13 @@ def test_the_stories_hold_what_they_are_told_for() -> None:
     assert phases >= {"running", "confirming", "undoing"}
     assert any(run.revoked_for for world in worlds for run in ended(world))
     assert any(world.effects.undone - world.effects.done for world in worlds), "an undo of what never happened"
+    in_memory = [run for world in worlds for run in world.runs.values() if run.recorder is None]
+    assert any(run.machine.parked for run in in_memory)
+    assert any(Undo.DONE in run.machine.undos for run in in_memory)
+    assert any(run.mocks for run in in_memory)
+    assert {"stop", "penstock.merge_conflict", "penstock.breaker_open", "penstock.shutdown"} <= words
+    chains = [chain for world in worlds for verdict, chain in world.chains if verdict == "deny"]
+    assert any(len(chain) > 1 for chain in chains)
+    fallbacks = [run for world in worlds for run in ended(world) if run.fault is not None and not run.denied]
+    assert fallbacks, "a fallback that allows"
+    assert any("confirmed" in kinds(world, run) for world in worlds for run in ended(world))

@@ -153,7 +153,7 @@ def fork(line: str, loaded: Loaded, root: Path, state: Path) -> int:
     try:
         live(line, loaded, root, state)
         os._exit(0)
-    except BaseException:
+    except BaseException:  # noqa: BLE001  a forked child must not run on as its parent
         sys.excepthook(*sys.exc_info())  # type: ignore[arg-type]  # there is one
         os._exit(1)
 
