@@ -201,7 +201,10 @@ class Control(RunCommands):
         return await self._settle(open_run)
 
     async def _resume(self, run: OneRun) -> Answer:
-        return await self._settle(await self._orchestrator.resume(await self._id(run)))
+        resumed = await self._orchestrator.resume(await self._id(run))
+        if resumed.waits_for_caller and not resumed.revoked_for:
+            return await self._history.shown(resumed.id)  # it goes on when its caller says so, or says nothing in time
+        return await self._settle(resumed)
 
     async def _compensate(self, run: OneRun) -> Answer:
         return await self._settle(await self._orchestrator.compensate(await self._id(run), run.reason))

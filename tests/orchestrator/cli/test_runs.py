@@ -210,13 +210,21 @@ def test_a_killed_hosts_runs_are_in_its_journal(penstock: Run, shop: Path, envir
 def test_a_run_left_by_a_dead_host_can_be_parked_and_resumed(
     penstock: Run, shop: Path, environment: Mapping[str, str]
 ) -> None:
+    """Resumed, it waits for its caller again, and the next host knows."""
     with embedded(shop, environment) as host:
         run = host.call("offer")["run_id"]
+        host.call("order")  # once this is in the journal, it is there too that the offer was delivered
         host.kill()
     parked = penstock("runs", "park", run, shop, "--reason", "we look into it", "--json")
     assert (parked.returncode, shown(parked)["status"], shown(parked)["reason"]) == (0, "parked", "we look into it")
     again = penstock("runs", "park", run, shop)
     assert (again.returncode, "it is parked already" in again.stderr) == (1, True)
+    resumed = penstock("runs", "resume", run, shop, "--json")
+    assert (resumed.returncode, shown(resumed)["status"]) == (0, "confirming")
+    with embedded(shop, environment) as host:
+        host.call("order")
+        assert penstock("runs", "confirm", run, shop).returncode == 0
+    assert [record["run_id"] for record in listed(penstock, shop, "--status", "confirming")] == []
 
 
 def test_nothing_is_started_for_a_run_that_is_not_known(
