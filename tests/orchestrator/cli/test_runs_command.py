@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import runpy
 import subprocess
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import pytest
 from shop import PENSTOCK, WAIT_SECONDS, Host, embedded, serving, write_shop
+
+PAGE = runpy.run_path(str(Path(__file__).parents[3] / "docs" / "cli_page.py"))
 
 Done = subprocess.CompletedProcess[str]
 Run = Callable[..., Done]
@@ -56,6 +59,20 @@ def undo_of(record: Record, stage: str = "pay") -> Record:
     undo = stages[stage]["undo"]
     assert isinstance(undo, dict)
     return undo
+
+
+def test_the_page_names_every_member(penstock: Run, shop: Path, host: Host, stuck: Path) -> None:
+    """docs/cli.md, in its order; a summary has those that stay."""
+    host.call("order", "deny")
+    done = penstock("runs", "show", host.call("order", "deny")["run_id"], shop, "--json")
+    run = shown(done)
+    runs = [name for name in PAGE["RUN_MEMBERS"] if name != "hook_verdict"]
+    assert [*run] == [*runs, "events"]
+    assert [*undo_of(run)] == [*PAGE["UNDO_MEMBERS"]]
+    summary = listed(penstock, shop)[0]
+    assert [*summary] == [name for name in runs if name != "payload"]
+    assert [*undo_of(summary)] == [name for name in PAGE["UNDO_MEMBERS"] if name != "input"]
+    assert set(PAGE["KEPT_MEMBERS"]) == {"events", "unread", "undos"}
 
 
 # With a host.
