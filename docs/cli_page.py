@@ -16,8 +16,9 @@ PAGE = Path(__file__).parent / "cli.md"
 EXITS: Mapping[Exit, str] = {
     Exit.FINE: "fine",
     Exit.FAILED: "failed: a malformed input line, a failed test or check, a denial with `--fail-on-deny`, "
-    "an environment or a worker that could not be had",
-    Exit.USAGE: "wrong usage: no such command, option, file, pipeline or test",
+    "an environment or a worker that could not be had, a command on runs, breakers or plugins that was refused, "
+    "a run that is parked after `runs resume` or `runs compensate`",
+    Exit.USAGE: "wrong usage: no such command, option, file, pipeline or test; no pipeline file where one is needed",
     Exit.CONFIGURATION: "wrong configuration: the pipeline file, what it includes or a manifest is wrong",
     Exit.INTERRUPTED: "interrupted by Ctrl-C, after the workers were ended",
     Exit.PIPE_CLOSED: "whoever read the output went away",
@@ -28,13 +29,20 @@ RUN_MEMBERS: Mapping[str, str] = {
     "run_id": "the run's name; null when no pipeline applied",
     "pipeline": "its name; null when no pipeline applied",
     "hook": "as in the line",
-    "verdict": "`allow`, `modify` or `deny`; without a pipeline that of `unmatched`",
-    "payload": "as the pipeline left it; as it came where the verdict is `deny`",
+    "verdict": "`allow`, `modify` or `deny`; without a pipeline that of `unmatched`; null while there is none",
+    "status": "how the run stands: `running`, `confirming` (its caller has not confirmed what it allowed), "
+    "`completed`, `undone` or `parked`; null when no pipeline applied",
+    "reason": 'why it stands so: what it was parked or undone for, else the code of its denial, else `""`',
+    "durable": "whether the run is in the journal",
+    "began": "when, in seconds since 1970; null when no pipeline applied",
     "violation": "why it was denied: `code`, `reason`, `description`, `details`, `http_status`, `http_headers`, "
     "`retry_after_ms`; else null",
     "error": "what went wrong in a failed run: `class`, `code`, `message`; else null. A failed run is denied",
-    "duration_ms": "from the start of the run to its verdict",
+    "duration_ms": "from the start of the run to its verdict; null while there is none",
     "stages": "each stage by its id, in the order of the plan; see below",
+    "finally": "what came of each stage of `finally`, by its id: `state` (`succeeded`, `failed` or `skipped`), "
+    "`attempts`, `error`",
+    "payload": "as the pipeline left it; as it came where the verdict is `deny`",
     "hook_verdict": "only on the last object of a line: the verdict of the whole hook",
 }
 
@@ -47,9 +55,28 @@ STAGE_MEMBERS: Mapping[str, str] = {
     "attempts": "how often a plugin, or a mock, was asked",
     "generation": "the plugin and the digest of the files that answered; null when none was asked",
     "worker": "the worker that answered; null when none was asked",
+    "effect": "`done`, or `unknown` where nobody can tell; `none` where nothing has to be undone",
+    "undo": "what became of its compensation, see below; null where none was due",
     "violation": "as above, also where the mode only records it",
     "error": "as above, also where `on_error: continue` went past it",
     "out": "the values the stage put out, or its `otherwise`; else null",
+}
+
+UNDO_MEMBERS: Mapping[str, str] = {
+    "state": "`running`, `done`, or `parked`: it did not succeed, or waits for one that did not; left to a human",
+    "plugin": "whose stage undoes",
+    "stage": "which of its stages",
+    "key": "the key of the undo itself, the same on every attempt",
+    "undoes": "the key that the stage was called with: RUN/STAGE",
+    "attempts": "how often the plugin was asked",
+    "error": "why it is parked; else null",
+    "input": "what `in` of `compensate` gave, as the plugin was sent it",
+}
+
+KEPT_MEMBERS: Mapping[str, str] = {
+    "events": "of a journaled run, by `runs show`: every event, with `seq`, `kind` and `at` (seconds since 1970)",
+    "unread": "why the stages of a journaled run cannot be shown: its plan is not to be had, or an event is damaged",
+    "undos": "beside `unread`: what each undo was sent, by the `number` of its stage, with `attempts` and `input`",
 }
 
 _HEAD = """\
@@ -59,8 +86,9 @@ _HEAD = """\
 
 Data goes to stdout, everything else to stderr. Every command that reads has `--json`. Colours and progress bars show
 on a terminal only; `NO_COLOR` turns colours off. `PENSTOCK_STORE` names the folder of the environments, otherwise it
-is `penstock` in the user's cache folder. `penstock completion SHELL` prints a script that completes commands, options
-and the names in your files.
+is `penstock` in the user's cache folder. `PENSTOCK_STATE` names the folder of journals and of what is remembered of
+runs, otherwise it is `penstock` in the user's state folder (`~/.local/state`). `penstock completion SHELL` prints a
+script that completes commands, options, ids of runs and the names in your files.
 
 """
 
@@ -75,8 +103,33 @@ malformed: `malformed line: FILE:LINE: why` on stderr, the rest goes on, and the
 {"hook": "tool_pre_invoke", "payload": {"name": "search", "args": {"q": "..."}}, "context": {"tenant": "acme"}}
 ```
 
+`idempotency_key` is the caller's own name for the call, a string: a durable pipeline answers a key that it has seen
+with the run that has it, and calls nothing again; with another payload or context the call is denied
+(`penstock.key_conflict`). Pipelines with `recover: resume` ask for one. Others take no notice of it.
+
 With `--json`, each pipeline that took a line gives one object on one line of stdout. Objects come in the order of the
 input, with `--concurrency` too, and each is written as soon as those before it are.
+
+"""
+
+_RUNS = """\
+## What is known of runs
+
+A host is a process that serves a pipeline file: `penstock run` as long as it reads its input, or a program that embeds
+the orchestrator. It takes commands over `control.sock` in the state folder of its file, which is its owner's alone;
+`penstock runs`, `breakers` and `plugin restart` find it there. Without a host, `runs list`, `show`, `park`, `prune` and
+`rekey` work on the journal themselves, and `resume` and `compensate` start the plugins of the file for as long as they
+need them, which takes up whatever else the last host left unfinished, as every start does. Of two hosts of one file
+only the first is found; a second one of a file with durable pipelines does not start.
+
+Durable runs are in the journal, with their payloads, until they are pruned. Of every run, durable or not, a host
+remembers a summary: the newest 10,000, longer the last 2,000 that were denied, failed, undone or parked, and the 100
+slowest. It writes them to `runs.jsonl` in the state folder when it ends; a host that is killed takes them along.
+
+`runs list --json` and `runs show --json` have the members above. A summary lacks `payload`, `hook_verdict`, `out`, and
+`input` of an undo; of a violation it has `code` and `reason`, and of what plugins said the first line, at most 200
+characters. `runs show` of a durable run has everything but `hook_verdict`; how long each stage took is known as long as
+its summary is. Further there are:
 
 """
 
@@ -86,14 +139,12 @@ counts runs that an error denied; `deny` counts those that a violation denied. T
 plugin was asked, how often the stage denied, and how often it failed, errors that `on_error: continue` went past
 included. p50 and p99 are right to one per cent.
 
-## Exit status
-
 """
 
 
 def cli_page() -> str:
     """Render docs/cli.md."""
-    return "".join((_HEAD, *_commands(), _RUN, *_members(), _TABLE_DOC, *_exits()))
+    return "".join((_HEAD, *_commands(), _RUN, *_members(), _TABLE_DOC, *_kept(), *_exits()))
 
 
 def _commands() -> Iterator[str]:
@@ -149,10 +200,19 @@ def _members() -> Iterator[str]:
     yield "".join(f"| `{name}` | {meaning} |\n" for name, meaning in RUN_MEMBERS.items())
     yield "\nEach stage has:\n\n| member | |\n|---|---|\n"
     yield "".join(f"| `{name}` | {meaning} |\n" for name, meaning in STAGE_MEMBERS.items())
+    yield "\nEach `undo` has:\n\n| member | |\n|---|---|\n"
+    yield "".join(f"| `{name}` | {meaning} |\n" for name, meaning in UNDO_MEMBERS.items())
+    yield "\n"
+
+
+def _kept() -> Iterator[str]:
+    yield f"{_RUNS}| member | |\n|---|---|\n"
+    yield "".join(f"| `{name}` | {meaning} |\n" for name, meaning in KEPT_MEMBERS.items())
     yield "\n"
 
 
 def _exits() -> Iterator[str]:
+    yield "## Exit status\n\n"
     yield "| status | |\n|---|---|\n"
     yield "".join(f"| {status.value} | {meaning} |\n" for status, meaning in EXITS.items())
 

@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
+import inspect
 import runpy
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
+from isolation.errors import EnvironmentBuildError, ManifestError, StartError
+from isolation.template import TemplateError
+from orchestrator.cli.failures import SYSTEM
+from orchestrator.control_socket import HostGone, HostSilent, NoHost
+from orchestrator.door import DoorError
+from orchestrator.durability import RunNotHad, RunStands
+from orchestrator.engine import UnknownHook, UnknownPipeline
 from orchestrator.faults import CLASSES
 from orchestrator.faults import CODES as FAULTS
+from orchestrator.journal import errors as journal_errors
+from orchestrator.refusal import REFUSALS
+from orchestrator.runs import NoSuchRun, SeveralRuns
 from pipelines.cel.functions import FUNCTIONS
 from pipelines.codes import GROUPS
 from pipelines.hooks import CATALOGUE, CONTEXT, Field, Hook
@@ -141,7 +152,7 @@ The error of a stage also has a class, which `fallback.on` may name:
 
 def errors_page() -> str:
     """Render docs/errors.md."""
-    return _ERRORS + "\n".join(_group(title, codes) for title, codes in GROUPS.items()) + _denials()
+    return _ERRORS + "\n".join(_group(title, codes) for title, codes in GROUPS.items()) + _denials() + _failures()
 
 
 def _denials() -> str:
@@ -149,6 +160,63 @@ def _denials() -> str:
     classes = "".join(f"| `{name}` | `{code}` |\n" for name, code in CLASSES.items())
     head = "| code | |\n|---|---|\n"
     return f"{_DENIALS}{head}{codes}{_CLASSES}| class | code of the denial |\n|---|---|\n{classes}"
+
+
+COMMAND_ERRORS = (
+    NoHost,
+    HostGone,
+    HostSilent,
+    NoSuchRun,
+    SeveralRuns,
+    RunNotHad,
+    RunStands,
+    EnvironmentBuildError,
+    StartError,
+    ManifestError,
+    TemplateError,
+    UnknownHook,
+    UnknownPipeline,
+    DoorError,
+)
+
+_SYSTEM = "The operating system refused something; the message is its own."
+
+_COMMANDS = """
+# Failures of commands
+
+A command that fails says so in one line on stderr, with one of these codes in brackets, mostly with a hint on the next
+line, and ends with status 1. On the control socket of a host the same codes stand in `error.code`.
+
+"""
+
+_JOURNAL = """
+## The journal
+
+Nothing is repaired or dropped by itself: what is not right is refused before anything is changed. Where a run is denied
+because of one of these, its code is `penstock.journal`, and the message says which.
+
+"""
+
+
+def _failures() -> str:
+    commands = {kind.code: _sentence(kind) for kind in COMMAND_ERRORS} | dict(REFUSALS) | {SYSTEM: _SYSTEM}
+    kinds = (
+        kind for name in journal_errors.__all__ if name != "JournalError" for kind in [getattr(journal_errors, name)]
+    )
+    journal = {kind.code: _sentence(kind) for kind in kinds}
+    return f"{_COMMANDS}{_table(commands)}{_JOURNAL}{_table(journal)}"
+
+
+def _sentence(kind: type[Exception]) -> str:
+    """The first sentence of what the class says of itself."""
+    text = inspect.getdoc(kind)
+    assert text is not None
+    return " ".join(text.split()).partition(". ")[0].rstrip(".") + "."
+
+
+def _table(codes: Mapping[str, str]) -> str:
+    rows = "".join(f"| `{code}` | {sentence} |\n" for code, sentence in codes.items())
+    return f"| code | |\n|---|---|\n{rows}"
 
 
 def _group(title: str, codes: Mapping[str, str]) -> str:

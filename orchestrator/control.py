@@ -19,6 +19,7 @@ from orchestrator.journal.errors import JournalError
 from orchestrator.journal.journal import Journal
 from orchestrator.journal.rows import UNFINISHED, RunStatus, RunUpdate
 from orchestrator.lasting import Lasting
+from orchestrator.refusal import Answer, Refused
 from orchestrator.ring import Ring
 from orchestrator.runs import NoSuchRun, RunHistory, SeveralRuns, Wanted
 from orchestrator.unmanned import UnmannedRoutes
@@ -28,18 +29,7 @@ if TYPE_CHECKING:
     from orchestrator.orchestrator import Orchestrator
     from orchestrator.resilience.breaker import Breaker
 
-__all__ = ["Answer", "Control", "Refused", "RunCommands"]
-
-Answer = Mapping[str, object] | list[dict[str, object]]
-
-
-class Refused(Exception):
-    """The command cannot be followed. `code` is stable, `hint` says what to do."""
-
-    def __init__(self, code: str, message: str, hint: str = "") -> None:
-        super().__init__(message)
-        self.code = code
-        self.hint = hint
+__all__ = ["Control", "RunCommands"]
 
 
 class Nothing(msgspec.Struct, forbid_unknown_fields=True):
@@ -215,7 +205,10 @@ class Control(RunCommands):
         return await self._settle(open_run)
 
     async def _resume(self, run: OneRun) -> Answer:
-        return await self._settle(await self._orchestrator.resume(await self._id(run)))
+        resumed = await self._orchestrator.resume(await self._id(run))
+        if resumed.waits_for_caller and not resumed.revoked_for:
+            return await self._history.shown(resumed.id)  # it goes on when its caller says so, or says nothing in time
+        return await self._settle(resumed)
 
     async def _compensate(self, run: OneRun) -> Answer:
         return await self._settle(await self._orchestrator.compensate(await self._id(run), run.reason))

@@ -196,6 +196,8 @@ class Durability:
         row = self.journal.run(run.id)
         if row is None:
             raise RunNotHad(f"the journal has no run {run.id}")
+        self._recorder.goes_on(run)
+        self._events.publish(RunTakenUp(run.id, row.pipeline, run.machine.phase.value))
         take_up(run, row, self.engine)
 
     # Plans of earlier starts.

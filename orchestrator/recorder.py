@@ -84,6 +84,11 @@ class JournalRecorder:
         """Leave a run to a human that cannot be taken up."""
         self._mark(run, RunUpdate(status=RunStatus.PARKED, reason=why))
 
+    def goes_on(self, run: Lasting) -> None:
+        """A run that was left to a human is one again that the next host takes up."""
+        status = RunStatus.CONFIRMING if run.waits_for_caller else RunStatus.RUNNING
+        self._mark(run.id, RunUpdate(status=status, reason=""))
+
     def _mark(self, run: str, update: RunUpdate, done: Callable[[], None] | None = None) -> None:
         told = partial(_marked, run, done)
         try:

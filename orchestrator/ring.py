@@ -5,8 +5,9 @@ from __future__ import annotations
 import contextlib
 import heapq
 import os
-from collections import OrderedDict
+from collections import deque
 from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
 from typing import Protocol
 
@@ -95,39 +96,35 @@ class Ring:
     """Takes summaries as they are; makes records of them when somebody looks. One thread uses it, the event loop's."""
 
     def __init__(self) -> None:
-        self._recent = OrderedDict[str, Entry]()
-        self._troubled = OrderedDict[str, Entry]()
+        self._recent = deque[Entry](maxlen=RECENT_RUNS)
+        self._troubled = deque[Entry](maxlen=TROUBLED_RUNS)
         self._slowest: list[tuple[float, int, Entry]] = []
         self._count = 0
 
     def add(self, entry: Entry) -> None:
-        """Remember a run. One that is remembered already came to something else meanwhile."""
-        self._count += 1
-        _put(self._recent, entry, RECENT_RUNS)
+        """Remember a run; one that is remembered already came to something else meanwhile."""
+        self._recent.append(entry)
         if entry.troubled:
-            _put(self._troubled, entry, TROUBLED_RUNS)
-        elif self._troubled:
-            self._troubled.pop(entry.run_id, None)
-        if len(self._slowest) < SLOWEST_RUNS:
-            heapq.heappush(self._slowest, (entry.seconds, self._count, entry))
-        elif entry.seconds > self._slowest[0][0]:
-            heapq.heapreplace(self._slowest, (entry.seconds, self._count, entry))
+            self._troubled.append(entry)
+        slowest = self._slowest
+        if len(slowest) < SLOWEST_RUNS or entry.seconds > slowest[0][0]:
+            self._count += 1
+            heapq.heappush(slowest, (entry.seconds, self._count, entry))
+            if len(slowest) > SLOWEST_RUNS:
+                heapq.heappop(slowest)
 
     def entries(self) -> Iterator[Entry]:
         """Every run that is remembered, once: the last to end first, behind them those that are kept longer."""
         seen: set[str] = set()
         slowest = sorted(self._slowest, key=_number, reverse=True)
-        groups = (reversed(self._recent.values()), reversed(self._troubled.values()), (entry for *_, entry in slowest))
-        for group in groups:
-            for entry in group:
-                if entry.run_id not in seen:
-                    seen.add(entry.run_id)
-                    yield entry
+        for entry in chain(reversed(self._recent), reversed(self._troubled), (entry for *_, entry in slowest)):
+            if entry.run_id not in seen:
+                seen.add(entry.run_id)
+                yield entry
 
     def find(self, run: str) -> Entry | None:
         """One run by its id."""
-        found = self._recent.get(run) or self._troubled.get(run)
-        return found or next((entry for entry in self.entries() if entry.run_id == run), None)
+        return next((entry for entry in self.entries() if entry.run_id == run), None)
 
     # Between two starts of a host.
 
@@ -151,13 +148,6 @@ class Ring:
             for entry in self.entries():
                 stream.write(msgspec.json.encode(entry.record()) + b"\n")
         fresh.replace(file)
-
-
-def _put(entries: OrderedDict[str, Entry], entry: Entry, most: int) -> None:
-    entries.pop(entry.run_id, None)
-    entries[entry.run_id] = entry
-    if len(entries) > most:
-        entries.popitem(last=False)
 
 
 def _number(entry: tuple[float, int, Entry]) -> int:

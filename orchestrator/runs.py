@@ -202,8 +202,11 @@ class RunHistory:
             return {**_of_sketch(sketch), **remembered, **_unreadable(error), "unread": str(error)}
         if row is None:
             return None
-        record = {**_of_sketch(sketch), **remembered, **(live or self._replayed(row, events)), **_standing(sketch)}
-        if live is None:
+        record = {**_of_sketch(sketch), **remembered}
+        if live is not None:
+            record |= live  # what it does now may not be on the disk yet
+        else:
+            record |= {**self._replayed(row, events), **_standing(sketch)}
             _time_stages(record, remembered)
         record["events"] = [{"seq": event.seq, "kind": event.kind, "at": round(event.at, 3)} for event in events]
         return record

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from isolation.store.filelock import FileLock, LockMode, LockTimeout
 
-__all__ = ["HOST_LOCK", "RING_FILE", "hold_state", "state_folder", "state_root"]
+__all__ = ["HOST_LOCK", "OTHERS_MAY", "RING_FILE", "hold_state", "state_folder", "state_root"]
 
 log = logging.getLogger("penstock.state")
 

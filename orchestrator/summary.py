@@ -6,7 +6,10 @@ What plugins say may quote what they saw, so of every message only the beginning
 from __future__ import annotations
 
 from collections.abc import Mapping
+from types import MappingProxyType
+from typing import NamedTuple
 
+from isolation.spec import WorkerSpec
 from orchestrator.attempt import Attempt, UndoRecord
 from orchestrator.faults import StageFault
 from orchestrator.finals import FinalRecord
@@ -14,6 +17,7 @@ from orchestrator.lasting import Lasting
 from orchestrator.traversal import Traversal
 from pipelines.answer import Violation
 from pipelines.plan import StageState
+from pipelines.run import Effect
 
 __all__ = ["SAID_CHARACTERS", "Summary", "brief"]
 
@@ -26,67 +30,87 @@ _Json = dict[str, object]
 class Summary:
     """One run. `began` is in seconds since 1970; `status` is as in the journal, completed where there is none.
 
-    `verdict` is None while there is none.
+    `verdict` is None while there is none. `troubled` ones were denied, failed, undone or parked, or are not over.
     """
 
-    __slots__ = (
-        "began", "durable", "error", "finals", "hook", "pipeline", "reason", "run_id", "seconds", "stages", "status",
-        "troubled", "verdict", "violation",
-    )  # fmt: skip
-
-    status: str
-    reason: str
+    # Taking one costs every run; so what is the same for nearly all stands here, and what follows from the plan there.
+    status = "completed"
+    reason = ""
+    troubled = False
+    violation: _Json | None = None
+    error: _Json | None = None
+    finals: Mapping[str, _Json] = MappingProxyType({})
 
     def __init__(self, run: Traversal) -> None:
-        plan = run.route.plan
-        started, ended = run.started, run.ended
         self.run_id = run.id
-        self.pipeline = plan.name
-        self.hook = plan.hook.name
-        self.durable = plan.durable
-        self.verdict = run.verdict if ended else None
-        self.seconds = ended - started if ended else 0.0
+        self.plan = run.route.plan
         if not run.began:
-            run.began = run.clock.wall() - run.clock.now() + started
+            run.began = run.clock.wall() - run.clock.now() + run.started
         self.began = run.began
-        self.violation = None if run.violation is None else _violation(run.violation)
-        self.error = None if run.fault is None else _fault(run.fault)
-        self.stages = [
-            (wire.plan.id, None if attempt is None else _taken(attempt))
-            for wire, attempt in zip(run.route.wires, run.attempts, strict=True)
-        ]
+        self.seconds = run.ended - run.started if run.ended else 0.0
+        self.verdict = run.verdict if run.ended else None
+        self._stages = [None if attempt is None else _taken(attempt) for attempt in run.attempts]
+        if run.denied or run.fault is not None:
+            self._take_trouble(run)
         if isinstance(run, Lasting):
-            self.status = run.status
-            self.reason = brief(run.reason)
-            self.finals = {one.id: _final(one) for one in run.finally_.records}
-        else:
-            self.status = "completed"
-            self.reason = "" if run.violation is None else run.violation.code
-            self.finals = {}
-        self.troubled = run.denied or run.fault is not None or self.status != "completed"
+            self._take_end(run)
+
+    def _take_trouble(self, run: Traversal) -> None:
+        self.troubled = True
+        if run.violation is not None:
+            self.reason = brief(run.violation.code)
+            self.violation = _violation(run.violation)
+        self.error = None if run.fault is None else _fault(run.fault)
+
+    def _take_end(self, run: Lasting) -> None:
+        self.status = run.status
+        self.reason = brief(run.reason)
+        self.finals = {one.id: _final(one) for one in run.finally_.records}
+        self.troubled = self.troubled or self.status != "completed"
+
+    @property
+    def pipeline(self) -> str:
+        """Its pipeline's name."""
+        return self.plan.name
+
+    @property
+    def durable(self) -> bool:
+        """Whether a journal knows of it."""
+        return self.plan.durable
 
     def record(self) -> _Json:
         """The JSON object of `penstock runs`."""
+        stages = zip(self.plan.stages, self._stages, strict=True)
         return {
             "run_id": self.run_id,
-            "pipeline": self.pipeline,
-            "hook": self.hook,
+            "pipeline": self.plan.name,
+            "hook": self.plan.hook.name,
             "verdict": self.verdict,
             "status": self.status,
             "reason": self.reason,
-            "durable": self.durable,
+            "durable": self.plan.durable,
             "began": round(self.began, 3),
             "violation": self.violation,
             "error": self.error,
             "duration_ms": _ms(self.seconds) if self.verdict is not None else None,
-            "stages": {id: dict(_NEVER) if taken is None else _fields(taken) for id, taken in self.stages},
-            "finally": self.finals,
+            "stages": {stage.id: dict(_NEVER) if taken is None else _fields(taken) for stage, taken in stages},
+            "finally": dict(self.finals),
         }
 
 
+class _Said(NamedTuple):
+    """What few stages have."""
+
+    undo: _Json | None = None
+    violation: _Json | None = None
+    error: _Json | None = None
+
+
+_NOTHING_SAID = _Said()
+
 _Taken = tuple[
-    StageState, str | None, float, float, int, str | None, str, str, _Json | None, _Json | None, _Json | None
-]
+    StageState, str | None, float, float, float, float, int, WorkerSpec, str, Effect | None, _Said
+]  # fmt: skip
 
 _NEVER: Mapping[str, object] = {
     "state": StageState.CANCELLED.value,
@@ -105,38 +129,45 @@ _NEVER: Mapping[str, object] = {
 
 
 def _taken(attempt: Attempt) -> _Taken:
-    call = attempt.current or attempt
-    tried, wire, ended = attempt.tried, attempt.wire, attempt.ended
-    violation, fault, undo = attempt.violation, attempt.fault, attempt.undo
+    wire = attempt.wire
+    quiet = attempt.fault is None and attempt.violation is None and attempt.undo is None
     return (
         attempt.state,
         attempt.why,
-        ended - attempt.started,
-        (attempt.sent_at or ended) - attempt.queued_at if tried else 0.0,
-        tried,
-        wire.generation.spec.name if tried else None,
-        call.worker,
-        "none" if wire.undo is None else attempt.effect.value,
-        None if undo is None else _undo(undo),
-        None if violation is None else _violation(violation),
-        None if fault is None else _fault(fault),
+        attempt.started,
+        attempt.ended,
+        attempt.queued_at,
+        attempt.sent_at,
+        attempt.tried,
+        wire.generation.spec,
+        (attempt.current or attempt).worker,
+        None if wire.undo is None else attempt.effect,
+        _NOTHING_SAID if quiet else _said(attempt),
+    )
+
+
+def _said(attempt: Attempt) -> _Said:
+    return _Said(
+        None if attempt.undo is None else _undo(attempt.undo),
+        None if attempt.violation is None else _violation(attempt.violation),
+        None if attempt.fault is None else _fault(attempt.fault),
     )
 
 
 def _fields(taken: _Taken) -> _Json:
-    state, why, seconds, queued, tried, generation, worker, effect, undo, violation, fault = taken
+    state, why, started, ended, queued_at, sent_at, tried, spec, worker, effect, said = taken
     return {
         "state": state.value,
         "why": why,
-        "duration_ms": _ms(seconds),
-        "queued_ms": _ms(queued),
+        "duration_ms": _ms(ended - started),
+        "queued_ms": _ms((sent_at or ended) - queued_at) if tried else 0.0,
         "attempts": tried,
-        "generation": generation,
+        "generation": spec.name if tried else None,
         "worker": worker or None,
-        "effect": effect,
-        "undo": undo,
-        "violation": violation,
-        "error": fault,
+        "effect": "none" if effect is None else effect.value,
+        "undo": said.undo,
+        "violation": said.violation,
+        "error": said.error,
     }
 
 

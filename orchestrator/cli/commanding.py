@@ -1,27 +1,21 @@
-"""Carries a command to the host that serves a file, or follows it here where none does."""
+"""Carries a command to the host that serves a file, or follows it here where none does.
+
+What follows a command here is imported only then: to ask a host takes a tenth of that.
+"""
 
 from __future__ import annotations
 
-import asyncio
 import time
-from collections.abc import Mapping
+from collections.abc import Coroutine, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from orchestrator.cli.failures import say
-from orchestrator.cli.loop import run_loop
-from orchestrator.cli.opening import opened
 from orchestrator.cli.options import file_here
-from orchestrator.cli.progress import Bars, terminal_watches
-from orchestrator.clock import LoopClock
-from orchestrator.control import Answer, Control, Refused, RunCommands
 from orchestrator.control_socket import NoHost, ask
 from orchestrator.journal.errors import JournalLocked
-from orchestrator.journal.opening import open_journal
-from orchestrator.loading import load
-from orchestrator.ring import Ring
+from orchestrator.refusal import Answer, Refused
 from orchestrator.state import RING_FILE, state_folder
-from pipelines.run import MACHINE_VERSION
 
 __all__ = ["command"]
 
@@ -51,10 +45,11 @@ def command(path: Path, state: Path | None, name: str, params: Mapping[str, obje
 
     Raises what `control_socket.ask` raises, and what opening the file, its plugins or its journal does.
     """
-    needs_file = state is None or name in WITH_WORKERS
-    folder = state_folder(file_here(path)) if state is None else state
-    if needs_file:
-        file_here(path)
+    if state is None or name in WITH_WORKERS:
+        file = file_here(path)
+        folder = state or state_folder(file)
+    else:
+        folder = state
     errand = _Errand(path, state, folder, name, params, as_json)
     until = time.monotonic() + TURN_SECONDS
     while True:
@@ -72,16 +67,27 @@ def _follow(errand: _Errand) -> Answer:
         return ask(errand.folder, errand.name, errand.params)
     except NoHost:
         if errand.name in ALONE:
-            return run_loop(_alone(errand))
+            return _finished(_alone(errand))
         if errand.name not in WITH_WORKERS:
             raise NoHost(f"no host serves {errand.state or errand.path}") from None
-    errand = run_loop(_looked_up(errand))
-    say(f"no host serves {errand.path}; starting its plugins for this")
-    with Bars(shown=terminal_watches(stdout_is_data=errand.as_json)) as bars:
-        return run_loop(_with_workers(errand, bars))
+    return _with_workers(_looked_up(errand))
+
+
+def _finished(work: Coroutine[object, object, Answer]) -> Answer:
+    from orchestrator.cli.loop import run_loop
+
+    return run_loop(work)
 
 
 async def _alone(errand: _Errand) -> Answer:
+    import asyncio
+
+    from orchestrator.clock import LoopClock
+    from orchestrator.control import RunCommands
+    from orchestrator.journal.opening import open_journal
+    from orchestrator.ring import Ring
+    from pipelines.run import MACHINE_VERSION
+
     loop = asyncio.get_running_loop()
     ring = Ring()
     ring.load(errand.folder / RING_FILE)
@@ -91,16 +97,26 @@ async def _alone(errand: _Errand) -> Answer:
         return await RunCommands(ring, journal, LoopClock(loop)).perform(errand.name, errand.params)
 
 
-async def _looked_up(errand: _Errand) -> _Errand:
+def _looked_up(errand: _Errand) -> _Errand:
     """The errand with the whole id of its run: one that is not known is told before plugins are started."""
-    shown = await _alone(replace(errand, name="runs.show", params={"run": errand.params["run"]}))
+    shown = _finished(_alone(replace(errand, name="runs.show", params={"run": errand.params["run"]})))
     assert isinstance(shown, Mapping)
     if not shown["durable"]:
         raise Refused("penstock.no_journal", f"run {shown['run_id']} is not durable; nothing can be done about it now")
     return replace(errand, params={**errand.params, "run": shown["run_id"]})
 
 
-async def _with_workers(errand: _Errand, bars: Bars) -> Answer:
-    opening = opened(load(errand.path), bars, locked=False, offline=False, state=errand.state)
-    async with opening as orchestrator:
-        return await Control(orchestrator).perform(errand.name, errand.params)
+def _with_workers(errand: _Errand) -> Answer:
+    from orchestrator.cli.opening import opened
+    from orchestrator.cli.progress import Bars, terminal_watches
+    from orchestrator.control import Control
+    from orchestrator.loading import load
+
+    async def perform(bars: Bars) -> Answer:
+        opening = opened(load(errand.path), bars, locked=False, offline=False, state=errand.state)
+        async with opening as orchestrator:
+            return await Control(orchestrator).perform(errand.name, errand.params)
+
+    say(f"no host serves {errand.path}; starting its plugins for this")
+    with Bars(shown=terminal_watches(stdout_is_data=errand.as_json)) as bars:
+        return _finished(perform(bars))

@@ -74,8 +74,8 @@ def run_ids(ctx: click.Context, _param: click.Parameter, incomplete: str) -> lis
 
 
 def _runs(ctx: click.Context) -> list[dict[str, object]]:
-    from orchestrator.control import Refused
     from orchestrator.control_socket import HostGone, HostSilent, NoHost, ask
+    from orchestrator.refusal import Refused
     from orchestrator.ring import Ring
     from orchestrator.state import RING_FILE, state_folder
 

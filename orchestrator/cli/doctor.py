@@ -28,7 +28,8 @@ SUBJECT_WIDTH = 16
 @click.option("--online", is_flag=True, help="Ask the package index too, and let environments be built from it.")
 @json_option("Print the findings as one JSON list.")
 def doctor(path: Path | None, online: bool, as_json: bool) -> Exit:
-    """Look at this machine, uv and the store; with PATH also at that pipeline file, and start each of its plugins.
+    """Look at this machine, uv, the store and the state folder; with PATH also at that pipeline file and its journal,
+    and start each of its plugins.
 
     Each finding that is not fine comes with its remedy. An error makes the exit status 1, a warning does not.
     """
@@ -52,13 +53,18 @@ def _examine(path: Path | None, *, online: bool, as_json: bool, note: Callable[[
     from isolation.store.store import default_store_root
     from orchestrator.doctor.examination import examine
     from orchestrator.doctor.finding import Finding
+    from orchestrator.state import state_folder, state_root
 
-    for finding in examine(default_store_root(), online=online):
+    for finding in examine(default_store_root(), state_root(), online=online):
         note(finding)
     if path is None:
         return
+    from orchestrator.cli.options import pipeline_file
     from orchestrator.doctor.plugins import examine_file
+    from orchestrator.doctor.state import examine_journal
 
+    for finding in examine_journal(state_folder(pipeline_file(path))):
+        note(finding)
     for found in examine_file(path):
         if isinstance(found, Finding):
             note(found)

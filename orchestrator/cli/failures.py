@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from pipelines.problem import Problem
 
 __all__ = [
+    "SYSTEM",
     "Exit",
     "Invocation",
     "Terminated",
@@ -25,6 +26,10 @@ __all__ = [
     "show_problems",
     "write",
 ]
+
+
+SYSTEM = "penstock.system"
+"""The code of what the operating system refuses."""
 
 
 class Exit(enum.IntEnum):
@@ -135,7 +140,7 @@ def _ours(error: BaseException, invocation: Invocation) -> Exit:
     if isinstance(code, str) and code.startswith("penstock."):
         _known(str(error), code, str(getattr(error, "hint", "")))
     elif isinstance(error, OSError) and error.strerror:
-        _known(f"{error.filename}: {error.strerror}" if error.filename else error.strerror, "penstock.system", "")
+        _known(f"{error.filename}: {error.strerror}" if error.filename else error.strerror, SYSTEM, "")
     else:
         text = f"unexpected {type(error).__name__}: {error}".splitlines()[0]
         say(f"{text} (a bug; `penstock --traceback ...` shows where)", tone="red", label="error")

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import shutil
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 from isolation.store.filelock import FileLock, LockMode, LockTimeout
 from isolation.store.store import Store
 from orchestrator.doctor.finding import Finding, Level, error, ok, warning
+from orchestrator.doctor.places import existing, why_not_writable
 
 __all__ = ["examine_storage"]
 
@@ -22,7 +22,7 @@ UNUSED_BYTES_NOTED = 256 << 20
 
 def examine_storage(store: Path, cache: Path | None) -> Iterator[Finding]:
     """Look at the store's folder and at uv's cache beside it."""
-    place = _existing(store)
+    place = existing(store)
     writable = _writable(store, place)
     yield writable
     yield _space(place)
@@ -66,19 +66,11 @@ def _abandoned_builds(root: Path) -> int:
     return left
 
 
-def _existing(folder: Path) -> Path:
-    return next(place for place in (folder, *folder.parents) if place.exists())
-
-
 def _writable(store: Path, place: Path) -> Finding:
-    remedy = "make it writable, or name another folder in PENSTOCK_STORE"
-    if not place.is_dir():
-        return error("store", f"{place} is not a folder", remedy)
-    try:
-        with tempfile.TemporaryFile(dir=place):
-            pass
-    except OSError as failure:
-        return error("store", f"{store} cannot be written: {failure.strerror}", remedy)
+    reason = why_not_writable(place)
+    if reason is not None:
+        remedy = "make it writable, or name another folder in PENSTOCK_STORE"
+        return error("store", f"{store} cannot be written: {reason}", remedy)
     return ok("store", f"{store}{'' if place == store else ' (made on first use)'}")
 
 
@@ -91,7 +83,7 @@ def _space(place: Path) -> Finding:
 
 
 def _one_file_system(cache: Path, place: Path) -> Finding:
-    if _existing(cache).stat().st_dev == place.stat().st_dev:
+    if existing(cache).stat().st_dev == place.stat().st_dev:
         return ok("uv cache", f"{cache}, on the store's file system: packages are linked, not copied")
     message = f"{cache} is on another file system than the store: every environment copies its packages"
     return warning("uv cache", message, "set UV_CACHE_DIR or PENSTOCK_STORE so that both are on one file system")

@@ -104,15 +104,16 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root, folder = tmp_path_factory.mktemp("store"), tmp_path_factory.mktemp("first")
     write_guard(folder)
     command = [str(PENSTOCK), "run", str(folder), "--input", os.devnull]
-    seen = {**os.environ, "PENSTOCK_STORE": str(root)}
+    seen = {**os.environ, "PENSTOCK_STORE": str(root), "PENSTOCK_STATE": str(folder / "state")}
     subprocess.run(command, env=seen, capture_output=True, timeout=WAIT_SECONDS, check=True)
     return root
 
 
 @pytest.fixture
-def environment(store: Path) -> Mapping[str, str]:
+def environment(store: Path, tmp_path: Path) -> Mapping[str, str]:
     """What the command sees of the world."""
-    return {**os.environ, "PENSTOCK_STORE": str(store), "COLUMNS": "100", "TERM": "xterm"}
+    state = str(tmp_path / "state")
+    return {**os.environ, "PENSTOCK_STORE": str(store), "PENSTOCK_STATE": state, "COLUMNS": "100", "TERM": "xterm"}
 
 
 @pytest.fixture

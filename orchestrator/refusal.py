@@ -1,0 +1,28 @@
+"""What comes of a command: an answer, or a refusal. Imports nothing, so that who only asks starts quickly."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+__all__ = ["REFUSALS", "Answer", "Refused"]
+
+REFUSALS: Mapping[str, str] = {
+    "penstock.unknown_plugin": "The file that the host serves has no plugin of this name.",
+    "penstock.unknown_breaker": "The host has no breaker of this name.",
+    "penstock.not_confirming": "The run does not wait for a confirmation, or not any more.",
+    "penstock.no_journal": "The command is about durable runs, and there is no journal or the run is not durable.",
+    "penstock.bad_command": "A line on the control socket is no command, or has parameters that do not fit.",
+    "penstock.unknown_command": "The host has no such command; it may be of another version.",
+}
+"""What `Refused.code` may be beside the codes of errors, with a sentence each; docs/errors.md is made from it."""
+
+Answer = Mapping[str, object] | list[dict[str, object]]
+
+
+class Refused(Exception):
+    """The command cannot be followed. `code` is stable, `hint` says what to do."""
+
+    def __init__(self, code: str, message: str, hint: str = "") -> None:
+        super().__init__(message)
+        self.code = code
+        self.hint = hint
