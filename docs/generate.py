@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import inspect
+import re
 import runpy
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 
+from isolation import supervision
 from isolation.errors import EnvironmentBuildError, ManifestError, StartError
 from isolation.template import TemplateError
 from orchestrator.cli.failures import SYSTEM
@@ -14,14 +16,20 @@ from orchestrator.control_socket import HostGone, HostSilent, NoHost
 from orchestrator.door import DoorError
 from orchestrator.durability import RunNotHad, RunStands
 from orchestrator.engine import UnknownHook, UnknownPipeline
-from orchestrator.faults import CLASSES
+from orchestrator.faults import CLASSES, StageFault
 from orchestrator.faults import CODES as FAULTS
 from orchestrator.journal import errors as journal_errors
 from orchestrator.refusal import REFUSALS
+from orchestrator.resilience import states
+from orchestrator.resilience.retry import Retries
+from orchestrator.resilience.witness import counts
 from orchestrator.runs import NoSuchRun, SeveralRuns
 from pipelines.cel.functions import FUNCTIONS
 from pipelines.codes import GROUPS
+from pipelines.file.policies import RetryClass
 from pipelines.hooks import CATALOGUE, CONTEXT, Field, Hook
+from pipelines.plan import Jitter, RetryPolicy
+from pipelines.run import phase_diagram, undo_diagram
 
 PAGES = Path(__file__).parent
 
@@ -224,11 +232,65 @@ def _group(title: str, codes: Mapping[str, str]) -> str:
     return f"## {title}\n\n| code | |\n|---|---|\n{rows}"
 
 
+_PART = re.compile(r"(<!-- Made by `python docs/generate.py`: (\w+) -->\n).*?(?=<!-- /Made -->)", re.DOTALL)
+
+
+def resilience_page() -> str:
+    """Render docs/resilience.md: the page as it stands, with its diagrams and tables made anew."""
+    parts: Mapping[str, Callable[[], str]] = {
+        "retries": _retries,
+        "counts": _counts,
+        "breaker": lambda: _mermaid(states.diagram()),
+        "supervision": lambda: _mermaid(supervision.diagram()),
+        "undo": lambda: _mermaid(undo_diagram()),
+        "phases": lambda: _mermaid(phase_diagram()),
+    }
+    page = (PAGES / "resilience.md").read_text(encoding="utf-8")
+    return _PART.sub(lambda found: f"{found[1]}{parts[found[2]]()}", page)
+
+
+def _mermaid(diagram: str) -> str:
+    return f"```mermaid\n{diagram}\n```\n"
+
+
+def _fault(kind: str, *, sent: bool) -> StageFault:
+    return StageFault(kind, CLASSES[kind], "", sent)
+
+
+def _retries() -> str:
+    """Ask the policy itself, about each class that `on` may name."""
+    classes = [one.value for one in RetryClass]
+    named = RetryPolicy("", 2, frozenset(classes), 1.0, 1.0, 1.0, Jitter.NONE)
+
+    def answer(kind: str, *, idempotent: bool, sent: bool) -> str:
+        trail = Retries(named, idempotent=idempotent, draw=lambda low, high: high).begin()
+        return "no" if trail.pause(_fault(kind, sent=sent)) is None else "yes"
+
+    rows = [
+        f"| `{kind}` | {answer(kind, idempotent=False, sent=True)} | {answer(kind, idempotent=True, sent=True)} "
+        f"| {answer(kind, idempotent=False, sent=False)} |"
+        for kind in classes
+    ]
+    head = (
+        "| class, named by `on` | sent, stage not idempotent | sent, stage idempotent | never sent |\n|---|---|---|---|"
+    )
+    return "\n".join([head, *rows, ""])
+
+
+def _counts() -> str:
+    """Ask what a breaker makes of each class."""
+    rows = [
+        f"| `{kind}` | {'a failure' if counts(_fault(kind, sent=True)) else 'nothing'} |"
+        for kind in (one.value for one in RetryClass)
+    ]
+    return "\n".join(["| class | counts as |", "|---|---|", *rows, ""])
+
+
 def pages() -> dict[str, str]:
     """Return every generated page by its file name."""
     file_page = runpy.run_path(str(PAGES / "file_page.py"))["file_page"]
     made = {"hooks.md": hooks_page(), "errors.md": errors_page(), "expressions.md": expressions_page()}
-    return made | {"pipeline-file.md": file_page()}
+    return made | {"pipeline-file.md": file_page(), "resilience.md": resilience_page()}
 
 
 if __name__ == "__main__":
