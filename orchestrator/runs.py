@@ -9,6 +9,7 @@ from typing import Protocol
 import msgspec
 
 from orchestrator.clock import Clock
+from orchestrator.entries import BeginEntry, told, unpack
 from orchestrator.journal.errors import Unreadable
 from orchestrator.journal.journal import Journal
 from orchestrator.journal.rows import EventRow, RunRow
@@ -85,17 +86,32 @@ class RunHistory:
         assert self._journal is not None
         events = self._journal.events(run)
         record = {**_of_row(row), **self._replayed(row, events), **_standing(row)}
-        record["events"] = [{"seq": event.seq, "kind": event.kind, "at": round(event.at, 3)} for event in events]
+        plain = "unread" in record
+        record["events"] = [_event(event, whole=plain) for event in events]
+        if plain:
+            begin = unpack(BeginEntry, row.body)
+            record["payload"] = msgspec.json.decode(begin.payload)
         return record
 
     def _replayed(self, row: RunRow, events: Sequence[EventRow]) -> dict[str, object]:
         route = self._routes(row)
         if route is None:
-            return {"unread": "its plan is not to be had, so its events are listed only"}
+            return {"unread": "its plan is not to be had; its events say what happened"}
         try:
             return record_of(replay(row, events, route, self._clock, None, _unheard))
         except ReplayDiffers as error:
             return {"unread": str(error)}
+
+
+def _event(event: EventRow, *, whole: bool) -> dict[str, object]:
+    """One event; the whole of it where nobody can follow it."""
+    shown: dict[str, object] = {"seq": event.seq, "kind": event.kind, "at": round(event.at, 3)}
+    if whole:
+        try:
+            shown["told"] = told(event.kind, event.body)
+        except msgspec.DecodeError as error:
+            shown["told"] = {"unread": str(error)}
+    return shown
 
 
 def _unheard(run: Lasting) -> None:

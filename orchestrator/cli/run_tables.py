@@ -64,9 +64,15 @@ def run_view(record: Record, now: float) -> RenderableType:
     parts += [_by_hand(id, undo) for id, undo in _parked(record)]
     events = record.get("events")
     if isinstance(events, list):
+        parts += [_told(event) for event in events if event.get("told")]
         words = " ".join(_text(event, "kind") for event in events)
         parts.append(Text(f"journal: {len(events)} events: {words}", style="dim"))
     return Group(*parts)
+
+
+def _told(event: Record) -> Text:
+    """An event of a run that cannot be read as a whole."""
+    return Text(printable(f"  {event['kind']}  {json.dumps(event['told'], ensure_ascii=False)}"))
 
 
 def _stages(record: Record) -> Table:
