@@ -29,7 +29,7 @@ from orchestrator.recorder import JournalRecorder
 from orchestrator.recovery import read_back, take_up
 from orchestrator.replay import ReplayDiffers
 from orchestrator.wiring import Route
-from pipelines.problem import SpecError
+from pipelines.problem import Severity, SpecError
 from pipelines.run import MACHINE_VERSION
 
 __all__ = ["Durability", "RunNotHad", "RunStands"]
@@ -222,7 +222,7 @@ class Durability:
         try:
             loaded, prepared = await asyncio.to_thread(self._unpack, origin)
         except (SpecError, IsolationError, JournalError, msgspec.DecodeError) as error:
-            self._refuse(origin, earlier, f"its plan cannot be made again: {error}")
+            self._refuse(origin, earlier, _why_no_plan(error))
             return
         generations = Generations(loaded, report=lambda event: None, notify=self._events.publish)
         try:
@@ -248,5 +248,22 @@ class Durability:
         if body is None:
             raise JournalError(f"plan {origin} is not in the journal")
         plan = read_archive(body)
-        loaded = plan.load()
-        return loaded, {name: self._store.revive(plugin.prepared) for name, plugin in plan.plugins.items()}
+        # The files first: a plan whose plugins are gone would be said to be wrong.
+        prepared: dict[str, Prepared] = {}
+        try:
+            for name, plugin in plan.plugins.items():
+                prepared[name] = self._store.revive(plugin.prepared)
+            return plan.load(), prepared
+        except BaseException:
+            for one in prepared.values():
+                self._store.release(one)
+            raise
+
+
+def _why_no_plan(error: Exception) -> str:
+    if isinstance(error, IsolationError):
+        return f"its plugins cannot be had: {error}"
+    if isinstance(error, SpecError):
+        mistakes = [str(problem) for problem in error.problems if problem.severity is Severity.ERROR]
+        return f"this penstock does not take its plan any more: {'; '.join(mistakes)}"
+    return f"its plan cannot be read: {error}"

@@ -40,6 +40,7 @@ __all__ = [
     "commands_digest",
     "kind_of",
     "pack",
+    "told",
     "unpack",
 ]
 
@@ -75,7 +76,7 @@ class BeginEntry(msgspec.Struct, array_like=True, frozen=True):
 class SettledEntry(msgspec.Struct, array_like=True, frozen=True):
     """The end of a stage. `variant` is its place among the plan's; `answer` what the plugin said, where it counted.
 
-    `spent_ms` is the time since the run began.
+    `spent_ms` is the time since the run began, `id` the stage's name, for people whose plan is gone.
     """
 
     stage: int
@@ -88,6 +89,7 @@ class SettledEntry(msgspec.Struct, array_like=True, frozen=True):
     spent_ms: float
     answer: bytes | None = None
     fault: FaultEntry | None = None
+    id: str = ""
 
 
 class HaltEntry(msgspec.Struct, array_like=True, frozen=True):
@@ -118,6 +120,7 @@ class UndoEntry(msgspec.Struct, array_like=True, frozen=True):
     tried: int = 0
     input: bytes | None = None
     fault: FaultEntry | None = None
+    id: str = ""
 
 
 class FinalEntry(msgspec.Struct, array_like=True, frozen=True):
@@ -150,6 +153,37 @@ _KINDS: dict[type, str] = {
     Resume: "resume",
     FinalsEnded: "finals_ended",
 }
+
+
+_ENTRIES: dict[str, type[msgspec.Struct]] = {
+    "settled": SettledEntry,
+    "halt": HaltEntry,
+    "answered": AnsweredEntry,
+    "revoke": RevokeEntry,
+    "undone": UndoEntry,
+    "parked": UndoEntry,
+    "finals_ended": FinalsEntry,
+}
+
+
+def told(kind: str, body: bytes) -> dict[str, object]:
+    """What an event holds, for people. Raises msgspec.DecodeError."""
+    entry = _ENTRIES.get(kind)
+    return {} if entry is None else _plain(unpack(entry, body))
+
+
+def _plain(entry: msgspec.Struct) -> dict[str, object]:
+    values: dict[str, object] = {}
+    for name, value in msgspec.structs.asdict(entry).items():
+        if isinstance(value, bytes):
+            values[name] = msgspec.json.decode(value)
+        elif isinstance(value, msgspec.Struct):
+            values[name] = _plain(value)
+        elif isinstance(value, tuple):
+            values[name] = [_plain(one) for one in value]
+        elif value is not None and value != "":
+            values[name] = value
+    return values
 
 
 def kind_of(event: Event) -> str:

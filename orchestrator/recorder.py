@@ -199,6 +199,7 @@ def _settled(run: Lasting, attempt: Attempt) -> SettledEntry:
         _spent(run),
         (attempt.said or b"null") if answered else None,
         FaultEntry.of(attempt.fault),
+        plan.id,
     )
 
 
@@ -206,5 +207,6 @@ def _undo(run: Lasting, stage: int) -> UndoEntry:
     attempt = run.attempts[stage]
     record = attempt.undo if attempt is not None else None
     if record is None:
-        return UndoEntry(stage)
-    return UndoEntry(stage, record.tried, record.input, FaultEntry.of(record.fault))
+        return UndoEntry(stage, id=run.route.plan.stages[stage].id)
+    fault = FaultEntry.of(record.fault)
+    return UndoEntry(stage, record.tried, record.input, fault, run.route.plan.stages[stage].id)

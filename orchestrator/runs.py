@@ -14,7 +14,7 @@ from typing import Protocol
 import msgspec
 
 from orchestrator.clock import Clock
-from orchestrator.entries import BeginEntry, UndoEntry, unpack
+from orchestrator.entries import BeginEntry, UndoEntry, told, unpack
 from orchestrator.journal.errors import JournalError, Unreadable
 from orchestrator.journal.journal import Journal
 from orchestrator.journal.rows import EventRow, RunRow, RunSketch
@@ -208,7 +208,7 @@ class RunHistory:
         else:
             record |= {**self._replayed(row, events), **_standing(sketch)}
             _time_stages(record, remembered)
-        record["events"] = [{"seq": event.seq, "kind": event.kind, "at": round(event.at, 3)} for event in events]
+        record["events"] = [_event(event, whole="unread" in record) for event in events]
         return record
 
     def _replayed(self, row: RunRow, events: Sequence[EventRow]) -> Record:
@@ -235,6 +235,17 @@ def _told_without_plan(row: RunRow, events: Sequence[EventRow]) -> Record:
         if undo.input is not None
     ]
     return {"payload": payload, "undos": sent}
+
+
+def _event(event: EventRow, *, whole: bool) -> dict[str, object]:
+    """One event; the whole of it where nobody can follow it."""
+    shown: dict[str, object] = {"seq": event.seq, "kind": event.kind, "at": round(event.at, 3)}
+    if whole:
+        try:
+            shown["told"] = told(event.kind, event.body)
+        except msgspec.DecodeError as error:
+            shown["told"] = {"unread": str(error)}
+    return shown
 
 
 def _unheard(run: Lasting) -> None:

@@ -67,9 +67,15 @@ def run_view(record: Record, now: float) -> RenderableType:
         parts += [Text(printable(f"undo of stage number {one['number']}: {_json(one['input'])}")) for one in undos]
     events = record.get("events")
     if isinstance(events, list):
+        parts += [_told(event) for event in events if event.get("told")]
         words = " ".join(_text(event, "kind") for event in events)
         parts.append(Text(f"journal: {len(events)} events: {words}", style="dim"))
     return Group(*parts)
+
+
+def _told(event: Record) -> Text:
+    """An event of a run that cannot be read as a whole."""
+    return Text(printable(f"  {event['kind']}  {json.dumps(event['told'], ensure_ascii=False)}"))
 
 
 def _stages(record: Record) -> Table:

@@ -2,9 +2,11 @@
 
     doomed_shop.py FILE STORE STATE
 
-Each line of stdin is the seed of a life, or `calm` for one that makes no calls and ends when nothing is left to do. A
-line `kill` ends a life by SIGKILL. On stdout every life tells, as lines of JSON, what it saw; when it is over, a line
-{"ended": its wait status} follows. The lines that a killed host wrote are what its callers really heard.
+Each line of stdin begins a life. A number is the seed of one that calls for ever; a list of {hook, args} in JSON makes
+these calls, side by side, and then does nothing; `full` and a number is like the first, but after a while its files may
+grow no more; `calm` makes no calls and ends when nothing is left to do. A line `kill` ends a life by SIGKILL. On stdout
+every life tells, as lines of JSON, what it saw; when it is over, a line {"ended": its wait status} follows. The lines
+that a killed host wrote are what its callers really heard.
 """
 
 from __future__ import annotations
@@ -13,10 +15,13 @@ import asyncio
 import json
 import os
 import random
+import resource
+import select
 import signal
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 from isolation.store.store import Store
 from orchestrator.events import Event, RunTakenUp
@@ -24,11 +29,15 @@ from orchestrator.generations import StartEvent
 from orchestrator.loading import Loaded, load
 from orchestrator.orchestrator import HookResult, Orchestrator
 
-HOOKS = ("chained", "branched", "keyed", "confirmed", "recorded", "doubled")
+HOOKS = ("chained", "branched", "keyed", "confirmed", "confirmed", "recorded", "doubled", "doubled")
 CALLERS = 8
 KEYS = 60
 CALM_SECONDS = 60.0
 """Longer than any run with all its undos."""
+
+FULL_AFTER_SECONDS = 1.5
+ROOM_BYTES = 50_000
+"""A few events more, so that the end comes in the midst of runs."""
 
 TROUBLES = ("fail", "fail once", "retry once", "crash once", "crash_after once", "crash_after")
 UNDO_TROUBLES = ("fail once", "retry once", "crash once", "crash_after once", "fail")
@@ -47,8 +56,13 @@ class Caller:
         self._draw = draw
 
     async def call_for_ever(self) -> None:
+        """One call after the other."""
         while True:
             await self._call()
+
+    async def call(self, hook: str, args: dict[str, object]) -> None:
+        """One call."""
+        self._tell(hook, None, await self._penstock.invoke(hook, {"name": "order", "args": args}))
 
     async def _call(self) -> None:
         draw = self._draw
@@ -124,6 +138,25 @@ class Life:
             for _ in range(CALLERS):
                 group.create_task(Caller(self.penstock, random.Random(draw.random())).call_for_ever())
 
+    async def full(self, seed: int) -> None:
+        """The same, and after some runs no file of the host may grow any more: its workers' may."""
+        asyncio.get_running_loop().call_later(FULL_AFTER_SECONDS, self._fill)
+        await self.storm(seed)
+
+    def _fill(self) -> None:
+        size = (self.penstock.state / "journal.db-wal").stat().st_size
+        _, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (size + ROOM_BYTES, hard))
+        say(full=size)
+
+    async def these(self, calls: list[dict[str, Any]]) -> None:
+        """Make these calls, and wait for whoever kills us."""
+        async with self.penstock, asyncio.TaskGroup() as group:
+            say(ready=True)
+            for call in calls:
+                group.create_task(Caller(self.penstock, random.Random(0)).call(**call))
+            await asyncio.Event().wait()
+
     async def calm(self) -> None:
         """Recover what there is."""
         async with self.penstock:
@@ -140,7 +173,15 @@ def live(line: str, loaded: Loaded, root: Path, state: Path) -> None:
     async def main() -> None:
         with Store(root, offline=True, background_bytecode=False) as store:
             life = Life(loaded, store, state)
-            await (life.calm() if line == "calm" else life.storm(int(line)))
+            kind, _, seed = line.partition(" ")
+            if kind == "calm":
+                await life.calm()
+            elif kind == "full":
+                await life.full(int(seed))
+            elif kind.isdigit():
+                await life.storm(int(kind))
+            else:
+                await life.these(json.loads(line))
 
     asyncio.run(main())
 
@@ -150,12 +191,8 @@ def fork(line: str, loaded: Loaded, root: Path, state: Path) -> int:
     pid = os.fork()
     if pid:
         return pid
-    try:
-        live(line, loaded, root, state)
-        os._exit(0)
-    except BaseException:  # noqa: BLE001  a forked child must not run on as its parent
-        sys.excepthook(*sys.exc_info())  # type: ignore[arg-type]  # there is one
-        os._exit(1)
+    live(line, loaded, root, state)
+    os._exit(0)  # what goes wrong before ends this process as any other, with a traceback
 
 
 def main() -> None:
@@ -165,9 +202,11 @@ def main() -> None:
     for line in iter(sys.stdin.readline, ""):
         pid = fork(line.strip(), loaded, root, state)
         say(began=pid)
-        if line.strip() != "calm":
+        ended = os.pidfd_open(pid)
+        if sys.stdin in select.select([sys.stdin, ended], [], [])[0]:
             sys.stdin.readline()  # `kill`, or the end of a parent that is gone
             os.kill(pid, signal.SIGKILL)
+        os.close(ended)
         say(ended=os.waitpid(pid, 0)[1])
 
 

@@ -96,7 +96,15 @@ class Host:
     def listen_to(self, answers: int, seconds: float) -> None:
         """Take what is told until so many answers were heard in this life, at most so long."""
         until = time.monotonic() + seconds
-        while self._heard() < answers and (left := until - time.monotonic()) > 0:
+        while self._heard() < answers and self._found("ended") is None and (left := until - time.monotonic()) > 0:
+            self._take(left)
+
+    def listen_for(self, name: str, seconds: float) -> None:
+        """Take what is told until the next line with `name`, at most so long."""
+        since, until = len(self.told.lines), time.monotonic() + seconds
+        while not any(name in line for line in self.told.lines[since:]) and (left := until - time.monotonic()) > 0:
+            if self._found("ended") is not None:
+                return
             self._take(left)
 
     def _heard(self) -> int:
@@ -109,7 +117,8 @@ class Host:
 
     def kill(self) -> None:
         """SIGKILL."""
-        self._write("kill")
+        if self._found("ended") is None:
+            self._write("kill")
         assert self.ended() == 9, "the host ended before it was killed"
 
     def ended(self) -> object:

@@ -23,7 +23,10 @@ KILLS = 26
 STARTUP_PART = 0.2
 """So many of the kills come before the host is ready."""
 
-MOST_ANSWERS = 16
+WORD_PART = 0.5
+"""So many of the others come at once after a caller was told something: it must have been durable."""
+
+MOST_ANSWERS = 12
 LONGEST_SECONDS = 3.0
 """A host lives until its callers heard so many answers, or so long."""
 
@@ -39,7 +42,10 @@ def doom(host: Host, draw: random.Random, startup_seconds: float) -> float:
         return startup_seconds
     took = host.ready() - began
     host.listen_to(draw.randrange(MOST_ANSWERS), LONGEST_SECONDS)
-    host.listen(draw.uniform(0.0, 0.05))
+    if draw.random() < WORD_PART:
+        host.listen_for(draw.choice(("heard", "confirmed")), LONGEST_SECONDS)
+    else:
+        host.listen(draw.uniform(0.0, 0.05))
     host.kill()
     return took
 

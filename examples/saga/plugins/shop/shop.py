@@ -53,6 +53,14 @@ def notify(call):
     return done(call)
 
 
+@plugin.stage("record")
+def record(call):
+    with effects.once(call) as effect:
+        if effect.due:
+            call.config.world.change(call.key, call.stage, "do", note=call.input.get("verdict"))
+    return call.allow()
+
+
 def order(call):
     """What is ordered: the arguments of the call, and over them what the pipeline file's `in` maps."""
     return {**call.payload.get("args", {}), **call.input}

@@ -1,8 +1,9 @@
 """Trouble on demand, to see what becomes of a run: a call's `args.trouble` says which stage is to fail, and how.
 
 `{"notify": "fail"}` fails every attempt of `notify`; `{"notify": "fail once"}` only the first. Kinds: `fail`, `retry`
-(an error that asks to be called again), `hang`, `crash` (before the effect) and `crash_after` (the effect has happened
-and the plugin could not write it down: nobody knows).
+(an error that asks to be called again), `hang`, `crash` (before the effect), `crash_after` (the effect has happened
+and the plugin could not write it down: nobody knows) and `closed` (the bank is closed, until somebody starts us with
+SHOP_BANK=open in the environment).
 """
 
 import os
@@ -13,7 +14,7 @@ from penstock_plugin import Retryable
 
 __all__ = ["KINDS", "Trouble"]
 
-KINDS = ("fail", "retry", "hang", "crash", "crash_after")
+KINDS = ("fail", "retry", "hang", "crash", "crash_after", "closed")
 
 
 class Trouble:
@@ -34,6 +35,8 @@ class Trouble:
             raise RuntimeError("told to fail")
         if self.kind == "retry":
             raise Retryable("told to fail for now")
+        if self.kind == "closed" and os.environ.get("SHOP_BANK") != "open":
+            raise Retryable("the bank is closed")
         if self.kind == "hang":
             threading.Event().wait()
         if self.kind == "crash":

@@ -17,9 +17,9 @@ class World:
     def __init__(self, path):
         self.path = path
 
-    def change(self, key, stage, what):
+    def change(self, key, stage, what, **more):
         """Let something happen: `what` is "do" or "undo"."""
-        line = json.dumps({"key": key, "stage": stage, "what": what, "at": time.time(), "pid": os.getpid()})
+        line = json.dumps({"key": key, "stage": stage, "what": what, "at": time.time(), "pid": os.getpid(), **more})
         descriptor = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
         try:
             os.write(descriptor, line.encode() + b"\n")

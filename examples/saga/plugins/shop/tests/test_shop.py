@@ -69,9 +69,23 @@ def test_trouble_comes_on_demand_and_only_to_the_stage_that_it_names(shop):
         shop("notify", args={"trouble": {"notify": "retry once"}})
     assert shop("notify", args={"trouble": {"notify": "retry once"}}, attempt=2).out
     assert shop("reserve", args={"trouble": {"notify": "fail"}}).out
-    with pytest.raises(ValueError, match="there are fail, retry, hang, crash, crash_after"):
+    with pytest.raises(ValueError, match="there are fail, retry, hang, crash, crash_after, closed"):
         shop("notify", args={"trouble": {"notify": "explode"}})
-    assert len(KINDS) == 5
+    assert len(KINDS) == 6
+
+
+def test_a_closed_bank_opens(shop, monkeypatch):
+    shop("charge")
+    with pytest.raises(Retryable, match="closed"):
+        shop("refund", args={"trouble": {"refund": "closed"}})
+    monkeypatch.setenv("SHOP_BANK", "open")
+    assert shop("refund", args={"trouble": {"refund": "closed"}}).out == {"undone": True}
+
+
+def test_what_came_of_an_order_is_recorded_once(shop):
+    shop("record", input={"verdict": "deny"})
+    shop("record", input={"verdict": "deny"})
+    assert shop.saw() == [("R1/s", "record", "do")]
 
 
 def crashing(shop, stage, kind):
