@@ -46,11 +46,12 @@ def runs_table(records: Sequence[Record], now: float) -> Table:
 
 def run_view(record: Record, now: float) -> RenderableType:
     """One run whole."""
+    verdict = _text(record, "verdict")
     head = Text.assemble(
         (_text(record, "run_id"), "bold"),
         f"  {_text(record, 'pipeline')} on {_text(record, 'hook')}  ",
-        (_text(record, "verdict"), _VERDICT.get(_text(record, "verdict"), "")),
-        ", ",
+        (verdict, _VERDICT.get(verdict, "")),
+        ", " if verdict else "",
         (_text(record, "status"), _STATUS.get(_text(record, "status"), "")),
         f", began {age(_number(record, 'began'), now)}",
     )

@@ -1,0 +1,48 @@
+"""What the host logs, as an operator reads it on the terminal."""
+
+from __future__ import annotations
+
+import logging
+
+import pytest
+
+from isolation.errors import ExitReport
+from orchestrator.cli.logs import logged
+
+log = logging.getLogger("penstock.test")
+
+
+def said(verbosity: int, level: int, message: str, **fields: object) -> list[str]:
+    lines: list[str] = []
+
+    def note(text: str, *, tone: str | None = None, label: str = "") -> None:
+        lines.append(f"{label}: {text}")
+
+    with logged(note, verbosity):
+        log.log(level, message, extra=fields)
+    return lines
+
+
+def test_the_end_of_a_worker_says_how_it_ended_and_what_it_printed() -> None:
+    report = ExitReport(signal=9, stderr="one\ntwo")
+    lines = said(0, logging.WARNING, "worker.ended", plugin="shop", worker="shop#1", how=str(report))
+    assert lines == [
+        "warning: worker.ended plugin=shop worker=shop#1: was killed by signal 9\n    one\n    two",
+    ]
+
+
+def test_a_parked_run_says_which_and_why() -> None:
+    lines = said(0, logging.WARNING, "run.parked", run="01X", pipeline="order", reason="a compensation is parked")
+    assert lines == ["warning: run.parked run=01X pipeline=order: a compensation is parked"]
+
+
+@pytest.mark.parametrize(("verbosity", "count"), [(0, 0), (1, 1), (2, 1)])
+def test_a_run_that_is_taken_up_is_told_to_who_asks(verbosity: int, count: int) -> None:
+    lines = said(verbosity, logging.INFO, "run.taken_up", run="01X", phase="undoing")
+    assert lines == ["info: run.taken_up run=01X phase=undoing"] * count
+
+
+def test_an_empty_reason_adds_nothing() -> None:
+    assert said(0, logging.WARNING, "generation.degraded", plugin="shop", reason="") == [
+        "warning: generation.degraded plugin=shop"
+    ]

@@ -1,0 +1,88 @@
+"""A file in service, embedded: what subscribers hear of it, and what it remembers."""
+
+from __future__ import annotations
+
+import asyncio
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from shop import write_shop
+
+from isolation.status import WorkerReady
+from isolation.store.store import Store
+from orchestrator.control import Control
+from orchestrator.events import BreakerChanged, Event, RunEnded, RunParked
+from orchestrator.loading import load
+from orchestrator.orchestrator import Orchestrator
+from orchestrator.state import RING_FILE, state_folder
+
+WAIT_SECONDS = 60.0
+
+
+@pytest.fixture
+def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
+    """An empty store."""
+    with Store(tmp_path_factory.mktemp("store"), offline=True) as made:
+        yield made
+
+
+def test_subscribers_hear_of_runs_breakers_and_workers(tmp_path: Path, store: Store) -> None:
+    """A run that is left to a human is told as such, beside its summary; the next host remembers both."""
+    shop = write_shop(tmp_path / "shop")
+    (shop / "stuck").touch()
+    payload = {"name": "bread", "args": {"wish": "deny", "drawer": str(shop)}}
+    heard: list[Event] = []
+
+    async def go() -> None:
+        orchestrator = Orchestrator(load(shop), store, state=tmp_path / "state")
+        orchestrator.events.subscribe(heard.append)
+        async with asyncio.timeout(WAIT_SECONDS), orchestrator:
+            await orchestrator.conclude(await orchestrator.invoke("order", payload))
+            await Control(orchestrator).perform("breakers.open", {"name": "till/weigh", "reason": "away"})
+            await orchestrator.invoke("look", payload)
+
+    asyncio.run(go())
+    parked, looked = (event.summary for event in heard if isinstance(event, RunEnded))
+    assert (parked["status"], looked["status"]) == ("parked", "completed")
+    (left,) = (event for event in heard if isinstance(event, RunParked))
+    assert (left.run, left.pipeline, left.reason) == (parked["run_id"], "order", "a compensation is parked")
+    (changed,) = (event for event in heard if isinstance(event, BreakerChanged))
+    assert (changed.before, changed.after) == ("closed", "open")
+    assert [event.worker for event in heard if isinstance(event, WorkerReady)] == ["till#1"]
+    memory = tmp_path / "state" / RING_FILE
+    assert stat.S_IMODE(memory.stat().st_mode) == 0o600
+    assert len(memory.read_text().splitlines()) == 2
+
+
+def test_a_rehearsal_leaves_nothing_behind(tmp_path: Path, store: Store) -> None:
+    """`penstock test` runs the tests of a file on a machine where its host serves."""
+    shop = write_shop(tmp_path / "shop")
+
+    async def go() -> str:
+        orchestrator = Orchestrator(load(shop), store, state=tmp_path / "state", rehearsal=True)
+        async with asyncio.timeout(WAIT_SECONDS), orchestrator:
+            result = await orchestrator.invoke("order", {"name": "bread", "args": {}})
+            await orchestrator.conclude(result)
+            return result.verdict
+
+    assert asyncio.run(go()) == "allow"
+    assert not (tmp_path / "state").exists()
+
+
+def test_a_file_has_one_state_folder_however_it_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A host that was started from one folder is found from another; a moved link is still the same file."""
+    shop = write_shop(tmp_path / "releases" / "shop")
+    monkeypatch.chdir(shop)
+    there = state_folder(shop / "pipeline.yaml")
+    assert state_folder(Path("pipeline.yaml")) == there
+    assert state_folder(Path("..") / "shop" / "pipeline.yaml") == there
+    assert state_folder(shop / ".." / "shop" / "pipeline.yaml") == there
+    other = write_shop(tmp_path / "other" / "shop")
+    assert state_folder(other / "pipeline.yaml") != there
+    (tmp_path / "current").symlink_to(shop)
+    before = state_folder(tmp_path / "current" / "pipeline.yaml")
+    (tmp_path / "current").unlink()
+    (tmp_path / "current").symlink_to(other)
+    assert state_folder(tmp_path / "current" / "pipeline.yaml") == before
