@@ -147,9 +147,12 @@ def test_an_overrun_that_ends_before_its_kill_leaves_the_next_call_unknown(tmp_p
 
 def test_answers_that_lay_unread_at_the_end_of_a_sequential_worker_count(tmp_path: Path) -> None:
     async def main() -> None:
-        async with serving(spec_of(tmp_path, SEQUENTIAL, "echo", "leave")) as generation:
-            calls = [ask(generation, stage) for stage in ("echo", "echo", "leave", "echo")]
-            wait_for_the_end_of(generation.workers[0].pid)
+        async with serving(spec_of(tmp_path, SEQUENTIAL, "gate", "echo", "leave")) as generation:
+            gate, worker = Gate(tmp_path), generation.workers[0]
+            calls = [ask(generation, "gate", gate.payload)]
+            calls += [ask(generation, stage) for stage in ("echo", "leave", "echo")]
+            pass_through(gate)
+            wait_for_the_end_of(worker.pid)
             for call in calls[:2]:
                 await call.answer()
             errors = await lost(calls[2:])
@@ -180,18 +183,21 @@ def test_calls_that_meet_a_worker_which_died_behind_its_answers_go_to_the_next(t
     """Its last answers make room for what waits; that cannot be written, and was never sent."""
 
     async def main() -> None:
-        async with serving(spec_of(tmp_path, SEQUENTIAL, "echo", "leave"), intensity=MANY) as generation:
+        async with serving(spec_of(tmp_path, SEQUENTIAL, "gate", "echo", "leave"), intensity=MANY) as generation:
+            gate = Gate(tmp_path)
             for _ in range(5):
-                name = generation.workers[0].name
-                calls = [ask(generation, stage) for stage in ("echo", "echo", "echo", "leave")]
+                worker = generation.workers[0]
+                calls = [ask(generation, "gate", gate.payload)]
+                calls += [ask(generation, stage) for stage in ("echo", "echo", "leave")]
                 waiting = [ask(generation, "echo") for _ in range(3)]
-                wait_for_the_end_of(generation.workers[0].pid)
+                pass_through(gate)
+                wait_for_the_end_of(worker.pid)
                 for call in calls[:3]:
                     await call.answer()
                 assert [error.sent for error in await lost(calls[3:])] == [True]
                 for call in waiting:
                     await call.answer()
-                    assert call.worker != name
+                    assert call.worker != worker.name
                 await until(lambda: generation.workers)
 
     run(main())
