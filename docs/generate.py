@@ -12,18 +12,18 @@ from isolation import supervision
 from isolation.errors import EnvironmentBuildError, ManifestError, StartError
 from isolation.template import TemplateError
 from orchestrator.cli.failures import SYSTEM
-from orchestrator.control_socket import HostGone, HostSilent, NoHost
+from orchestrator.control.refusal import REFUSALS
+from orchestrator.control.socket import HostGone, HostSilent, NoHost
 from orchestrator.door import DoorError
-from orchestrator.durability import RunNotHad, RunStands
-from orchestrator.engine import UnknownHook, UnknownPipeline
+from orchestrator.durable.durability import RunNotHad, RunStands
+from orchestrator.engine.engine import UnknownHook, UnknownPipeline
 from orchestrator.faults import CLASSES, StageFault
 from orchestrator.faults import CODES as FAULTS
 from orchestrator.journal import errors as journal_errors
-from orchestrator.refusal import REFUSALS
+from orchestrator.record.history import NoSuchRun, SeveralRuns
 from orchestrator.resilience import states
 from orchestrator.resilience.retry import Retries
 from orchestrator.resilience.witness import counts
-from orchestrator.runs import NoSuchRun, SeveralRuns
 from pipelines.cel.functions import FUNCTIONS
 from pipelines.codes import GROUPS
 from pipelines.file.policies import RetryClass

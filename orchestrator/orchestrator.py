@@ -17,22 +17,22 @@ import msgspec
 from isolation.generation import Generation
 from isolation.store.store import Store
 from orchestrator.clock import LoopClock
-from orchestrator.control import Control
-from orchestrator.control_socket import served
-from orchestrator.durability import Durability, RunNotHad, RunStands
-from orchestrator.engine import NO_DEADLINE_SECONDS, Engine, HookCall, Reply
+from orchestrator.control.commands import Control
+from orchestrator.control.socket import served
+from orchestrator.durable.durability import Durability, RunNotHad, RunStands
+from orchestrator.engine.engine import NO_DEADLINE_SECONDS, Engine, HookCall, Reply
+from orchestrator.engine.lasting import Lasting
+from orchestrator.engine.traversal import Traversal
+from orchestrator.engine.wiring import Route, routes_of
 from orchestrator.events import BreakerChanged, Events, RunEnded, RunParked
 from orchestrator.generations import Generations, StartEvent, StartFailures
-from orchestrator.lasting import Lasting
 from orchestrator.loading import Loaded
-from orchestrator.records import records_of
+from orchestrator.record.records import records_of
+from orchestrator.record.ring import Ring
+from orchestrator.record.summary import Summary
 from orchestrator.resilience.breakers import Breakers
 from orchestrator.resilience.listening import Listener
-from orchestrator.ring import Ring
 from orchestrator.state import RING_FILE, hold_state, state_folder
-from orchestrator.summary import Summary
-from orchestrator.traversal import Traversal
-from orchestrator.wiring import Route, routes_of
 from pipelines.body import Body
 from pipelines.run import Undo
 

@@ -10,9 +10,9 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from orchestrator.clock import Clock
+from orchestrator.engine.wiring import Callee, Route, routes_of
 from orchestrator.loading import Loaded, load
 from orchestrator.resilience.breakers import Breakers
-from orchestrator.wiring import Callee, Route, routes_of
 from pipelines.plan import Plan
 
 __all__ = ["load_text", "routes_for", "write_plugin"]

@@ -28,15 +28,15 @@ from isolation.errors import (
     WorkerLost,
 )
 from isolation.spec import WorkerSpec
-from orchestrator.engine import Engine, HookCall, Reply
+from orchestrator.durable.recorder import JournalRecorder
+from orchestrator.durable.recovery import read_back, take_up
+from orchestrator.engine.engine import Engine, HookCall, Reply
+from orchestrator.engine.lasting import Lasting
+from orchestrator.engine.traversal import Traversal
+from orchestrator.engine.wiring import Route, routes_of
 from orchestrator.journal.errors import JournalError, JournalFailed, KeyTaken
 from orchestrator.journal.rows import KEEP, UNFINISHED, EventRow, RunRow, RunUpdate
-from orchestrator.lasting import Lasting
-from orchestrator.recorder import JournalRecorder
-from orchestrator.recovery import read_back, take_up
 from orchestrator.resilience.breakers import Breakers
-from orchestrator.traversal import Traversal
-from orchestrator.wiring import Route, routes_of
 from pipelines.hooks import CATALOGUE, Hook
 from pipelines.plan import (
     BreakerPolicy,

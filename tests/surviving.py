@@ -14,14 +14,14 @@ from plans import load_text
 from simulation import FakeJournal
 
 from isolation.errors import CallError, DeadlineExceeded, ExitReport, WorkerLost
-from orchestrator.engine import Engine, HookCall, Reply
+from orchestrator.durable.recorder import JournalRecorder
+from orchestrator.durable.recovery import read_back, take_up
+from orchestrator.engine.engine import Engine, HookCall, Reply
+from orchestrator.engine.lasting import Lasting
+from orchestrator.engine.traversal import Traversal
+from orchestrator.engine.wiring import Route, routes_of
 from orchestrator.journal.errors import JournalError, JournalFailed
-from orchestrator.lasting import Lasting
-from orchestrator.recorder import JournalRecorder
-from orchestrator.recovery import read_back, take_up
 from orchestrator.resilience.breakers import Breakers
-from orchestrator.traversal import Traversal
-from orchestrator.wiring import Route, routes_of
 from pipelines.plan import Plan
 from pipelines.run import Undo
 

@@ -12,9 +12,9 @@ from pathlib import Path
 
 from orchestrator.cli.failures import say
 from orchestrator.cli.options import file_here
-from orchestrator.control_socket import NoHost, ask
+from orchestrator.control.refusal import Answer, Refused
+from orchestrator.control.socket import NoHost, ask
 from orchestrator.journal.errors import JournalLocked
-from orchestrator.refusal import Answer, Refused
 from orchestrator.state import RING_FILE, state_folder
 
 __all__ = ["command"]
@@ -83,9 +83,9 @@ async def _alone(errand: _Errand) -> Answer:
     import asyncio
 
     from orchestrator.clock import LoopClock
-    from orchestrator.control import RunCommands
+    from orchestrator.control.commands import RunCommands
     from orchestrator.journal.opening import open_journal
-    from orchestrator.ring import Ring
+    from orchestrator.record.ring import Ring
     from pipelines.run import MACHINE_VERSION
 
     loop = asyncio.get_running_loop()
@@ -109,7 +109,7 @@ def _looked_up(errand: _Errand) -> _Errand:
 def _with_workers(errand: _Errand) -> Answer:
     from orchestrator.cli.opening import opened
     from orchestrator.cli.progress import Bars, terminal_watches
-    from orchestrator.control import Control
+    from orchestrator.control.commands import Control
     from orchestrator.loading import load
 
     async def perform(bars: Bars) -> Answer:

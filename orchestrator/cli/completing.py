@@ -74,9 +74,9 @@ def run_ids(ctx: click.Context, _param: click.Parameter, incomplete: str) -> lis
 
 
 def _runs(ctx: click.Context) -> list[dict[str, object]]:
-    from orchestrator.control_socket import HostGone, HostSilent, NoHost, ask
-    from orchestrator.refusal import Refused
-    from orchestrator.ring import Ring
+    from orchestrator.control.refusal import Refused
+    from orchestrator.control.socket import HostGone, HostSilent, NoHost, ask
+    from orchestrator.record.ring import Ring
     from orchestrator.state import RING_FILE, state_folder
 
     path = _named_path(ctx)

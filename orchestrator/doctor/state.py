@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from isolation.store.filelock import FileLock, LockMode, LockTimeout
-from orchestrator.control_socket import SOCKET
+from orchestrator.control.socket import SOCKET
 from orchestrator.doctor.finding import Finding, error, ok, warning
 from orchestrator.doctor.places import existing, why_not_writable
 from orchestrator.journal.errors import JournalError

@@ -21,8 +21,8 @@ from isolation.errors import (
     RetryableError,
     Stopping,
 )
-from orchestrator.engine import HookCall
-from orchestrator.records import records_of
+from orchestrator.engine.engine import HookCall
+from orchestrator.record.records import records_of
 from orchestrator.resilience.breaker import BreakerView
 
 BREAKER = "breaker: { window: 4, minimum_calls: 2, failure_rate: 0.5, open_for: 10s, probes: 2 }"

@@ -9,8 +9,8 @@ from fakes import Faulty
 from surviving import VIOLATION, Bench, code_of, lost, undos
 
 from isolation.errors import CallError, DeadlineExceeded, NotSent, PluginBusy, PluginError, RetryableError
-from orchestrator.attempt import UndoRecord
-from orchestrator.lasting import Lasting
+from orchestrator.engine.attempt import UndoRecord
+from orchestrator.engine.lasting import Lasting
 from pipelines.run import Undo
 
 CHAIN = """

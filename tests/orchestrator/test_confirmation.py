@@ -7,9 +7,9 @@ from fakes import Faulty
 from surviving import VIOLATION, Bench, code_of, undos
 
 from isolation.errors import NotSent, PluginError
-from orchestrator.hookcall import HookCall
+from orchestrator.engine.hookcall import HookCall
+from orchestrator.engine.lasting import Lasting
 from orchestrator.journal.rows import RunStatus
-from orchestrator.lasting import Lasting
 from pipelines.run import Phase, Undo
 
 

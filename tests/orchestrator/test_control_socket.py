@@ -14,8 +14,8 @@ from typing import TypeVar
 import msgspec
 import pytest
 
-from orchestrator.control_socket import SOCKET, HostGone, HostSilent, NoHost, ask, served
-from orchestrator.refusal import Answer, Refused
+from orchestrator.control.refusal import Answer, Refused
+from orchestrator.control.socket import SOCKET, HostGone, HostSilent, NoHost, ask, served
 from orchestrator.state import hold_state
 
 WAIT_SECONDS = 20.0

@@ -12,7 +12,7 @@ from shop import write_shop
 
 from isolation.status import WorkerReady
 from isolation.store.store import Store
-from orchestrator.control import Control
+from orchestrator.control.commands import Control
 from orchestrator.events import BreakerChanged, Event, RunEnded, RunParked
 from orchestrator.loading import load
 from orchestrator.orchestrator import Orchestrator

@@ -27,9 +27,9 @@ from isolation.errors import (
     WorkerLost,
 )
 from orchestrator.door import DoorError
-from orchestrator.engine import Engine, HookCall, Reply, UnknownHook, UnknownPipeline
+from orchestrator.engine.engine import Engine, HookCall, Reply, UnknownHook, UnknownPipeline
 from orchestrator.faults import StageFault
-from orchestrator.records import records_of
+from orchestrator.record.records import records_of
 from pipelines.expressions import Expression
 from pipelines.fields import Field, fields_of
 from pipelines.plan import Plan

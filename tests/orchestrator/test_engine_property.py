@@ -15,8 +15,8 @@ from plans import load_text, routes_for
 from reference import Failure, Played, play
 
 from isolation.errors import PluginError
-from orchestrator.engine import Engine, Reply
-from orchestrator.records import records_of
+from orchestrator.engine.engine import Engine, Reply
+from orchestrator.record.records import records_of
 
 Tree = dict[str, object]
 

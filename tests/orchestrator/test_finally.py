@@ -6,8 +6,8 @@ import pytest
 from surviving import PAYLOAD, VIOLATION, Bench, code_of, lost
 
 from isolation.errors import CallError, DeadlineExceeded, NotSent, PluginBusy, PluginError
-from orchestrator.hookcall import HookCall
-from orchestrator.lasting import Lasting
+from orchestrator.engine.hookcall import HookCall
+from orchestrator.engine.lasting import Lasting
 from pipelines.plan import StageState
 
 TEXT = """

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from surviving import PAYLOAD, VIOLATION, Bench, code_of
 
+from orchestrator.engine.lasting import Lasting
 from orchestrator.journal.rows import RunStatus
-from orchestrator.lasting import Lasting
 
 ONE = """
   p:

@@ -6,8 +6,8 @@ import ast
 from collections.abc import Iterator
 from pathlib import Path
 
+from orchestrator.control.refusal import REFUSALS
 from orchestrator.journal import errors
-from orchestrator.refusal import REFUSALS
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "errors.md").read_text(encoding="utf-8")

@@ -8,7 +8,7 @@ import pytest
 from surviving import PAYLOAD, VIOLATION, Bench, code_of, lost
 
 from isolation.errors import DeadlineExceeded, NotSent, PluginBusy, PluginError, RetryableError
-from orchestrator.records import records_of
+from orchestrator.record.records import records_of
 
 RETRY = (
     "retry: { attempts: 4, backoff: { initial: 100ms, max: 400ms }, on: [WorkerLost, Busy, Retryable, PluginError] }"

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestrator.ring import RECENT_RUNS, SLOWEST_RUNS, TROUBLED_RUNS, Ring
+from orchestrator.record.ring import RECENT_RUNS, SLOWEST_RUNS, TROUBLED_RUNS, Ring
 
 
 @dataclass(frozen=True)

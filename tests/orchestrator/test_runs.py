@@ -18,21 +18,21 @@ from plans import load_text
 from isolation.call import Call
 from isolation.errors import ExitReport, WorkerLost
 from orchestrator.clock import LoopClock
-from orchestrator.control import RunCommands
-from orchestrator.engine import Engine, Reply
+from orchestrator.control.commands import RunCommands
+from orchestrator.durable.recorder import JournalRecorder
+from orchestrator.engine.engine import Engine, Reply
+from orchestrator.engine.lasting import Lasting
+from orchestrator.engine.traversal import Traversal
+from orchestrator.engine.wiring import Route, routes_of
 from orchestrator.journal.awaiting import AwaitedJournal
 from orchestrator.journal.journal import Journal
 from orchestrator.journal.opening import open_journal
 from orchestrator.journal.rows import RunRow
-from orchestrator.lasting import Lasting
-from orchestrator.recorder import JournalRecorder
-from orchestrator.records import records_of
+from orchestrator.record.history import NoSuchRun, RunHistory, SeveralRuns, Wanted
+from orchestrator.record.records import records_of
+from orchestrator.record.ring import Ring
+from orchestrator.record.summary import SAID_CHARACTERS, Summary
 from orchestrator.resilience.breakers import Breakers
-from orchestrator.ring import Ring
-from orchestrator.runs import NoSuchRun, RunHistory, SeveralRuns, Wanted
-from orchestrator.summary import SAID_CHARACTERS, Summary
-from orchestrator.traversal import Traversal
-from orchestrator.wiring import Route, routes_of
 from pipelines.run import MACHINE_VERSION
 
 HOOK = "tool_pre_invoke"

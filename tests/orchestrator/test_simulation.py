@@ -12,8 +12,8 @@ from itertools import pairwise
 import pytest
 from simulation import World, play
 
+from orchestrator.engine.lasting import Lasting
 from orchestrator.journal.rows import RunStatus
-from orchestrator.lasting import Lasting
 from pipelines.plan import PipelinePlan
 from pipelines.run import Effect, Phase, Undo
 

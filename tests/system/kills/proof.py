@@ -14,9 +14,9 @@ from lives import Told
 from orchestrator.clock import LoopClock
 from orchestrator.journal.errors import Unreadable
 from orchestrator.journal.opening import open_journal
-from orchestrator.ring import Ring
-from orchestrator.runs import RunHistory
-from orchestrator.unmanned import UnmannedRoutes
+from orchestrator.record.history import RunHistory
+from orchestrator.record.ring import Ring
+from orchestrator.record.unmanned import UnmannedRoutes
 from pipelines.plan import StagePlan
 from pipelines.run import MACHINE_VERSION
 

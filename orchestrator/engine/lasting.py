@@ -14,13 +14,13 @@ from typing import Protocol
 
 import msgspec
 
-from orchestrator.attempt import Attempt
 from orchestrator.clock import Alarm, Clock
-from orchestrator.compensation import Compensations
+from orchestrator.engine.attempt import Attempt
+from orchestrator.engine.compensation import Compensations
+from orchestrator.engine.finals import Finally
+from orchestrator.engine.traversal import Traversal
+from orchestrator.engine.wiring import Route
 from orchestrator.faults import INTERNAL, StageFault
-from orchestrator.finals import Finally
-from orchestrator.traversal import Traversal
-from orchestrator.wiring import Route
 from pipelines.body import Body
 from pipelines.plan import StageState
 from pipelines.run import (

@@ -14,8 +14,13 @@ import msgspec
 
 from isolation.errors import IsolationError
 from isolation.store.store import Prepared, Store
-from orchestrator.archive import archived, read_archive
-from orchestrator.engine import Engine
+from orchestrator.durable.archive import archived, read_archive
+from orchestrator.durable.recorder import JournalRecorder
+from orchestrator.durable.recovery import read_back, take_up
+from orchestrator.durable.replay import ReplayDiffers
+from orchestrator.engine.engine import Engine
+from orchestrator.engine.lasting import Lasting
+from orchestrator.engine.wiring import Route
 from orchestrator.events import Events, RunParked, RunTakenUp
 from orchestrator.generations import Generations
 from orchestrator.journal.awaiting import AwaitedJournal
@@ -23,12 +28,7 @@ from orchestrator.journal.errors import JournalError, Unreadable
 from orchestrator.journal.journal import Journal
 from orchestrator.journal.opening import open_journal
 from orchestrator.journal.rows import RunRow
-from orchestrator.lasting import Lasting
 from orchestrator.loading import Loaded
-from orchestrator.recorder import JournalRecorder
-from orchestrator.recovery import read_back, take_up
-from orchestrator.replay import ReplayDiffers
-from orchestrator.wiring import Route
 from pipelines.problem import Severity, SpecError
 from pipelines.run import MACHINE_VERSION
 

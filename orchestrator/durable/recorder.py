@@ -7,9 +7,8 @@ import logging
 from collections.abc import Callable
 from functools import partial
 
-from orchestrator.attempt import Attempt
 from orchestrator.clock import Clock
-from orchestrator.entries import (
+from orchestrator.durable.entries import (
     AnsweredEntry,
     BeginEntry,
     FaultEntry,
@@ -23,11 +22,12 @@ from orchestrator.entries import (
     kind_of,
     pack,
 )
+from orchestrator.engine.attempt import Attempt
+from orchestrator.engine.lasting import Lasting, Synced, Taken
 from orchestrator.faults import StageFault
 from orchestrator.journal.errors import JournalError, KeyTaken
 from orchestrator.journal.journal import Journal
 from orchestrator.journal.rows import EventRow, RunRow, RunStatus, RunUpdate
-from orchestrator.lasting import Lasting, Synced, Taken
 from pipelines.run import (
     BEGIN,
     Answered,

@@ -12,12 +12,12 @@ from typing import Protocol
 
 from orchestrator.clock import Clock, LoopClock
 from orchestrator.door import admit_context, admit_payload
+from orchestrator.engine.hookcall import HookCall, Reply, refused
+from orchestrator.engine.lasting import Lasting, Recorder
+from orchestrator.engine.traversal import Traversal
+from orchestrator.engine.wiring import Route
 from orchestrator.faults import SHUTDOWN, StageFault
-from orchestrator.hookcall import HookCall, Reply, refused
 from orchestrator.ids import RunIds
-from orchestrator.lasting import Lasting, Recorder
-from orchestrator.traversal import Traversal
-from orchestrator.wiring import Route
 from pipelines.body import Body, encode
 from pipelines.plan import Unmatched
 

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import msgspec
 
-from orchestrator.attempt import Attempt
+from orchestrator.engine.attempt import Attempt
+from orchestrator.engine.hookcall import Reply
+from orchestrator.engine.lasting import Lasting
+from orchestrator.engine.traversal import Traversal
 from orchestrator.faults import StageFault
-from orchestrator.hookcall import Reply
-from orchestrator.lasting import Lasting
-from orchestrator.summary import Summary
-from orchestrator.traversal import Traversal
+from orchestrator.record.summary import Summary
 from pipelines.answer import Violation
 
 __all__ = ["record_of", "records_of"]

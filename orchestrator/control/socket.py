@@ -19,7 +19,7 @@ from typing import Protocol
 
 import msgspec
 
-from orchestrator.refusal import Answer, Refused
+from orchestrator.control.refusal import Answer, Refused
 
 __all__ = ["SOCKET", "HostGone", "HostSilent", "NoHost", "ask", "served"]
 

@@ -6,16 +6,16 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from isolation.protocol.messages import Invocation
-from orchestrator.aftercall import AfterCall
-from orchestrator.attempt import Attempt, UndoRecord
+from orchestrator.engine.aftercall import AfterCall
+from orchestrator.engine.attempt import Attempt, UndoRecord
+from orchestrator.engine.inputs import encoded, inputs_or_null
 from orchestrator.faults import StageFault
-from orchestrator.inputs import encoded, inputs_or_null
 from orchestrator.resilience.witness import Recording
 from pipelines.answer import BadAnswer, read_undo
 from pipelines.run import Effect, Parked, Undo, Undone
 
 if TYPE_CHECKING:
-    from orchestrator.lasting import Lasting
+    from orchestrator.engine.lasting import Lasting
 
 __all__ = ["Compensations"]
 

@@ -10,11 +10,11 @@ from types import MappingProxyType
 from typing import NamedTuple
 
 from isolation.spec import WorkerSpec
-from orchestrator.attempt import Attempt, UndoRecord
+from orchestrator.engine.attempt import Attempt, UndoRecord
+from orchestrator.engine.finals import FinalRecord
+from orchestrator.engine.lasting import Lasting
+from orchestrator.engine.traversal import Traversal
 from orchestrator.faults import StageFault
-from orchestrator.finals import FinalRecord
-from orchestrator.lasting import Lasting
-from orchestrator.traversal import Traversal
 from pipelines.answer import Violation
 from pipelines.plan import StageState
 from pipelines.run import Effect

@@ -15,10 +15,10 @@ from isolation.call import Call
 from isolation.errors import CallError
 from isolation.protocol.messages import Invocation
 from orchestrator.clock import Alarm
+from orchestrator.engine.wiring import Wire
 from orchestrator.faults import StageFault, fault_of
 from orchestrator.resilience.breaker import Permit
 from orchestrator.resilience.retry import Trail
-from orchestrator.wiring import Wire
 from pipelines.answer import NOTHING, Violation
 from pipelines.body import Body
 from pipelines.merge import Contribution, join

@@ -8,11 +8,11 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from isolation.protocol.messages import Invocation
-from orchestrator.aftercall import AfterCall
+from orchestrator.engine.aftercall import AfterCall
+from orchestrator.engine.inputs import encoded, inputs_or_null
+from orchestrator.engine.wiring import Wire
 from orchestrator.faults import StageFault
-from orchestrator.inputs import encoded, inputs_or_null
 from orchestrator.resilience.witness import Watching
-from orchestrator.wiring import Wire
 from pipelines.answer import BadAnswer, read_answer
 from pipelines.expressions import ExpressionFailed
 from pipelines.fields import Field
@@ -20,7 +20,7 @@ from pipelines.plan import StageState
 from pipelines.run import FinalsEnded
 
 if TYPE_CHECKING:
-    from orchestrator.lasting import Lasting
+    from orchestrator.engine.lasting import Lasting
 
 __all__ = ["FinalRecord", "Finally"]
 

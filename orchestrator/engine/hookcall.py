@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from orchestrator.engine.lasting import Lasting, Taken
+from orchestrator.engine.traversal import Traversal
+from orchestrator.engine.wiring import Route
 from orchestrator.faults import ABANDONED, INTERNAL, StageFault
-from orchestrator.lasting import Lasting, Taken
-from orchestrator.traversal import Traversal
-from orchestrator.wiring import Route
 from pipelines.answer import Violation
 from pipelines.body import Body
 from pipelines.expressions import ExpressionFailed
@@ -24,7 +24,7 @@ from pipelines.merge import apply_patch, same
 from pipelines.plan import Recover, Unmatched
 
 if TYPE_CHECKING:
-    from orchestrator.engine import Engine
+    from orchestrator.engine.engine import Engine
 
 __all__ = ["HookCall", "Reply", "refused"]
 

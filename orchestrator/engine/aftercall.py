@@ -12,9 +12,9 @@ from isolation.call import Call
 from isolation.errors import CallError
 from isolation.protocol.messages import Invocation
 from orchestrator.clock import Alarm, Clock
+from orchestrator.engine.wiring import Callee
 from orchestrator.faults import INTERNAL, StageFault, fault_of
 from orchestrator.resilience.retry import Retries, Trail
-from orchestrator.wiring import Callee
 
 __all__ = ["AfterCall", "Witness"]
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 
-from orchestrator.engine import Engine
+from orchestrator.durable.replay import replay
+from orchestrator.engine.engine import Engine
+from orchestrator.engine.lasting import Lasting
+from orchestrator.engine.wiring import Route
 from orchestrator.faults import StageFault
 from orchestrator.journal.rows import EventRow, RunRow
-from orchestrator.lasting import Lasting
-from orchestrator.replay import replay
-from orchestrator.wiring import Route
 from pipelines.plan import Recover
 from pipelines.run import Halt, Invoke, Phase, outstanding
 

@@ -14,16 +14,16 @@ from typing import Protocol
 import msgspec
 
 from orchestrator.clock import Clock
-from orchestrator.entries import BeginEntry, UndoEntry, told, unpack
+from orchestrator.durable.entries import BeginEntry, UndoEntry, told, unpack
+from orchestrator.durable.replay import ReplayDiffers, replay
+from orchestrator.engine.lasting import Lasting
+from orchestrator.engine.wiring import Route
 from orchestrator.journal.errors import JournalError, Unreadable
 from orchestrator.journal.journal import Journal
 from orchestrator.journal.rows import EventRow, RunRow, RunSketch
-from orchestrator.lasting import Lasting
-from orchestrator.records import record_of
-from orchestrator.replay import ReplayDiffers, replay
-from orchestrator.ring import Entry, Ring
-from orchestrator.summary import Summary
-from orchestrator.wiring import Route
+from orchestrator.record.records import record_of
+from orchestrator.record.ring import Entry, Ring
+from orchestrator.record.summary import Summary
 from pipelines.suggest import distance
 
 __all__ = ["NoSuchRun", "RunHistory", "SeveralRuns", "Wanted"]

@@ -13,16 +13,16 @@ import msgspec
 
 from isolation.errors import IsolationError
 from orchestrator.clock import Clock
-from orchestrator.durability import RunNotHad, RunStands
+from orchestrator.control.refusal import Answer, Refused
+from orchestrator.durable.durability import RunNotHad, RunStands
+from orchestrator.engine.lasting import Lasting
 from orchestrator.journal.awaiting import AwaitedJournal
 from orchestrator.journal.errors import JournalError
 from orchestrator.journal.journal import Journal
 from orchestrator.journal.rows import UNFINISHED, RunStatus, RunUpdate
-from orchestrator.lasting import Lasting
-from orchestrator.refusal import Answer, Refused
-from orchestrator.ring import Ring
-from orchestrator.runs import NoSuchRun, RunHistory, SeveralRuns, Wanted
-from orchestrator.unmanned import UnmannedRoutes
+from orchestrator.record.history import NoSuchRun, RunHistory, SeveralRuns, Wanted
+from orchestrator.record.ring import Ring
+from orchestrator.record.unmanned import UnmannedRoutes
 from pipelines.suggest import nearest
 
 if TYPE_CHECKING:

@@ -9,9 +9,8 @@ from collections.abc import Callable, Sequence
 
 import msgspec
 
-from orchestrator.attempt import Attempt, strictest
 from orchestrator.clock import Clock
-from orchestrator.entries import (
+from orchestrator.durable.entries import (
     AnsweredEntry,
     BeginEntry,
     FaultEntry,
@@ -23,12 +22,13 @@ from orchestrator.entries import (
     commands_digest,
     unpack,
 )
+from orchestrator.engine.attempt import Attempt, strictest
+from orchestrator.engine.finals import FinalRecord
+from orchestrator.engine.lasting import Lasting, Recorder
+from orchestrator.engine.traversal import Traversal
+from orchestrator.engine.wiring import Route
 from orchestrator.faults import StageFault
-from orchestrator.finals import FinalRecord
 from orchestrator.journal.rows import EventRow, RunRow
-from orchestrator.lasting import Lasting, Recorder
-from orchestrator.traversal import Traversal
-from orchestrator.wiring import Route
 from pipelines.answer import BadAnswer
 from pipelines.body import Unacceptable, accept
 from pipelines.merge import MergeConflict

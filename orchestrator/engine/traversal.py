@@ -14,12 +14,12 @@ import msgspec
 
 from isolation.call import Call
 from isolation.protocol.messages import Invocation
-from orchestrator.attempt import Attempt, Repeat, hints_of, result_of, strictest
 from orchestrator.clock import Clock
+from orchestrator.engine.attempt import Attempt, Repeat, hints_of, result_of, strictest
+from orchestrator.engine.inputs import encoded, inputs_of
+from orchestrator.engine.wiring import Route
 from orchestrator.faults import ABANDONED, INTERNAL, StageFault
-from orchestrator.inputs import encoded, inputs_of
 from orchestrator.resilience.witness import admit, conclude
-from orchestrator.wiring import Route
 from pipelines.answer import (
     NOTHING,
     BadAnswer,
