@@ -65,6 +65,7 @@ class Watched:
             elif isinstance(command, Cancel):
                 self.cancelled.append(command.stage)
             else:
+                assert isinstance(command, Finish), "a run without effects has nothing else to do"
                 self.finishes.append(command)
         return list(commands)
 

@@ -102,12 +102,12 @@ def runs_of(state: Path) -> dict[str, Run]:
     try:
         with open_journal(state, loop=loop, machine=MACHINE_VERSION) as journal:
             routes = UnmannedRoutes(journal)
-            history = RunHistory(Ring(), journal, routes, LoopClock(loop))
+            history = RunHistory(Ring(), journal, routes, LoopClock(loop), {})
             found: dict[str, Run] = {}
             for row in journal.runs(limit=MANY):
                 assert not isinstance(row, Unreadable)
-                record, route = history.shown(row.id), routes(row)
-                assert record is not None and route is not None and "unread" not in record, record
+                record, route = loop.run_until_complete(history.shown(row.id)), routes(row)
+                assert route is not None and "unread" not in record, record
                 found[row.id] = Run(record, row.key, tuple(_effects(record, route.plan.stages)))
             return found
     finally:
