@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+from collections.abc import Mapping
+from dataclasses import replace
 
 import pytest
 from fakes import Faulty
+from plans import load_text
 from surviving import VIOLATION, Bench, code_of, lost, undos
 
 from isolation.errors import CallError, DeadlineExceeded, NotSent, PluginBusy, PluginError, RetryableError
 from orchestrator.engine.attempt import UndoRecord
 from orchestrator.engine.lasting import Lasting
+from pipelines.expressions import Expression
+from pipelines.plan import Plan
 from pipelines.run import Undo
 
 CHAIN = """
@@ -537,3 +543,86 @@ def test_a_bug_while_an_undo_is_made_parks_it_and_ends_the_run(bench: Bench) -> 
     assert is_over(run)
     assert undos(run)["a"] is Undo.PARKED
     assert bench.engine.open == {}
+
+
+class Broken(Expression):
+    """An expression with a bug."""
+
+    def __init__(self) -> None:
+        """It needs nothing to break."""
+
+    def evaluate(self, roots: Mapping[str, object]) -> object:
+        raise RuntimeError("a bug in evaluate")
+
+
+def broken_undo(plan: Plan, stage: str) -> Plan:
+    """The plan with a bug in what the undo of one stage is given."""
+    [pipeline] = plan.routes["tool_pre_invoke"]
+    stages = tuple(
+        replace(one, undo=replace(one.undo, inputs=(("x", Broken()),))) if one.id == stage and one.undo else one
+        for one in pipeline.stages
+    )
+    return replace(plan, routes={"tool_pre_invoke": (replace(pipeline, stages=stages),)})
+
+
+def test_a_bug_while_the_input_of_an_undo_is_worked_out_parks_that_one_and_what_came_before_it(bench: Bench) -> None:
+    bench.serve_plan(broken_undo(load_text(bench.folder, SIDE_BY_SIDE).plan, "left"))
+    call = bench.submit()
+    for stage in ("top", "left", "right"):
+        bench.answer(stage)
+    bench.answer("gate", VIOLATION)
+    assert code_of(call.reply.result()) == "blocked"
+    finish(bench)
+    run = run_of(bench)
+    assert undos(run) == {"top": Undo.PARKED, "left": Undo.PARKED, "right": Undo.DONE, "gate": Undo.NONE}
+    assert run.stranded is not None, "what is parked cannot even be described"
+    assert bench.engine.open == {}
+
+
+def test_a_bug_in_finally_ends_the_run_all_the_same(bench: Bench) -> None:
+    text = chain(under="finally: { last: { uses: s/act } }")
+    plan = load_text(bench.folder, text).plan
+    [pipeline] = plan.routes["tool_pre_invoke"]
+    finals = tuple(replace(one, when=Broken()) for one in pipeline.finals)
+    bench.serve_plan(replace(plan, routes={"tool_pre_invoke": (replace(pipeline, finals=finals),)}))
+    bench.submit()
+    bench.answer("a")
+    bench.answer("b", VIOLATION)
+    finish(bench)
+    run = run_of(bench)
+    assert is_over(run)
+    assert run.stranded is None
+    assert undos(run)["a"] is Undo.DONE
+
+
+# The end of the host.
+
+
+def test_a_host_that_stops_undoes_the_pipelines_of_a_call_one_after_another(bench: Bench) -> None:
+    call = bench.call(two())
+    bench.answer("a")
+    bench.loop.run_until_complete(bench.engine.close())
+    assert code_of(call.reply.result()) == "penstock.shutdown"
+    assert bench.plugin.waiting == ["b/undo"]
+    bench.answer("b/undo")
+    assert bench.plugin.waiting == ["a/undo"]
+
+
+def test_a_host_that_stops_undoes_what_lives_in_memory_and_nobody_took(bench: Bench) -> None:
+    bench.call(chain())
+    for stage in ("a", "b", "c"):
+        bench.answer(stage)
+    bench.loop.run_until_complete(bench.engine.close())
+    assert bench.plugin.waiting == ["b/undo"]
+
+
+def test_a_host_that_stops_waits_for_undo_and_no_longer_than_it_is_told(bench: Bench) -> None:
+    bench.call(two())
+    bench.answer("a")
+    closing = bench.loop.create_task(bench.engine.close(within_seconds=30.0))
+    bench.loop.run_until_complete(asyncio.sleep(0))
+    bench.answer("b/undo")
+    bench.loop.run_until_complete(asyncio.sleep(0))
+    assert not closing.done(), "the pipeline in front of it is not undone yet"
+    bench.answer("a/undo")
+    bench.loop.run_until_complete(closing)
