@@ -495,9 +495,14 @@ def phase_diagram() -> str:
     lines = ["stateDiagram-v2", "    [*] --> running"]
     for phase, row in PHASES.items():
         for event, ends in row.items():
-            word = event.__name__.lower()
+            word = _words(event.__name__)
             lines += [f"    {phase.value} --> {end.value}: {word}" for end in ends if end is not phase]
     return "\n".join([*lines, "    over --> [*]"])
+
+
+def _words(name: str) -> str:
+    """`FinalsEnded` as `finals ended`."""
+    return "".join(f" {letter.lower()}" if letter.isupper() else letter for letter in name).strip()
 
 
 def undo_diagram() -> str:

@@ -9,6 +9,8 @@ import json
 import os
 import sys
 
+UNDOES = {"release": "reserve", "refund": "charge"}
+
 hanging = set()
 
 
@@ -41,7 +43,7 @@ for line in sys.stdin:
     number, params = message.get("id"), message.get("params", {})
     if message["method"] == "initialize":
         plugin = params["plugin"]
-        stages = {name: {} for name in params["stages"]}
+        stages = {name: {"undoes": UNDOES[name]} if name in UNDOES else {} for name in params["stages"]}
         say({"id": number, "result": {"protocol": "1.0", "plugin": plugin, "stages": stages}})
     elif message["method"] == "stage/invoke":
         invoke(number, params)

@@ -123,7 +123,7 @@ class Engine:
         if mocks:
             call.mocks = {stage: encode(answer) for stage, answer in mocks.items()}
         if self._closing:
-            call.reply.set_result(refused(call, SHUTDOWN))
+            call.give(refused(call, SHUTDOWN))
         else:
             self._calls.add(call)
             call.advance()

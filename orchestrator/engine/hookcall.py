@@ -70,6 +70,7 @@ class HookCall:
     advancing = False
     abandoned = False
     lasts = False
+    given: Reply | None = None
     mocks: Mapping[str, bytes] | None = None
     state: Mapping[str, object] | None = None
     key: str | None = None
@@ -237,7 +238,7 @@ class HookCall:
         if self.lasts and reply.verdict == "deny":
             self._condemn(reply)
         else:
-            self._give(reply)
+            self.give(reply)
 
     def _condemn(self, reply: Reply) -> None:
         """Answer when it is durable that what the earlier pipelines allowed is to be undone."""
@@ -248,22 +249,25 @@ class HookCall:
             nonlocal left
             left -= 1
             if left <= 0:
-                self._give(reply)
+                self.give(reply)
 
         if allowed:
             # A journal that hangs must not keep the caller.
             left_seconds = max(
                 0.0, min(self.deadline, max(run.deadline for run in self.runs)) - self.engine.clock.now()
             )
-            self.engine.clock.later(left_seconds, lambda: self._give(reply))
+            self.engine.clock.later(left_seconds, lambda: self.give(reply))
         else:
-            self._give(reply)
+            self.give(reply)
         for run in allowed:
             run.condemn("a later pipeline of the hook denied", settled)
 
-    def _give(self, reply: Reply) -> None:
-        if not self.reply.done():
-            self.reply.set_result(reply)
+    def give(self, reply: Reply) -> None:
+        """Answer, once. Whoever waited may have cancelled the future: what follows from the answer follows anyway."""
+        if self.given is None:
+            self.given = reply
+            if not self.reply.done():
+                self.reply.set_result(reply)
             if self.lasts:
                 self._part(reply)
         self.engine.answered(self)
@@ -307,14 +311,14 @@ class HookCall:
 
     def delivered(self) -> None:
         """The caller has the answer."""
-        if self.lasts and self.reply.result().verdict != "deny":
+        if self.lasts and self.given is not None and self.given.verdict != "deny":
             for run in self.lasting:
                 run.delivered()
 
     def abandon(self) -> None:
         """The caller went away: end what is under way for it, undo what it allowed and nobody heard of."""
         self.abandoned = True
-        if self.reply.done():
+        if self.given is not None:
             self._leave()
         else:
             self.halt(ABANDONED)
@@ -330,7 +334,7 @@ class HookCall:
 
     def _leave(self) -> None:
         """Undo what was allowed and nobody heard of; where the caller has a key, give it time to come back."""
-        if self.reply.result().verdict == "deny":
+        if self.given is None or self.given.verdict == "deny":
             return
         if self.key is None:
             _revoke_each(self.lasting)

@@ -233,6 +233,22 @@ def test_a_mocked_stage_is_not_undone_for_real(bench: Bench) -> None:
     assert undos(run_of(bench))["b"] is Undo.DONE
 
 
+@pytest.mark.parametrize("answered", [["a"], ["a", "b"], ["a", "b", "c"]])
+def test_a_caller_that_is_cancelled_while_it_waits_has_everything_undone(bench: Bench, answered: list[str]) -> None:
+    """A future that is awaited is cancelled with its waiter, which must not be taken for an answer."""
+    call = bench.call(chain())
+    for stage in answered[:-1]:
+        bench.answer(stage)
+    call.reply.cancel()
+    if answered[-1] == "c":
+        bench.answer("c")
+    call.abandon()
+    assert bench.engine.under_way == 0
+    finish(bench)
+    assert undone(bench) == {"a": ["a/undo"], "b": ["b/undo", "a/undo"], "c": ["b/undo", "a/undo"]}[answered[-1]]
+    assert bench.engine.open == {}
+
+
 # Order.
 
 
