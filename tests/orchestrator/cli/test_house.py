@@ -17,7 +17,8 @@ def test_an_empty_store_has_no_environments(penstock: Run, tmp_path: Path) -> No
 
 def test_environments_are_listed_with_the_plugins_that_use_them(penstock: Run) -> None:
     (info,) = json.loads(penstock("env", "list", "--json").stdout)
-    assert (info["plugins"], info["packages"], info["whole"]) == (["words"], [], True)
+    assert "words" in info["plugins"]  # and whatever other test had a plugin without requirements
+    assert (info["packages"], info["whole"]) == ([], True)
     table = penstock("env", "list").stdout
     assert info["fingerprint"][:12] in table
 
