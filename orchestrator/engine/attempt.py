@@ -58,8 +58,8 @@ class Attempt(Call):
     """One stage of one run, from the moment it is taken up, and the call of its first try. Times are monotonic seconds.
 
     `before` is the payload that it saw; `context` what it saw where its ancestors wrote state. `current` is the call of
-    the newest try, None while that is the first; `alarm` is there between two tries. `effect` is the worst so far.
-    `said` is what the plugin answered, kept where the run is journaled.
+    the newest try, None while that is the first; `alarm` is there between two tries, `earlier` is what the one before
+    failed with. `effect` is the worst so far. `said` is what the plugin answered, kept where the run is journaled.
     """
 
     variant: Variant
@@ -78,6 +78,7 @@ class Attempt(Call):
     permit: Permit | None = None
     trail: Trail | None = None
     alarm: Alarm | None = None
+    earlier: StageFault | None = None
     undo: UndoRecord | None = None
     said: bytes | None = None
 

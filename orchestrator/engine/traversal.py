@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import partial
 
 import msgspec
@@ -294,10 +295,17 @@ class Traversal:
         if attempt.wire.breaker is not None:
             found = admit(attempt.wire.breaker)
             if isinstance(found, StageFault):
-                self.failed(attempt, found)
+                self._refused(attempt, found)
                 return
             attempt.permit = found
         attempt.wire.generation.submit(call)
+
+    def _refused(self, attempt: Attempt, refusal: StageFault) -> None:
+        """End a stage whose breaker is open. Where an earlier try failed, and may have opened it, that is the error."""
+        if attempt.earlier is not None:
+            attempt.tried -= 1
+            refusal = replace(attempt.earlier, final=True)
+        self.failed(attempt, refusal)
 
     def _conclude(self, attempt: Attempt, fault: StageFault | None) -> None:
         """Tell the breaker what came of a try."""
@@ -313,6 +321,7 @@ class Traversal:
         pause = trail.pause(fault)
         if pause is None or self.clock.now() + pause >= self.deadline:
             return False
+        attempt.earlier = fault
         attempt.alarm = self.clock.later(pause, partial(self._try_again, attempt))
         return True
 

@@ -120,7 +120,11 @@ def test_an_open_one_is_not_asked_again_by_a_retry(bench: Bench) -> None:
     bench.fail("a", PluginError("broken"))
     bench.forward(1.0)
     assert bench.tried("a") == [1, 2], "the second failure opened it, and the third try was not let through"
-    assert code_of(call.reply.result()) == "penstock.breaker_open"
+    assert code_of(call.reply.result()) == "penstock.plugin_error", "what opened it is what the caller sees"
+    [record] = records_of(call.reply.result())
+    stages = record["stages"]
+    assert isinstance(stages, dict)
+    assert stages["a"]["attempts"] == 2
     assert bench.clock.pending == []
 
 
