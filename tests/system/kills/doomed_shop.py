@@ -67,15 +67,23 @@ class Caller:
     async def _call(self) -> None:
         draw = self._draw
         hook = draw.choice(HOOKS)
-        key = f"k{draw.randrange(KEYS)}" if hook == "keyed" else None
-        payload = {"name": key or "order", "args": self._order(random.Random(key) if key else draw)}
+        key = None
+        if hook == "keyed":
+            key = f"k{draw.randrange(KEYS)}"
+        elif hook == "doubled":
+            key = f"once {draw.getrandbits(64)}"
+        payload = {"name": "order", "args": self._order(random.Random(key) if key else draw)}
         patience = draw.uniform(0.0, 0.2) if draw.random() < 0.05 else None
+        # As `Orchestrator.invoke` does it, but that we tell what we heard before the run hears that we have.
+        call = self._penstock.engine.submit(hook, payload, idempotency_key=key)
         try:
             async with asyncio.timeout(patience):
-                result = await self._penstock.invoke(hook, payload, idempotency_key=key)
+                result = HookResult(await call.reply)
         except TimeoutError:
+            call.abandon()
             return
         self._tell(hook, key, result)
+        call.delivered()
         await self._after(hook, result)
 
     def _tell(self, hook: str, key: str | None, result: HookResult) -> None:

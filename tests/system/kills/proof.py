@@ -20,9 +20,12 @@ from orchestrator.record.unmanned import UnmannedRoutes
 from pipelines.plan import StagePlan
 from pipelines.run import MACHINE_VERSION
 
-__all__ = ["Kept", "Ledger", "Run", "check", "runs_of"]
+__all__ = ["Kept", "Ledger", "Run", "check", "check_delivery", "runs_of"]
 
 OVER = ("completed", "undone", "parked")
+RESUMED = ("resumed", "earlier")
+"""The pipelines with `recover: resume`."""
+
 MANY = 1_000_000
 
 
@@ -186,9 +189,17 @@ def _check_answers(runs: dict[str, Run], ledger: Ledger, told: Told) -> None:
         assert run.status in ("undone", "parked"), f"{run.id} was to be undone and is {run.status}"
 
 
+def check_delivery(runs: dict[str, Run], told: Told) -> None:
+    """What was allowed and never heard of is undone, unless its caller may come back for it with a key."""
+    heard = {id for line in told.having("heard") for id in line["runs"]}  # type: ignore[attr-defined]  # a list
+    for run in runs.values():
+        if run.status == "completed" and run.verdict != "deny" and run.pipeline not in RESUMED:
+            assert run.id in heard, f"{run.id} was allowed, and kept although nobody ever heard of it"
+
+
 def _check_keys(runs: dict[str, Run], told: Told) -> None:
     """That a stage of a run has its effect once, the ledger has shown; so a key must not have two runs."""
-    keyed = [run.key for run in runs.values() if run.key is not None]
+    keyed = [(run.pipeline, run.key) for run in runs.values() if run.key is not None]
     assert len(keyed) == len(set(keyed))
     verdicts = defaultdict(set)
     for line in told.having("heard"):

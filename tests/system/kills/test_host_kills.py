@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 from lives import Host, Told, World, hosts, left_over
-from proof import Ledger, check, runs_of
+from proof import Ledger, check, check_delivery, runs_of
 
 STORMS = 2
 BATCHES = 4
@@ -66,7 +66,9 @@ def test_every_run_of_a_killed_host_is_completed_undone_or_parked(storm: int, tm
                 seconds = doom(host, draw, seconds)
             calm_down(host)
             assert left_over(world) == []
-            check(runs_of(world.state), Ledger.read(world.ledger), told)
+            runs = runs_of(world.state)
+            check(runs, Ledger.read(world.ledger), told)
+            check_delivery(runs, told)
     report(storm, world, told)
 
 
