@@ -15,7 +15,7 @@ from cryptography import x509
 from cryptography.utils import CryptographyDeprecationWarning
 from cryptography.x509.oid import ExtensionOID
 
-from attest.der import BIT_STRING, SEQUENCE, children, element
+from attest.der import BIT_STRING, SEQUENCE, children, element, inside, read
 from attest.keys import PublicKey, load_key
 from attest.limits import MAX_CERTIFICATE_BYTES
 from attest.names import Name, normalized
@@ -130,7 +130,7 @@ def parse(der: bytes) -> Certificate:
         )
     except x509.InvalidVersion as error:
         raise Refused("X-VERSION", str(error)) from error
-    except (ValueError, OverflowError) as error:
+    except (ValueError, TypeError, OverflowError) as error:
         raise Refused("C-PARSE", str(error)) from error
 
 
@@ -152,7 +152,7 @@ class _Frame:
         self.signature = der[bits_start + 1 : bits_end] if is_whole else b""
         fields = children(der, tbs_start, tbs_end)
         fields = fields[1:] if fields and fields[0][0] == 0xA0 else fields
-        if len(fields) < 6:
+        if len(fields) < 6 or fields[5][0] != SEQUENCE:
             raise ValueError("fields are missing")
         self.algorithms_agree = der[fields[1][1] : fields[1][3]] == der[alg_begin:alg_end]
         self._tail = der[tbs_end:]
@@ -162,8 +162,7 @@ class _Frame:
 
     def readable(self) -> bytes:
         """Return the certificate as the library reads it: it refuses DSA keys that inherit their parameters."""
-        start = children(self.spki)[0][2]
-        parts = children(self.spki, start)
+        parts = inside(self.spki, least=1)
         if self.spki[parts[0][2] : parts[0][3]] != _DSA:
             return self.der
         completed = element(SEQUENCE, element(SEQUENCE, _DSA + _ANY_DSA_PARAMETERS) + self.spki[parts[0][3] :])
@@ -189,11 +188,10 @@ _CONSTRAINTS = bytes.fromhex("0603551d1e")
 def _whose_fault(view: x509.Certificate) -> str:
     """Find the extension that cannot be read: the library says only that there is one."""
     tbs = view.tbs_certificate_bytes
-    last = children(tbs, children(tbs)[0][2])[-1]
+    last = inside(tbs)[-1]
     if last[0] != 0xA3:
         return "X-EXT-MALFORMED"
-    listing = children(tbs, last[2], last[3])[0]
-    for _, begin, start, end in children(tbs, listing[2], listing[3]):
+    for _, begin, start, end in inside(tbs, last[2]):
         alone = element(SEQUENCE, tbs[begin:end])
         if not _readable(view, element(0xA3, alone), last[1]):
             return {_SAN: "X-SAN-MALFORMED", _CONSTRAINTS: "X-NC-MALFORMED"}.get(
@@ -205,7 +203,7 @@ def _whose_fault(view: x509.Certificate) -> str:
 def _readable(view: x509.Certificate, extensions: bytes, begin: int) -> bool:
     """Whether the certificate could be read if these were its extensions."""
     tbs = view.tbs_certificate_bytes
-    body = tbs[children(tbs)[0][2] : begin] + extensions
+    body = tbs[read(tbs, 0)[1] : begin] + extensions
     rest = element(SEQUENCE, bytes.fromhex("06082a8648ce3d040302")) + element(BIT_STRING, b"\0")
     try:
         list(x509.load_der_x509_certificate(element(SEQUENCE, element(SEQUENCE, body) + rest)).extensions)

@@ -102,8 +102,42 @@ _REVOCATION: _Group = {
     "R-OCSP-STAPLE": (Effect.DENY, "The certificate demands a stapled OCSP answer, and there is no good one."),
 }
 
+_SPIFFE: _Group = {
+    "S-URI-COUNT": (Effect.DENY, "A certificate has no URI, or more than one, where one SPIFFE ID must be."),
+    "S-SCHEME": (Effect.DENY, "The URI of a certificate is no SPIFFE ID."),
+    "S-ID-SYNTAX": (Effect.DENY, "The path of a SPIFFE ID is not well formed."),
+    "S-TD-SYNTAX": (Effect.DENY, "The trust domain of a SPIFFE ID is not well formed."),
+    "S-ROOT-PATH": (Effect.DENY, "A workload's ID has no path, or an authority's has one."),
+    "S-TD-NO-BUNDLE": (Effect.DENY, "No bundle of the trust domain is configured."),
+    "S-TD-BUNDLE-MISMATCH": (Effect.DENY, "The authority of another trust domain issued the identity."),
+    "S-BUNDLE-EMPTY": (Effect.DENY, "The bundle of the trust domain has no authorities: all are revoked."),
+    "S-BUNDLE-MALFORMED": (Effect.RETRY, "The bundle of a trust domain cannot be read."),
+    "S-BUNDLE-DUP-KEY": (Effect.RETRY, "The bundle of a trust domain has a JSON key twice."),
+    "S-BUNDLE-ROLLBACK": (Effect.RETRY, "The bundle of a trust domain is older than one that was seen before."),
+    "S-LEAF-CA": (Effect.DENY, "A workload's certificate is that of an authority."),
+    "S-KU-NOT-CRITICAL": (Effect.DENY, "A workload's key usage is absent or not critical."),
+    "S-KU-DIGSIG": (Effect.DENY, "A workload's key usage lacks digitalSignature."),
+    "S-KU-CERTSIGN": (Effect.DENY, "A workload's key usage has keyCertSign."),
+    "S-KU-CRLSIGN": (Effect.DENY, "A workload's key usage has cRLSign."),
+    "S-EKU": (Effect.DENY, "A workload's extended key usage lacks serverAuth or clientAuth."),
+    "S-NOT-ALLOWED": (Effect.DENY, "The identity is not on the operator's list."),
+    "J-SER": (Effect.DENY, "A token is not of three parts."),
+    "J-ALG": (Effect.DENY, "A token's algorithm is none of the nine that are allowed."),
+    "J-TYP": (Effect.DENY, "A token is of another type than JWT or JOSE."),
+    "J-HEADER-EXTRA": (Effect.DENY, "A token's header has members that it must not have."),
+    "J-KID-UNKNOWN": (Effect.DENY, "A token names a key that the bundle does not have."),
+    "J-KEY-WEAK": (Effect.DENY, "A token's key is of a kind or size that the rules do not take."),
+    "J-SIG": (Effect.DENY, "A token's signature does not verify."),
+    "J-SUB": (Effect.DENY, "A token's subject is no SPIFFE ID of a workload."),
+    "J-AUD-MISSING": (Effect.DENY, "A token names no audience."),
+    "J-AUD": (Effect.DENY, "A token is for another audience."),
+    "J-EXP-MISSING": (Effect.DENY, "A token has no expiry."),
+    "J-EXPIRED": (Effect.DENY, "A token is expired."),
+    "J-NBF": (Effect.DENY, "A token is not valid yet."),
+}
+
 GROUPS: Mapping[str, _Group] = MappingProxyType(
-    {"Everything": _COMMON, "Certificate paths": _PATH, "Revocation": _REVOCATION}
+    {"Everything": _COMMON, "Certificate paths": _PATH, "Revocation": _REVOCATION, "SPIFFE": _SPIFFE}
 )
 CODES: Mapping[str, Effect] = MappingProxyType(
     {code: effect for group in GROUPS.values() for code, (effect, _) in group.items()}

@@ -13,7 +13,7 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.x509.oid import CRLEntryExtensionOID, ExtensionOID, ObjectIdentifier
 
 from attest.certificates import Certificate
-from attest.der import BIT_STRING, SEQUENCE, children
+from attest.der import BIT_STRING, SEQUENCE, inside
 from attest.keys import Signed
 from attest.limits import MAX_CRL_BYTES
 from attest.names import Name, normalized
@@ -201,10 +201,10 @@ def _has_unknown_critical(
 
 def _signed(der: bytes, view: x509.CertificateRevocationList) -> Signed | None:
     """Return what is signed, or None if the algorithm is not known or is named in two ways."""
-    parts = children(der, children(der)[0][2])
+    parts = inside(der)
     if [part[0] for part in parts] != [SEQUENCE, SEQUENCE, BIT_STRING] or der[parts[2][2]] != 0:
         return None
-    fields = children(der, parts[0][2], parts[0][3])
+    fields = inside(der, parts[0][1], least=2)
     inner = fields[1] if fields[0][0] == 0x02 else fields[0]
     if der[inner[1] : inner[3]] != der[parts[1][1] : parts[1][3]]:
         return None

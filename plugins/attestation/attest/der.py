@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["BIT_STRING", "SEQUENCE", "children", "element", "read"]
+__all__ = ["BIT_STRING", "SEQUENCE", "children", "element", "inside", "read"]
 
 SEQUENCE = 0x30
 BIT_STRING = 0x03
@@ -43,6 +43,15 @@ def children(data: bytes, start: int = 0, end: int | None = None) -> list[tuple[
         start = after
     if start != end:
         raise ValueError("a DER element is longer than what it stands in")
+    return found
+
+
+def inside(data: bytes, at: int = 0, *, least: int = 0) -> list[tuple[int, int, int, int]]:
+    """Return the elements inside the one that begins at `at`. Raises ValueError if there are fewer than `least`."""
+    _, start, end = read(data, at)
+    found = children(data, start, end)
+    if len(found) < least:
+        raise ValueError("DER elements are missing")
     return found
 
 

@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import dsa, ec, ed448, ed25519, padding, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_der_public_key
 
-from attest.der import SEQUENCE, children, element
+from attest.der import SEQUENCE, element, inside
 from attest.limits import MAX_RSA_BITS, MAX_RSA_EXPONENT_BITS
 
 __all__ = ["ANY_STRENGTH", "WEBPKI_STRENGTH", "PublicKey", "Signed", "Strength", "affordable", "load_key", "verifies"]
@@ -129,17 +129,17 @@ def _load(spki: bytes) -> PublicKey | None:
 
 def _has_explicit_curve(spki: bytes) -> bool:
     """RFC 5480 section 2.1.1: a curve is named; one written out may be a forger's (CVE-2020-0601)."""
-    algorithm = children(spki, children(spki)[0][2])[0]
-    parts = children(spki, algorithm[2], algorithm[3])
+    algorithm = inside(spki, least=1)[0]
+    parts = inside(spki, algorithm[1], least=1)
     return spki[parts[0][1] : parts[0][3]] == _EC and [part[0] for part in parts[1:]] != [0x06]
 
 
 def load_key(spki: bytes, above: PublicKey | None = None) -> PublicKey | None:
     """Load a SubjectPublicKeyInfo; DSA parameters left out are those of `above` (RFC 3279 section 2.3.2)."""
     if isinstance(above, dsa.DSAPublicKey):
-        parts = children(spki, children(spki)[0][2])
+        parts = inside(spki, least=1)
         if spki[parts[0][2] : parts[0][3]] == _DSA:
             lender = above.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
-            theirs = children(lender, children(lender)[0][2])[0]
+            theirs = inside(lender, least=1)[0]
             spki = element(SEQUENCE, lender[theirs[1] : theirs[3]] + spki[parts[0][3] :])
     return _load(spki)

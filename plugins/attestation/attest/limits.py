@@ -4,6 +4,8 @@ from __future__ import annotations
 
 __all__ = [
     "MAX_ANCHOR_TRIES",
+    "MAX_BUNDLE_BYTES",
+    "MAX_BUNDLE_KEYS",
     "MAX_CERTIFICATES",
     "MAX_CERTIFICATE_BYTES",
     "MAX_CRLS",
@@ -17,6 +19,7 @@ __all__ = [
     "MAX_RSA_BITS",
     "MAX_RSA_EXPONENT_BITS",
     "MAX_SIGNATURES",
+    "MAX_TOKEN_BYTES",
 ]
 
 MAX_CERTIFICATE_BYTES = 64 * 1024
@@ -53,3 +56,9 @@ MAX_RSA_EXPONENT_BITS = 64
 MAX_CRL_BYTES = 1024 * 1024
 MAX_CRLS = 64
 MAX_OCSP_BYTES = 64 * 1024
+
+MAX_BUNDLE_BYTES = 1024 * 1024
+MAX_BUNDLE_KEYS = 128
+
+MAX_TOKEN_BYTES = 16 * 1024
+"""A JWT-SVID has about 500 bytes."""

@@ -16,7 +16,7 @@ from cryptography.x509 import ocsp
 from cryptography.x509.oid import ExtendedKeyUsageOID, ExtensionOID
 
 from attest.certificates import Certificate, Refused, parse
-from attest.der import children
+from attest.der import inside
 from attest.keys import PublicKey, Signed, affordable, verifies
 from attest.limits import MAX_OCSP_BYTES
 from attest.path import signed_part
@@ -73,7 +73,7 @@ def _about(
     response: ocsp.OCSPResponse, certificate: Certificate, issuer: Certificate
 ) -> Iterator[ocsp.OCSPSingleResponse]:
     name = issuer.view.subject.public_bytes(Encoding.DER)
-    bits = children(issuer.spki, children(issuer.spki)[0][2])[1]
+    bits = inside(issuer.spki, least=2)[1]
     key = issuer.spki[bits[2] + 1 : bits[3]]
     for count, single in enumerate(response.responses):
         if count == _MAX_SINGLE_ANSWERS:
