@@ -136,8 +136,25 @@ _SPIFFE: _Group = {
     "J-NBF": (Effect.DENY, "A token is not valid yet."),
 }
 
+_FRESHNESS: _Group = {
+    "C-NONCE-UNKNOWN": (Effect.DENY, "The nonce was never issued here, or so long ago that it is forgotten."),
+    "C-NONCE-EXPIRED": (Effect.DENY, "The nonce came back after its five minutes."),
+    "C-NONCE-REUSED": (Effect.DENY, "The nonce was used before."),
+    "C-NONCE-OTHER-SERVER": (Effect.DENY, "The nonce was issued for another server, key or policy."),
+    "C-STORE-BUSY": (Effect.RETRY, "The store of nonces is locked or full."),
+    "C-BINDING": (Effect.DENY, "The evidence is bound to another challenge or another key."),
+    "C-KIND-NOT-ALLOWED": (Effect.DENY, "The evidence is of a kind that was not asked for."),
+    "C-KIND-MISSING": (Effect.DENY, "Evidence of a kind that the policy requires is missing."),
+}
+
 GROUPS: Mapping[str, _Group] = MappingProxyType(
-    {"Everything": _COMMON, "Certificate paths": _PATH, "Revocation": _REVOCATION, "SPIFFE": _SPIFFE}
+    {
+        "Everything": _COMMON,
+        "Certificate paths": _PATH,
+        "Revocation": _REVOCATION,
+        "SPIFFE": _SPIFFE,
+        "Freshness": _FRESHNESS,
+    }
 )
 CODES: Mapping[str, Effect] = MappingProxyType(
     {code: effect for group in GROUPS.values() for code, (effect, _) in group.items()}
