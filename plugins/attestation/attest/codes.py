@@ -147,6 +147,26 @@ _FRESHNESS: _Group = {
     "C-KIND-MISSING": (Effect.DENY, "Evidence of a kind that the policy requires is missing."),
 }
 
+_URLS: _Group = {
+    "U-SYNTAX": (Effect.DENY, "The URL of a server holds what no such URL holds."),
+    "U-SCHEME": (Effect.DENY, "The URL of a server is not https."),
+    "U-USERINFO": (Effect.DENY, "The URL of a server names a user."),
+    "U-FRAGMENT": (Effect.DENY, "The URL of a server has a fragment."),
+    "U-HOST": (Effect.DENY, "The host of a URL is neither a DNS name nor an address in its usual form."),
+    "U-PORT": (Effect.DENY, "The port of a URL is none, or none that is allowed."),
+}
+
+_APPRAISAL: _Group = {
+    "A-NO-RULE": (Effect.DENY, "No rule of the policy is for this server."),
+    "A-IDENTITY-MISSING": (Effect.DENY, "The identity stage did not run."),
+    "A-RESULT-OTHER": (Effect.DENY, "A stage's result is about another server."),
+    "A-RESULT-RULE": (Effect.DENY, "The identity was verified under another rule than the one for this server."),
+    "A-RESULT-POLICY": (Effect.DENY, "A stage's result was found under another policy."),
+    "A-RESULT-STALE": (Effect.DENY, "A stage's result is older than a run can be, or from the future."),
+    "A-RESULT-FORM": (Effect.DENY, "What was handed over as a stage's result is none."),
+    "M-POP": (Effect.DENY, "The server did not prove that it holds the key of its certificate."),
+}
+
 GROUPS: Mapping[str, _Group] = MappingProxyType(
     {
         "Everything": _COMMON,
@@ -154,6 +174,8 @@ GROUPS: Mapping[str, _Group] = MappingProxyType(
         "Revocation": _REVOCATION,
         "SPIFFE": _SPIFFE,
         "Freshness": _FRESHNESS,
+        "URLs of servers": _URLS,
+        "Appraisal": _APPRAISAL,
     }
 )
 CODES: Mapping[str, Effect] = MappingProxyType(

@@ -15,8 +15,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Barrier, Thread
 
-from attest.nonces import NonceStore, StoreBusy, Subject
 from pki import AT
+from world.nonces import NonceStore, StoreBusy, Subject
 
 SUBJECT = Subject("https://server.example", "ab" * 32, "cd" * 32)
 PROCESSES, THREADS = 8, 8
@@ -37,7 +37,7 @@ def contest(folder: Path, *, rounds: int, seed: int) -> Tally:
     for number in range(rounds):
         nonce = number.to_bytes(32, "big")
         store.issue(nonce, SUBJECT, AT)
-        kills = chance.randint(1, PROCESSES // 2) if number % 2 else 0
+        kills = chance.randint(1, PROCESSES) if number % 2 else 0
         accepted, busy = _play(store, nonce, kills, chance)
         (tally.disturbed if kills else tally.undisturbed)[accepted] += 1
         tally.busy += busy
@@ -60,7 +60,7 @@ def _play(store: NonceStore, nonce: bytes, kills: int, chance: random.Random) ->
     os.close(start_reading)
     os.close(start_writing)
     for child in chance.sample(children, kills):
-        for _ in range(chance.randint(0, 20_000)):
+        for _ in range(chance.randint(0, 60_000)):
             pass  # the kill falls anywhere in what the child does
         os.kill(child, signal.SIGKILL)
     said = b""

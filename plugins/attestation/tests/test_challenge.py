@@ -15,12 +15,12 @@ from attest.binding import audience, binding, bound, context
 from attest.codes import GROUPS
 from attest.evidence import EvidenceRules, verify_evidence
 from attest.messages import MAX_ANSWER_BYTES, Evidence, question, read_evidence
-from attest.nonces import LIFETIME, NonceStore, StoreBusy, Subject
 from attest.strictjson import NotJson, b64url, read_object
 from attest.verdict import Findings, Outcome, Verdict
 from contest import contest
 from pki import AT, key, spki
 from test_spiffe import BUNDLES, OWN, signed
+from world.nonces import LIFETIME, NonceStore, StoreBusy, Subject
 
 NONCE = bytes(range(32))
 SUBJECT = Subject("https://server.example", "ab" * 32, "cd" * 32)
