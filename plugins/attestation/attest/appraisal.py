@@ -6,10 +6,9 @@ key is ever in the plugin; the host signs.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from types import MappingProxyType
 
 from attest.evidence import KINDS
 from attest.policy import Policy, Rule
@@ -67,7 +66,10 @@ def appraise(policy: Policy, url: Url, results: Sequence[StageResult], at: datet
     findings = Findings()
     identity = _identity_of(results)
     rule = policy.rule_for(url, identity)
-    findings.run("rule", "policy", _has_rule, rule, url)
+    if rule is None and policy.has_identity_rules and any(_is_refused(one) for one in results):
+        findings.skip("rule", "policy", "no identity was verified")
+    else:
+        findings.run("rule", "policy", _has_rule, rule, url)
     mine = [one for one in results if findings.run("result", one.kind, _is_mine, one, policy, url, at)]
     of_identity = [one for one in mine if one.kind == "identity"]
     findings.run("identity", "results", _has_identity, of_identity, rule)
@@ -89,6 +91,11 @@ def _identity_of(results: Sequence[StageResult]) -> SpiffeId | None:
     return None
 
 
+def _is_refused(result: StageResult) -> bool:
+    """Whether a stage has reasons of its own, which then say what is wrong."""
+    return result.outcome.verdict is not Verdict.ADMIT
+
+
 def _has_rule(findings: Findings, path: str, rule: Rule | None, url: Url) -> None:
     if rule is None:
         findings.against("A-NO-RULE", path, "a rule for the server", url)
@@ -108,7 +115,7 @@ def _has_identity(findings: Findings, path: str, results: Sequence[StageResult],
     if not results:
         findings.against("A-IDENTITY-MISSING", path, "the result of the identity stage", "none")
     for one in results:
-        if not one.pop:
+        if not one.pop and not _is_refused(one):
             findings.against("M-POP", path, "a handshake in which the server used its key", "a chain handed over")
         admitted_under = one.outcome.claims.get("rule")
         if rule is not None and one.outcome.verdict is Verdict.ADMIT and admitted_under != rule.name:
@@ -117,14 +124,16 @@ def _has_identity(findings: Findings, path: str, results: Sequence[StageResult],
 
 def _has_evidence(findings: Findings, path: str, rule: Rule, results: Sequence[StageResult]) -> None:
     shown = {one.kind for one in results if one.kind in KINDS}
+    if any(one.kind == "evidence" for one in results):
+        return  # it was asked for, and why it did not come is a reason of its own
     for kind in rule.evidence.require if rule.evidence else ():
         if kind not in shown:
             findings.against("C-KIND-MISSING", path, kind, ", ".join(sorted(shown)) or "none")
 
 
-def trust_vector(outcome: Outcome) -> Mapping[str, int]:
+def trust_vector(outcome: Outcome) -> dict[str, int]:
     """Return the claims of AR4SI that are made: what nobody looked at has none, and none affirms by default."""
-    return MappingProxyType({"instance-identity": _instance_identity(outcome)})
+    return {"instance-identity": _instance_identity(outcome)}
 
 
 def _instance_identity(outcome: Outcome) -> int:

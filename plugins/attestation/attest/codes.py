@@ -26,6 +26,9 @@ _Group = Mapping[str, tuple[Effect, str]]
 _COMMON: _Group = {
     "C-SIZE": (Effect.DENY, "Something presented is larger, or there is more of it, than a limit allows."),
     "C-PARSE": (Effect.DENY, "Bytes that were presented are not what they should be."),
+    "C-TIMEOUT": (Effect.ERROR, "The verification took more time than any input is given, and was killed."),
+    "C-VERIFIER-CRASH": (Effect.ERROR, "The verification ended before it had an answer."),
+    "C-VERIFIER-FAULT": (Effect.ERROR, "The verifier raised an error that it does not handle: a mistake of its own."),
     "C-NOT-VERIFIED": (Effect.DENY, "Nothing was verified, so nothing speaks for the server."),
 }
 
@@ -156,6 +159,15 @@ _URLS: _Group = {
     "U-PORT": (Effect.DENY, "The port of a URL is none, or none that is allowed."),
 }
 
+_NETWORK: _Group = {
+    "N-ADDRESS": (Effect.DENY, "The server has an address that is neither global nor allowed."),
+    "N-UNREACHABLE": (Effect.RETRY, "There was no handshake: nothing answered, or not as TLS, or not in time."),
+    "N-KEY-CHANGED": (Effect.DENY, "The server showed another key than in the handshake before."),
+    "N-ANSWER": (Effect.RETRY, "The server did not answer the question for evidence with success."),
+    "M-NO-CERTIFICATE-ASKED": (Effect.DENY, "The server did not ask for our certificate, as the policy demands."),
+    "M-CLIENT-CERTIFICATE": (Effect.RETRY, "The policy has us show a certificate, and none is configured."),
+}
+
 _APPRAISAL: _Group = {
     "A-NO-RULE": (Effect.DENY, "No rule of the policy is for this server."),
     "A-IDENTITY-MISSING": (Effect.DENY, "The identity stage did not run."),
@@ -175,6 +187,7 @@ GROUPS: Mapping[str, _Group] = MappingProxyType(
         "SPIFFE": _SPIFFE,
         "Freshness": _FRESHNESS,
         "URLs of servers": _URLS,
+        "Network and handshake": _NETWORK,
         "Appraisal": _APPRAISAL,
     }
 )

@@ -7,7 +7,7 @@ from functools import cache
 
 from publicsuffixlist import PublicSuffixList
 
-__all__ = ["covers_public_suffix", "has_wildcard", "is_allowed", "is_dns_name", "matches", "wildcard_is_alone"]
+__all__ = ["covers_public_suffix", "has_wildcard", "is_allowed", "is_dns_name", "matches", "warm", "wildcard_is_alone"]
 
 _LABEL = re.compile(r"(?!-)[a-z0-9_-]{1,63}(?<!-)", re.IGNORECASE)
 """Letters, digits, hyphens within; underscores are written in practice, and RFC 5280 does not forbid them."""
@@ -50,6 +50,11 @@ def is_allowed(name: str, pattern: str) -> bool:
 def covers_public_suffix(name: str) -> bool:
     """Whether a wildcard stands directly before a public suffix: `*.co.uk` speaks for strangers."""
     return wildcard_is_alone(name) and _suffixes().is_public(name[2:].lower())
+
+
+def warm() -> None:
+    """Read the list of public suffixes, which takes 100 ms once; a child that may open nothing cannot."""
+    _suffixes()
 
 
 @cache

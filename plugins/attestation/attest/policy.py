@@ -27,6 +27,7 @@ __all__ = [
     "Rule",
     "SvidIdentity",
     "TlsIdentity",
+    "policy_of",
     "read_policy",
 ]
 
@@ -115,7 +116,8 @@ class SvidIdentity(_Strict, frozen=True, tag_field="kind", tag="x509-svid"):
 class EvidenceAsked(_Strict, frozen=True):
     """Evidence that must be there, of each kind named, and whom it may speak for."""
 
-    require: Annotated[tuple[str, ...], msgspec.Meta(min_length=1)]
+    require: Annotated[tuple[str, ...], msgspec.Meta(min_length=1, max_length=1)]
+    """Exactly one kind: an attester answers a challenge once."""
     allowed: tuple[str, ...] = ()
 
 
@@ -146,6 +148,11 @@ class Policy:
     digest: bytes
     _patterns: tuple[UrlPattern | str, ...]
 
+    @property
+    def has_identity_rules(self) -> bool:
+        """Whether there are rules that only a verified identity can choose."""
+        return any(isinstance(pattern, str) for pattern in self._patterns)
+
     def rule_for(self, url: Url, identity: SpiffeId | None = None) -> Rule | None:
         """Return the first rule for this URL, or for this verified identity."""
         for rule, pattern in zip(self.rules, self._patterns, strict=True):
@@ -160,10 +167,17 @@ class Policy:
 def read_policy(data: bytes) -> Policy:
     """Read a policy file. Raises BadPolicy."""
     try:
-        document = read_yaml(data)
+        return policy_of(read_yaml(data))
+    except NotYaml as error:
+        raise BadPolicy(str(error)) from error
+
+
+def policy_of(document: object) -> Policy:
+    """Read a policy from what its file says. Raises BadPolicy."""
+    try:
         found = msgspec.convert(document, _Document)
         digest = hashlib.sha256(rfc8785.dumps(document)).digest()  # type: ignore[arg-type]  # JSON, as was just seen
-    except (NotYaml, msgspec.ValidationError, rfc8785.CanonicalizationError) as error:
+    except (msgspec.ValidationError, rfc8785.CanonicalizationError) as error:
         raise BadPolicy(str(error)) from error
     names = [rule.name for rule in found.servers]
     if len(set(names)) != len(names):

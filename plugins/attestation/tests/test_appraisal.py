@@ -97,12 +97,14 @@ def test_a_rule_for_an_identity_counts_only_once_it_is_verified() -> None:
     assert appraised(found(server=url, claims=claims), url=url).outcome.verdict is Verdict.ADMIT
     handed_over = found(server=url, claims=claims, pop=False)
     assert appraised(handed_over, url=url).outcome.codes == {"A-NO-RULE", "M-POP"}
+    unreachable = found("identity", url, Reason("N-UNREACHABLE", "connection"), pop=False)
+    assert appraised(unreachable, url=url).outcome.retryable
 
 
 def test_the_result_has_the_form_of_ear() -> None:
     admitted, refused = appraised(found()), appraised(found("identity", CORP, Reason("X-SIG", "chain[0]")))
     ear: Any = admitted.ear("bm9uY2U")
-    assert json.loads(json.dumps(ear, default=dict)) == {
+    assert json.loads(json.dumps(ear)) == {
         "eat_profile": "tag:github.com,2023:veraison/ear",
         "eat_nonce": "bm9uY2U",
         "iat": int(AT.timestamp()),

@@ -6,8 +6,8 @@ import ast
 from pathlib import Path
 
 FOLDER = Path(__file__).parents[1]
-REACHING_OUT = set(
-    ["asyncio", "os", "pathlib", "random", "secrets", "socket", "sqlite3", "ssl", "subprocess", "threading", "time"]
+REACHING_OUT = frozenset(
+    ("asyncio", "os", "pathlib", "random", "secrets", "socket", "sqlite3", "ssl", "subprocess", "threading", "time")
 )
 
 
