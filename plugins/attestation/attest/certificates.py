@@ -10,13 +10,15 @@ import warnings
 from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
+from typing import TypeVar
 
 from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.utils import CryptographyDeprecationWarning
 from cryptography.x509.oid import ExtensionOID
 
 from attest.der import BIT_STRING, SEQUENCE, children, element, inside, read
-from attest.keys import PublicKey, load_key
+from attest.keys import PublicKey, Signed, load_key
 from attest.limits import MAX_CERTIFICATE_BYTES
 from attest.names import Name, normalized
 
@@ -58,45 +60,20 @@ class Certificate:
     faults: tuple[tuple[str, str], ...]
     """What is wrong with the extensions: (code, text). They are empty then."""
     view: x509.Certificate
-
-    @property
-    def self_issued(self) -> bool:
-        """Whether subject and issuer are one name (RFC 5280 section 3.2)."""
-        return self.issuer == self.subject
-
-    @property
-    def spki_digest(self) -> str:
-        """SHA-256 of the public key as it stands in the certificate, in hex."""
-        return hashlib.sha256(self.spki).hexdigest()
-
-    @property
-    def digest(self) -> str:
-        """SHA-256 of the certificate, in hex."""
-        return hashlib.sha256(self.der).hexdigest()
-
-    @property
-    def basic_constraints(self) -> x509.BasicConstraints | None:
-        """The extension, if there is one."""
-        found = self.extensions.get(ExtensionOID.BASIC_CONSTRAINTS)
-        return found.value if found and isinstance(found.value, x509.BasicConstraints) else None
-
-    @property
-    def key_usage(self) -> x509.KeyUsage | None:
-        """The extension, if there is one."""
-        found = self.extensions.get(ExtensionOID.KEY_USAGE)
-        return found.value if found and isinstance(found.value, x509.KeyUsage) else None
-
-    @property
-    def is_authority(self) -> bool:
-        """Whether basicConstraints say so."""
-        constraints = self.basic_constraints
-        return constraints is not None and constraints.ca
-
-    @property
-    def names(self) -> tuple[x509.GeneralName, ...]:
-        """The subjectAltNames."""
-        found = self.extensions.get(ExtensionOID.SUBJECT_ALTERNATIVE_NAME)
-        return tuple(found.value) if found and isinstance(found.value, x509.SubjectAlternativeName) else ()
+    signed: Signed | None
+    """What is signed, or None if the algorithm is not known here."""
+    self_issued: bool
+    """Whether subject and issuer are one name (RFC 5280 section 3.2)."""
+    basic_constraints: x509.BasicConstraints | None
+    key_usage: x509.KeyUsage | None
+    is_authority: bool
+    """Whether basicConstraints say so."""
+    names: tuple[x509.GeneralName, ...]
+    """The subjectAltNames."""
+    digest: str
+    """SHA-256 of the certificate, in hex."""
+    spki_digest: str
+    """SHA-256 of the public key as it stands in the certificate, in hex."""
 
     def key(self, above: PublicKey | None = None) -> PublicKey | None:
         """Load the public key, or None if it is of no kind known here. `above` lends DSA parameters left out."""
@@ -112,14 +89,16 @@ def parse(der: bytes) -> Certificate:
         frame = _Frame(der)
         view = x509.load_der_x509_certificate(frame.readable())
         extensions, faults = _extensions(view)
+        issuer, subject = normalized(view.issuer), normalized(view.subject)
+        basic = _value(extensions, ExtensionOID.BASIC_CONSTRAINTS, x509.BasicConstraints)
         return Certificate(
             der=der,
             tbs=frame.tbs,
             signature=frame.signature,
             algorithms_agree=frame.algorithms_agree,
             spki=frame.spki,
-            issuer=normalized(view.issuer),
-            subject=normalized(view.subject),
+            issuer=issuer,
+            subject=subject,
             not_before=view.not_valid_before_utc,
             not_after=view.not_valid_after_utc,
             serial=view.serial_number,
@@ -127,6 +106,14 @@ def parse(der: bytes) -> Certificate:
             extensions=extensions,
             faults=faults,
             view=view,
+            signed=_signed(frame, view),
+            self_issued=issuer == subject,
+            basic_constraints=basic,
+            key_usage=_value(extensions, ExtensionOID.KEY_USAGE, x509.KeyUsage),
+            is_authority=basic is not None and basic.ca,
+            digest=hashlib.sha256(der).hexdigest(),
+            spki_digest=hashlib.sha256(frame.spki).hexdigest(),
+            names=tuple(_value(extensions, ExtensionOID.SUBJECT_ALTERNATIVE_NAME, x509.SubjectAlternativeName) or ()),
         )
     except x509.InvalidVersion as error:
         raise Refused("X-VERSION", str(error)) from error
@@ -169,7 +156,21 @@ class _Frame:
         return element(SEQUENCE, element(SEQUENCE, self._head + completed + self._rest) + self._tail)
 
 
+def _signed(frame: _Frame, view: x509.Certificate) -> Signed | None:
+    try:
+        digest, parameters = view.signature_hash_algorithm, view.signature_algorithm_parameters
+    except (UnsupportedAlgorithm, ValueError, TypeError):
+        return None
+    return Signed(frame.tbs, frame.signature, digest, parameters)
+
+
+V = TypeVar("V", bound=x509.ExtensionType)
 _Extensions = dict[x509.ObjectIdentifier, x509.Extension[x509.ExtensionType]]
+
+
+def _value(extensions: _Extensions, oid: x509.ObjectIdentifier, kind: type[V]) -> V | None:
+    found = extensions.get(oid)
+    return found.value if found is not None and isinstance(found.value, kind) else None
 
 
 def _extensions(view: x509.Certificate) -> tuple[_Extensions, tuple[tuple[str, str], ...]]:

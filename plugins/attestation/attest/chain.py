@@ -80,7 +80,6 @@ def _claims(path: Sequence[Certificate], anchors: Anchors) -> dict[str, object]:
         "spki": leaf.spki_digest,
         "certificate": leaf.digest,
         "names": tuple(str(name.value) for name in leaf.names),
-        "issuer": leaf.view.issuer.rfc4514_string(),
         "anchor": path[-1].digest,
         "anchors": anchors.digest,
         "valid_until": min(one.not_after for one in path),

@@ -51,6 +51,8 @@ class Constraints:
 
     def judge(self, findings: Findings, path: str, certificate: Certificate) -> None:
         """Hold each name of a certificate to the constraints."""
+        if not self.permitted and not self.excluded:
+            return
         names = list(_names(certificate))
         constraints = sum(len(one) for one in self.permitted) + len(self.excluded)
         if len(names) * constraints > self.left:

@@ -66,6 +66,8 @@ class Crl:
     base: int | None
     scope: x509.IssuingDistributionPoint | None
     key_identifier: bytes | None
+    reasons: frozenset[x509.ReasonFlags]
+    """The reasons that the list is about."""
     has_unknown_critical: bool
     signed: Signed | None
     view: x509.CertificateRevocationList
@@ -105,12 +107,6 @@ class Crl:
         wanted = {_comparable(name) for name in point.names} or {("directory", issuer) for issuer in point.issuers}
         return any(_comparable(name) in wanted for name in own)
 
-    @property
-    def reasons(self) -> frozenset[x509.ReasonFlags]:
-        """The reasons that the list is about."""
-        some = self.scope.only_some_reasons if self.scope else None
-        return ALL_REASONS if some is None else frozenset(some) & ALL_REASONS
-
     def entry(self, certificate: Certificate) -> x509.ReasonFlags | None:
         """Return why the certificate is on the list, or None."""
         if not self.is_indirect and certificate.serial > 0:  # the library's look-up refuses others
@@ -136,6 +132,8 @@ def parse_crl(der: bytes) -> Crl:
         delta = _value(extensions.get(ExtensionOID.DELTA_CRL_INDICATOR), x509.DeltaCRLIndicator)
         identifier = _value(extensions.get(ExtensionOID.AUTHORITY_KEY_IDENTIFIER), x509.AuthorityKeyIdentifier)
         counted = _value(number, x509.CRLNumber)
+        scope = _value(extensions.get(ExtensionOID.ISSUING_DISTRIBUTION_POINT), x509.IssuingDistributionPoint)
+        some = scope.only_some_reasons if scope else None
         return Crl(
             issuer=normalized(view.issuer),
             this_update=view.last_update_utc,
@@ -143,7 +141,8 @@ def parse_crl(der: bytes) -> Crl:
             number=counted.crl_number if counted else None,
             number_is_critical=number is not None and number.critical,
             base=delta.crl_number if delta else None,
-            scope=_value(extensions.get(ExtensionOID.ISSUING_DISTRIBUTION_POINT), x509.IssuingDistributionPoint),
+            scope=scope,
+            reasons=ALL_REASONS if some is None else frozenset(some) & ALL_REASONS,
             key_identifier=identifier.key_identifier if identifier else None,
             has_unknown_critical=_has_unknown_critical(extensions.values(), view),
             signed=_signed(der, view),
@@ -153,8 +152,13 @@ def parse_crl(der: bytes) -> Crl:
         raise UnreadableCrl(str(error)) from error
 
 
-def points_of(certificate: Certificate) -> Iterator[Point]:
-    """Yield the certificate's distribution points, and last the one that its issuer's name implies."""
+@lru_cache(maxsize=512)
+def points_of(certificate: Certificate) -> tuple[Point, ...]:
+    """Return the certificate's distribution points, and last the one that its issuer's name implies."""
+    return tuple(_points_of(certificate))
+
+
+def _points_of(certificate: Certificate) -> Iterator[Point]:
     found = certificate.extensions.get(ExtensionOID.CRL_DISTRIBUTION_POINTS)
     if found is not None and isinstance(found.value, x509.CRLDistributionPoints):
         for point in found.value:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime
+from functools import cache
 
 from cryptography import x509
 from cryptography.x509.oid import ExtensionOID, ObjectIdentifier
@@ -97,9 +98,13 @@ def form(findings: Findings, path: str, certificate: Certificate, demands: froze
     """Everything that a profile demands of any certificate."""
     if not certificate.algorithms_agree:
         findings.against("X-SIGALG-MISMATCH", path, "one algorithm", "two")
-    for demand, check in _CHECKS.items():
-        if demand in demands:
-            check(findings, path, certificate)
+    for check in _checks_of(demands):
+        check(findings, path, certificate)
+
+
+@cache
+def _checks_of(demands: frozenset[Demand]) -> tuple[Callable[[Findings, str, Certificate], None], ...]:
+    return tuple(check for demand, check in _CHECKS.items() if demand in demands)
 
 
 def _version(findings: Findings, path: str, certificate: Certificate) -> None:

@@ -45,17 +45,15 @@ class Strength:
 
     def complaint(self, key: PublicKey | None) -> str | None:
         """Say what is wrong with a key, or nothing."""
-        match key:
-            case rsa.RSAPublicKey():
-                return self._rsa(key)
-            case ec.EllipticCurvePublicKey():
-                return None if key.curve.name in self.curves else key.curve.name
-            case ed25519.Ed25519PublicKey() | ed448.Ed448PublicKey():
-                return None if self.edwards else "EdDSA"
-            case dsa.DSAPublicKey():
-                return None if self.dsa else f"DSA, {key.key_size} bits"
-            case _:
-                return "a kind of key that is not known here"
+        if isinstance(key, ec.EllipticCurvePublicKey):
+            return None if key.curve.name in self.curves else key.curve.name
+        if isinstance(key, rsa.RSAPublicKey):
+            return self._rsa(key)
+        if isinstance(key, dsa.DSAPublicKey):
+            return None if self.dsa else f"DSA, {key.key_size} bits"
+        if key is None:
+            return "a kind of key that is not known here"
+        return None if self.edwards else "EdDSA"
 
     def _rsa(self, key: rsa.RSAPublicKey) -> str | None:
         exponent = key.public_numbers().e
@@ -92,6 +90,8 @@ class Signed:
 
 def affordable(key: PublicKey) -> bool:
     """Whether verifying under this key is cheap enough to be done for a stranger."""
+    if isinstance(key, ec.EllipticCurvePublicKey):
+        return True
     if isinstance(key, rsa.RSAPublicKey):
         return key.key_size <= MAX_RSA_BITS and key.public_numbers().e.bit_length() <= MAX_RSA_EXPONENT_BITS
     return not isinstance(key, dsa.DSAPublicKey) or key.key_size <= MAX_RSA_BITS // 2
@@ -100,19 +100,32 @@ def affordable(key: PublicKey) -> bool:
 def verifies(key: PublicKey, signed: Signed) -> bool:
     """Whether the signature is one of `key` over the data, by the algorithm that is named."""
     try:
-        match key, signed.parameters, signed.hash:
-            case rsa.RSAPublicKey(), (padding.PKCS1v15() | padding.PSS()) as scheme, hashes.HashAlgorithm() as digest:
-                key.verify(signed.signature, signed.data, scheme, digest)
-            case ec.EllipticCurvePublicKey(), ec.ECDSA() as scheme, _:
-                key.verify(signed.signature, signed.data, scheme)
-            case dsa.DSAPublicKey(), None, hashes.HashAlgorithm() as digest:
-                key.verify(signed.signature, signed.data, digest)
-            case ((ed25519.Ed25519PublicKey() | ed448.Ed448PublicKey()), None, None):
-                key.verify(signed.signature, signed.data)
-            case _:
-                return False
+        return _verified(key, signed)
     except (InvalidSignature, ValueError, UnsupportedAlgorithm):
         return False
+
+
+def _verified(key: PublicKey, signed: Signed) -> bool:
+    """Raises what the library raises for a signature that does not verify; false where key and algorithm do not fit."""
+    scheme, digest = signed.parameters, signed.hash
+    if isinstance(scheme, ec.ECDSA):
+        if not isinstance(key, ec.EllipticCurvePublicKey):
+            return False
+        key.verify(signed.signature, signed.data, scheme)
+    elif isinstance(key, rsa.RSAPublicKey):
+        if scheme is None or digest is None:
+            return False
+        key.verify(signed.signature, signed.data, scheme, digest)
+    elif scheme is not None or isinstance(key, ec.EllipticCurvePublicKey):
+        return False
+    elif isinstance(key, dsa.DSAPublicKey):
+        if digest is None:
+            return False
+        key.verify(signed.signature, signed.data, digest)
+    else:
+        if digest is not None:
+            return False
+        key.verify(signed.signature, signed.data)
     return True
 
 

@@ -19,7 +19,6 @@ from attest.certificates import Certificate, Refused, parse
 from attest.der import inside
 from attest.keys import PublicKey, Signed, affordable, verifies
 from attest.limits import MAX_OCSP_BYTES
-from attest.path import signed_part
 from attest.rules import Rules
 
 __all__ = ["Answer", "judge_answer"]
@@ -48,6 +47,8 @@ def judge_answer(
         response = ocsp.load_der_ocsp_response(der)
         if response.response_status is not ocsp.OCSPResponseStatus.SUCCESSFUL:
             return "R-OCSP-PARSE"
+        if not _is_whole(der):
+            return "R-OCSP-SIG"
         complaint = _signer_complaint(response, issuer, key, rules, at)
         if complaint is not None:
             return complaint
@@ -55,6 +56,13 @@ def judge_answer(
         return "R-OCSP-CERTID" if single is None else _said(single, at)
     except (ValueError, TypeError, OverflowError, UnsupportedAlgorithm):
         return "R-OCSP-PARSE"
+
+
+def _is_whole(der: bytes) -> bool:
+    """Whether the signature has no bits left over: the library does not look, and nobody signs how many there are."""
+    wrapped = inside(der, inside(der, least=2)[1][2], least=2)[1]
+    basic = inside(der, wrapped[2], least=3)
+    return basic[2][2] < basic[2][3] and der[basic[2][2]] == 0
 
 
 def _said(single: ocsp.OCSPSingleResponse, at: datetime) -> Answer | str:
@@ -130,7 +138,7 @@ def _is_appointed(
         and isinstance(usage.value, x509.ExtendedKeyUsage)
         and ExtendedKeyUsageOID.OCSP_SIGNING in usage.value
     )
-    signed = signed_part(responder)
+    signed = responder.signed
     return (
         is_for_ocsp
         and responder.issuer == issuer.subject

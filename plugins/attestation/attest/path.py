@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.x509.oid import ExtensionOID
 
 from attest.certificates import Certificate
@@ -22,7 +21,7 @@ from attest.policies import PolicyGraph
 from attest.rules import Demand, Rules
 from attest.verdict import UNAUTHENTICATED, Findings
 
-__all__ = ["Signatures", "signed_part", "walk"]
+__all__ = ["Signatures", "walk"]
 
 _OF_CONTENT = ("form", "name-constraints", "policies")
 _OF_LEAF = ("usage", "purpose", "identity")
@@ -45,7 +44,7 @@ class Signatures:
 
     def verify(self, certificate: Certificate, key: PublicKey, spki: bytes) -> bool | None:
         """Whether `key` signed the certificate, or None if too many were verified before."""
-        signed = signed_part(certificate)
+        signed = certificate.signed
         return False if signed is None else self.verified((certificate.der, spki), key, signed)
 
     def verified(self, memo: tuple[bytes, bytes], key: PublicKey, signed: Signed) -> bool | None:
@@ -56,16 +55,6 @@ class Signatures:
             self.left -= 1
             self.known[memo] = verifies(key, signed)
         return self.known[memo]
-
-
-def signed_part(certificate: Certificate) -> Signed | None:
-    """Return what is signed of a certificate, or None if its algorithm is not known here."""
-    try:
-        digest = certificate.view.signature_hash_algorithm
-        parameters = certificate.view.signature_algorithm_parameters
-    except (UnsupportedAlgorithm, ValueError, TypeError):
-        return None
-    return Signed(certificate.tbs, certificate.signature, digest, parameters)
 
 
 def walk(findings: Findings, path: Sequence[Certificate], rules: Rules, at: datetime, signatures: Signatures) -> bool:
@@ -143,7 +132,7 @@ def _signature(
     rules: Rules,
     signatures: Signatures,
 ) -> None:
-    signed = signed_part(certificate)
+    signed = certificate.signed
     if signed is None or not rules.strength.takes_hash(signed.hash):
         actual = certificate.view.signature_algorithm_oid.dotted_string
         findings.against("X-ALG-WEAK", path, "a signature algorithm that the rules take", actual)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from enum import Enum, auto
+from enum import Enum, IntEnum, auto
 from ipaddress import IPv4Address, IPv6Address
 from typing import TypeAlias
 
@@ -20,7 +20,7 @@ Peer: TypeAlias = str | IPv4Address | IPv6Address
 """Whom we asked for: a DNS name or an address."""
 
 
-class Demand(Enum):
+class Demand(IntEnum):
     """What some profiles demand of certificates beyond RFC 5280 section 6, which always holds."""
 
     VERSION_3 = auto()

@@ -80,7 +80,7 @@ def _split(text: str) -> tuple[str, str]:
     if len(text) > _MAX_URL_CHARACTERS or not text.isascii() or not text.isprintable() or " " in text or "\\" in text:
         raise BadUrl("U-SYNTAX", "longer than a URL may be, or with characters that no URL has")
     scheme, mark, rest = text.partition("://")
-    if scheme.lower() != "https" or not mark:
+    if scheme != "https" or not mark:
         raise BadUrl("U-SCHEME", "not https")
     if "#" in rest:
         raise BadUrl("U-FRAGMENT", "a fragment")

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from types import MappingProxyType
-from typing import Concatenate, ParamSpec
+from typing import Concatenate, NamedTuple, ParamSpec
 
 from attest.codes import CODES, Effect
 
@@ -56,8 +56,7 @@ class Reason:
         return CODES[self.code]
 
 
-@dataclass(frozen=True, slots=True)
-class Check:
+class Check(NamedTuple):
     """One check at one place. `why` says what kept a skipped one from running."""
 
     name: str

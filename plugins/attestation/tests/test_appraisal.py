@@ -10,9 +10,10 @@ from typing import Any
 import pytest
 from attest.appraisal import FRESH, Appraisal, appraise
 from attest.codes import GROUPS
-from attest.policy import BadPolicy, Drift, SvidIdentity, TlsIdentity, read_policy
+from attest.policy import BadPolicy, Drift, Policy, SvidIdentity, TlsIdentity, read_policy
 from attest.results import BadResult, StageResult, read_result
 from attest.rules import Revocation
+from attest.strictjson import NotJson, read_object
 from attest.urls import BadUrl, read_pattern, read_url
 from attest.verdict import Check, Outcome, Reason, Result, Verdict
 from pki import AT
@@ -191,7 +192,7 @@ def test_a_policy_that_says_anything_else_is_refused(old: str, new: str) -> None
         ("https://server.example:8443/%7euser/%2f", "https://server.example:8443/~user/%2F"),
         ("https://10.0.0.7/x", "https://10.0.0.7/x"),
         ("https://[2001:DB8:0::1]/", "https://[2001:db8::1]/"),
-        ("HTTPS://server.example/a/..", "https://server.example/"),
+        ("https://server.example/a/..", "https://server.example/"),
         ("https://server.example/../../a//b/", "https://server.example/a//b/"),
     ],
 )
@@ -203,6 +204,7 @@ def test_a_server_has_one_url(text: str, canonical: str) -> None:
 URL_CASES = {
     "http://server.example/": "U-SCHEME",
     "//server.example/": "U-SCHEME",
+    "HTTPS://server.example/": "U-SCHEME",
     "https://user@server.example/": "U-USERINFO",
     "https://good.example@bad.example/": "U-USERINFO",
     "https://server.example/#x": "U-FRAGMENT",
@@ -254,3 +256,25 @@ def test_every_code_of_urls_has_its_case() -> None:
 def test_a_pattern_covers_what_it_says_and_no_more(pattern: str, inside: str, outside: str) -> None:
     assert read_pattern(pattern).covers(read_url(inside))
     assert not read_pattern(pattern).covers(read_url(outside))
+
+
+def test_no_single_flipped_bit_of_a_record_names_a_server_that_has_a_rule() -> None:
+    """A letter of the host in the other case is the same server, and nothing else is admitted."""
+    policy = read_policy(
+        POLICY_TEXT.replace("https://billing.corp.example/*", "https://billing.corp.example/mcp").encode()
+    )
+    record = b'{"url":"https://billing.corp.example/mcp"}'
+    assert _rule_of(policy, record) == "billing"
+    for bit in range(len(record) * 8):
+        flipped = bytearray(record)
+        flipped[bit // 8] ^= 1 << bit % 8
+        is_other_case = b'"url":"https://' in flipped and b"/mcp" in flipped and flipped.lower() == record
+        assert _rule_of(policy, bytes(flipped)) in (("billing",) if is_other_case else (None, "corp")), bytes(flipped)
+
+
+def _rule_of(policy: Policy, record: bytes) -> str | None:
+    try:
+        rule = policy.rule_for(read_url(str(read_object(record)["url"])))
+    except (NotJson, BadUrl, KeyError):
+        return None
+    return rule.name if rule else None

@@ -234,3 +234,11 @@ def test_no_flipped_bit_of_collateral_is_believed(kind: str) -> None:
         flipped = bytearray(good)
         flipped[bit // 8] ^= 1 << bit % 8
         assert give(HARD, bytes(flipped)).verdict is not Verdict.ADMIT, bit
+
+
+def test_bits_left_over_behind_a_signature_are_not_believed() -> None:
+    """Nobody signs how many bits of the signature count; with a last bit of 0, one fewer would look the same."""
+    good = next(der for der in iter(answer, b"") if der[-1] % 2 == 0)
+    at = good.rindex(b"\x03", 0, len(good) - 68)
+    assert by_answer(HARD, good).verdict is Verdict.ADMIT and good[at + 2] == 0
+    assert by_answer(HARD, good[: at + 2] + b"\x01" + good[at + 3 :]).codes == {"R-OCSP-SIG"}

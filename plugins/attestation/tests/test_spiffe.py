@@ -186,6 +186,11 @@ def test_a_shared_key_made_of_the_public_one_is_no_key() -> None:
     assert token(unsigned({"alg": "HS256", "kid": "k1"})).codes == {"J-ALG"}
 
 
+def test_an_algorithm_for_another_key_than_the_one_that_is_named_verifies_nothing() -> None:
+    for algorithm in ("RS256", "PS512", "ES384", "ES512"):
+        assert token(unsigned({"alg": algorithm, "kid": "k1"})).codes == {"J-SIG"}
+
+
 def test_a_token_over_the_limit_is_not_parsed() -> None:
     assert token(b"x" * (MAX_TOKEN_BYTES + 1)).codes == {"C-SIZE"}
 
