@@ -7,22 +7,48 @@ it, nobody is let in.
 from __future__ import annotations
 
 import base64
+import sqlite3
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from hashlib import sha256
+from pathlib import Path
+from secrets import token_hex
+from time import monotonic
 
+import rfc8785
 from attest.appraisal import Appraisal, appraise
+from attest.drift import known_by
 from attest.hostnames import warm
 from attest.results import BadResult, StageResult, read_result
 from attest.spiffe import SpiffeId, read_id
-from attest.urls import BadUrl, read_url
+from attest.strictjson import Json
+from attest.urls import BadUrl, Url, read_url
 from attest.verdict import Findings, Outcome, Verdict
 from penstock_plugin import Answer, Call, Config, Plugin, Start
+from world.admissions import Admissions
+from world.auditlog import AuditLog, CannotRecord
 from world.challenge import Challenger
 from world.identity import identify
 from world.settings import Settings, read_settings
 
+
+@dataclass(frozen=True, slots=True)
+class Stores:
+    """What outlives the process, in the plugin's own directory."""
+
+    challenger: Challenger
+    log: AuditLog
+    admissions: Admissions
+
+    @classmethod
+    def at(cls, folder: Path) -> Stores:
+        """Open them, or make them."""
+        return cls(Challenger.at(folder), AuditLog(folder / "audit.jsonl"), Admissions(folder / "admitted.db"))
+
+
 plugin = Plugin()
-_challengers: list[Challenger] = []
+_stores: list[Stores] = []
 
 _UNDECIDED = "attestation.undecided"
 _DENIED, _FAILED = "attestation.denied", "attestation.error"
@@ -35,7 +61,7 @@ def open_store(start: Start) -> None:
     """Open the store of nonces and read what children may not."""
     warm()
     if start.data is not None:
-        _challengers[:] = [Challenger.at(start.data)]
+        _stores[:] = [Stores.at(start.data)]
 
 
 @plugin.configure
@@ -48,28 +74,30 @@ def settings_of(config: Config) -> Settings:
 def identity(call: Call) -> Answer:
     """Find out who the server is; `out.result` is for `appraise`."""
     settings: Settings = call.config
+    begun = monotonic()
     try:
         url = read_url(str(call.payload["url"]))
     except BadUrl as error:
-        return _objection(call, _misread(settings, error.code))
-    return _objection(call, identify(url, settings, _now(), _handed_over(call)))
+        return _objection(call, _misread(settings, error.code), begun)
+    return _objection(call, identify(url, settings, _now(), _handed_over(call)), begun)
 
 
 @plugin.stage("challenge")
 def challenge(call: Call) -> Answer:
     """Ask the server for the evidence that its rule requires; `out.result` is for `appraise`."""
     settings: Settings = call.config
+    begun = monotonic()
     try:
         url = read_url(str(call.payload["url"]))
         known = read_result(call.input["identity"])
     except (BadUrl, BadResult, KeyError) as error:
-        return _objection(call, _misread(settings, _code_of(error)))
+        return _objection(call, _misread(settings, _code_of(error)), begun)
     rule = settings.policy.rule_for(url, _verified_id(known))
     spki = known.outcome.claims.get("spki")
     if rule is None or rule.evidence is None or not isinstance(spki, str) or not known.pop:
         return call.allow(out={"result": {}, "verdict": "none", "codes": []})
-    found = _challengers[0].challenge(url, rule, spki, settings, _now)
-    return _objection(call, found)
+    found = _stores[0].challenger.challenge(url, rule, spki, settings, _now)
+    return _objection(call, found, begun)
 
 
 @plugin.stage("appraise")
@@ -81,8 +109,44 @@ def appraise_server(call: Call) -> Answer:
         results = _results(call)
     except (BadUrl, BadResult) as error:
         return _refusal(call, _misread(settings, _code_of(error)).outcome, {})
-    appraisal = appraise(settings.policy, url, results, _now())
-    return _decision(call, appraisal)
+    tenant = str(call.context.get("tenant", ""))
+    try:
+        return _decision(call, _decided(settings, url, tenant, results))
+    except (CannotRecord, sqlite3.Error):
+        return _refusal(call, _misread(settings, "A-STORE").outcome, {})
+
+
+def _decided(settings: Settings, url: Url, tenant: str, results: Sequence[StageResult]) -> Appraisal:
+    """Appraise and record: a decision that is not on the disk is none."""
+    begun = monotonic()
+    stores = _stores[0]
+    appraisal = appraise(settings.policy, url, results, _now(), stores.admissions.last(str(url), tenant))
+    took = {one.kind: one.ms for one in results} | {"appraise": (monotonic() - begun) * 1000}
+    stores.log.append(_record(appraisal, tenant, results, took))
+    if appraisal.outcome.verdict is Verdict.ADMIT:
+        stores.admissions.admit(str(url), tenant, known_by(results))
+    return appraisal
+
+
+def _record(
+    appraisal: Appraisal, tenant: str, results: Sequence[StageResult], took: Mapping[str, float]
+) -> dict[str, Json]:
+    claims = {name: value for one in results for name, value in one.outcome.claims.items()}
+    judged = {one.kind: sha256(rfc8785.dumps(one.as_json())).hexdigest() for one in results}  # type: ignore[arg-type]
+    return {
+        "id": token_hex(16),
+        "at": appraisal.at.timestamp(),
+        "server": appraisal.server,
+        "tenant": tenant,
+        "verdict": appraisal.outcome.verdict.value,
+        "codes": [*sorted(appraisal.outcome.codes)],
+        "rule": appraisal.rule.name if appraisal.rule else "",
+        "judged": dict(judged),
+        "nonce": str(claims.get("nonce", "")),
+        "anchors": str(claims.get("anchors", claims.get("bundle", ""))),
+        "policy": appraisal.policy.hex(),
+        "ms": {kind: round(ms, 3) for kind, ms in took.items()},
+    }
 
 
 def _results(call: Call) -> list[StageResult]:
@@ -119,8 +183,9 @@ def _refusal(call: Call, outcome: Outcome, out: Mapping[str, object]) -> Answer:
     )
 
 
-def _objection(call: Call, found: StageResult) -> Answer:
+def _objection(call: Call, found: StageResult, begun: float) -> Answer:
     """Object whatever was found: it is for `appraise` to admit."""
+    found = replace(found, ms=round((monotonic() - begun) * 1000, 3))
     out = {
         "verdict": found.outcome.verdict.value,
         "codes": sorted(found.outcome.codes),

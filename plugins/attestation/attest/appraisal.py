@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from attest.drift import Known, judge_drift, known_by
 from attest.evidence import KINDS
 from attest.policy import Policy, Rule
 from attest.results import StageResult
@@ -61,8 +62,10 @@ class Appraisal:
         return result if nonce is None else {**result, "eat_nonce": nonce}
 
 
-def appraise(policy: Policy, url: Url, results: Sequence[StageResult], at: datetime) -> Appraisal:
-    """Hold the results of earlier stages to the rule for this server."""
+def appraise(
+    policy: Policy, url: Url, results: Sequence[StageResult], at: datetime, before: Known | None = None
+) -> Appraisal:
+    """Hold the results of earlier stages to the rule for this server, and to what it showed when last admitted."""
     findings = Findings()
     identity = _identity_of(results)
     rule = policy.rule_for(url, identity)
@@ -75,6 +78,7 @@ def appraise(policy: Policy, url: Url, results: Sequence[StageResult], at: datet
     findings.run("identity", "results", _has_identity, of_identity, rule)
     if rule is not None:
         findings.run("evidence", "results", _has_evidence, rule, mine)
+        judge_drift(findings, before, known_by(mine), rule.drift)
     outcome = together([findings.outcome(), *(one.outcome for one in mine)])
     return Appraisal(str(url), rule, outcome, policy.digest, at)
 

@@ -176,7 +176,16 @@ _APPRAISAL: _Group = {
     "A-RESULT-POLICY": (Effect.DENY, "A stage's result was found under another policy."),
     "A-RESULT-STALE": (Effect.DENY, "A stage's result is older than a run can be, or from the future."),
     "A-RESULT-FORM": (Effect.DENY, "What was handed over as a stage's result is none."),
+    "A-STORE": (Effect.RETRY, "The decision could not be recorded, or the last one not be read, so none is made."),
     "M-POP": (Effect.DENY, "The server did not prove that it holds the key of its certificate."),
+}
+
+_DRIFT: _Group = {
+    "D-KEY-CHANGED": (Effect.DENY, "The server has another key than when it was last admitted."),
+    "D-IDENTITY-CHANGED": (Effect.DENY, "The server has another SPIFFE identity than when it was last admitted."),
+    "D-ANCHOR-CHANGED": (Effect.DENY, "The server's chain leads to another anchor than when it was last admitted."),
+    "D-EVIDENCE-WEAKER": (Effect.DENY, "The server shows less evidence than when it was last admitted."),
+    "D-APPROVAL": (Effect.DENY, "Something changed, and the policy has an operator approve it."),
 }
 
 GROUPS: Mapping[str, _Group] = MappingProxyType(
@@ -189,6 +198,7 @@ GROUPS: Mapping[str, _Group] = MappingProxyType(
         "URLs of servers": _URLS,
         "Network and handshake": _NETWORK,
         "Appraisal": _APPRAISAL,
+        "Drift": _DRIFT,
     }
 )
 CODES: Mapping[str, Effect] = MappingProxyType(

@@ -39,6 +39,7 @@ class _Document(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     policy: str
     at: float
     pop: bool
+    ms: float
     checks: list[_Check]
     reasons: list[_Reason]
     claims: dict[str, object]
@@ -54,6 +55,8 @@ class StageResult:
     at: datetime
     pop: bool
     outcome: Outcome
+    ms: float = 0.0
+    """How long the stage took, the network included."""
 
     def as_json(self) -> dict[str, object]:
         """Write it."""
@@ -64,6 +67,7 @@ class StageResult:
             "policy": self.policy,
             "at": self.at.timestamp(),
             "pop": self.pop,
+            "ms": self.ms,
             "checks": [
                 {"name": one.name, "path": one.path, "result": one.result.value, "why": one.why}
                 for one in self.outcome.checks
@@ -88,7 +92,9 @@ def read_result(value: object) -> StageResult:
     except (msgspec.ValidationError, LookupError, ValueError, OverflowError, OSError) as error:
         raise BadResult(str(error)) from error
     claims: Mapping[str, object] = MappingProxyType(found.claims)
-    return StageResult(found.kind, found.server, found.policy, at, found.pop, Outcome(checks, reasons, claims))
+    return StageResult(
+        found.kind, found.server, found.policy, at, found.pop, Outcome(checks, reasons, claims), found.ms
+    )
 
 
 def _plain(value: object) -> object:

@@ -33,6 +33,7 @@ class Shown:
     status: int = 200
     oldest: int = SSL.TLS1_2_VERSION
     newest: int = SSL.TLS1_3_VERSION
+    port: int = 0
 
 
 def pem(der: bytes) -> str:
@@ -42,7 +43,7 @@ def pem(der: bytes) -> str:
 @contextmanager
 def serving(shown: Shown) -> Iterator[int]:
     """Serve until the test is done; yield the port."""
-    with _process(lambda listening: _serve(listening, shown)) as port:
+    with _process(lambda listening: _serve(listening, shown), shown.port) as port:
         yield port
 
 
@@ -62,9 +63,10 @@ def misbehaving(deed: Callable[[socket.socket], None]) -> Iterator[int]:
 
 
 @contextmanager
-def _process(run: Callable[[socket.socket], NoReturn]) -> Iterator[int]:
+def _process(run: Callable[[socket.socket], NoReturn], port: int = 0) -> Iterator[int]:
     listening = socket.socket()
-    listening.bind(("127.0.0.1", 0))
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    listening.bind(("127.0.0.1", port))
     listening.listen(64)
     child = os.fork()
     if child == 0:

@@ -6,6 +6,7 @@ import base64
 import datetime as dt
 import json
 import socket
+import sqlite3
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from ipaddress import ip_address
@@ -15,8 +16,10 @@ from typing import Any
 import attestation
 import pytest
 from attest.addresses import is_permitted, read_networks
+from attest.audit import read_line
 from attest.binding import audience, binding
 from attest.codes import GROUPS
+from attest.urls import read_url
 from cryptography import x509
 from cryptography.hazmat.primitives.hashes import SHA1, SHA256
 from cryptography.hazmat.primitives.serialization import Encoding
@@ -28,6 +31,9 @@ from OpenSSL import SSL
 from penstock_plugin import testing
 from pki import DAY, Authority, Draft, key, root, spki
 from servers import Shown, misbehaving, pem, serving
+from world.auditlog import AuditLog
+from world.challenge import Challenger
+from world.settings import read_settings
 
 NOW = dt.datetime.now(dt.UTC).replace(microsecond=0)
 OWN = "prod.example"
@@ -101,8 +107,13 @@ def serve(loopback: None) -> Iterator[Callable[[Shown], int]]:
         yield lambda shown: stack.enter_context(serving(shown))
 
 
-@pytest.fixture
+_folder: list[Path] = []
+
+
+@pytest.fixture(autouse=True)
 def data(tmp_path: Path) -> Path:
+    """The plugin's directory, of each test's own."""
+    _folder[:] = [tmp_path]
     return tmp_path
 
 
@@ -117,8 +128,8 @@ def stage(
     url = {"name": "server", "url": f"https://127.0.0.1:{port}/mcp", **(payload or {})}
     secrets = {"client_key": private_pem()}
     return testing.call(
-        attestation.plugin, name, payload=url, hook="server_pre_register", config=settings, input=given, data=data,
-        secrets=secrets,
+        attestation.plugin, name, payload=url, hook="server_pre_register", config=settings, input=given,
+        data=data or _folder[0], secrets=secrets,
     )  # fmt: skip
 
 
@@ -334,7 +345,9 @@ def test_nothing_of_a_record_can_ask_for_less(serve: Callable[[Shown], int]) -> 
 @pytest.mark.parametrize("given", [{}, {"identity": {}}, {"identity": {"verdict": "admit"}}])
 def test_appraise_without_an_identity_is_a_denial(given: dict[str, Any]) -> None:
     decided = stage("appraise", 443, config(443, TLS), **given)
-    assert decided.denied
+    code = "A-RESULT-FORM" if given.get("identity") else "A-IDENTITY-MISSING"
+    assert decided.denied and decided.violation is not None
+    assert [reason["code"] for reason in decided.violation.details["reasons"]] == [code]
 
 
 @pytest.mark.parametrize(
@@ -353,3 +366,56 @@ def test_global_addresses_and_networks_that_are_named_are() -> None:
     assert is_permitted(ip_address("10.1.2.3"), own) and is_permitted(ip_address("fd00::1"), own)
     assert is_permitted(ip_address("::ffff:10.1.2.3"), own) and is_permitted(ip_address("64:ff9b::10.1.2.3"), own)
     assert not is_permitted(ip_address("192.168.0.1"), own) and not is_permitted(ip_address("fe80::1"), own)
+
+
+def decisions(folder: Path) -> list[dict[str, Any]]:
+    return [dict(read_line(line)) for line in AuditLog(folder / "audit.jsonl").lines()]
+
+
+def test_every_decision_is_recorded_with_what_it_rests_on(serve: Callable[[Shown], int], data: Path) -> None:
+    good, bad = serve(shown(attester=attester())), serve(shown(leaf(expired)))
+    admission(good, config(good, TLS, EVIDENCE), data)
+    admission(bad, config(bad, TLS))
+    first, second = decisions(data)
+    assert (first["verdict"], first["codes"], first["rule"]) == ("admit", [], "server")
+    assert (second["verdict"], second["codes"]) == ("deny", ["X-EXPIRED"])
+    assert set(first["judged"]) == {"identity", "jwt-svid"}
+    assert set(first["ms"]) == {"identity", "jwt-svid", "appraise"}
+    assert len(first["nonce"]) == len(first["policy"]) == len(first["anchors"]) == 64
+
+
+def test_a_decision_that_cannot_be_recorded_is_none(serve: Callable[[Shown], int], data: Path) -> None:
+    port = serve(shown())
+    (data / "audit.jsonl").mkdir()
+    decided = admission(port, config(port, TLS))
+    assert decided.denied and decided.violation is not None and decided.violation.code == "attestation.error"
+    assert "A-STORE" in decided.violation.reason and decided.violation.retry_after_ms
+
+
+def test_a_server_that_comes_back_with_another_key_has_drifted(loopback: None, data: Path) -> None:
+    with serving(shown()) as port:
+        settings = config(port, TLS)
+        assert admission(port, settings).out["verdict"] == "admit"
+        assert admission(port, settings).out["verdict"] == "admit"
+    other = BETWEEN.leaf(now(), "127.0.0.1", label="another leaf")
+    with serving(shown(other, private=key("another leaf"), port=port)):
+        rule = settings["policy"]["servers"][0]
+        assert codes(admission(port, settings)) == {"D-KEY-CHANGED"}
+        asked = admission(port, with_drift(settings, rule, "require-approval"))
+        assert codes(asked) == {"D-KEY-CHANGED", "D-APPROVAL"}
+        assert admission(port, with_drift(settings, rule, "allow")).out["verdict"] == "admit"
+        assert admission(port, settings).out["verdict"] == "admit"
+
+
+def with_drift(settings: dict[str, Any], rule: dict[str, Any], word: str) -> dict[str, Any]:
+    return {**settings, "policy": {"version": 1, "servers": [{**rule, "drift": word}]}}
+
+
+def test_a_store_of_nonces_that_is_locked_is_an_error_that_may_pass(data: Path) -> None:
+    settings = read_settings(config(443, TLS, EVIDENCE), {})
+    challenger, url = Challenger.at(data), read_url("https://127.0.0.1/mcp")
+    holder = sqlite3.connect(data / "nonces.db", isolation_level=None)
+    holder.execute("BEGIN IMMEDIATE")
+    found = challenger.challenge(url, settings.policy.rules[0], "00" * 32, settings, lambda: NOW)
+    holder.close()
+    assert found.outcome.codes == {"C-STORE-BUSY"} and found.outcome.retryable

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -68,7 +69,9 @@ class Challenger:
             )
         except Died as death:
             return _ended(url, settings, at, death.code, "verifier")
-        return replace(read_result(answer), pop=True)
+        found = read_result(answer)
+        claims = {**found.outcome.claims, "nonce": hashlib.sha256(nonce).hexdigest()}
+        return replace(found, pop=True, outcome=replace(found.outcome, claims=claims))
 
 
 def _verified(
