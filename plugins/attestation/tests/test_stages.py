@@ -347,7 +347,8 @@ def test_appraise_without_an_identity_is_a_denial(given: dict[str, Any]) -> None
     decided = stage("appraise", 443, config(443, TLS), **given)
     code = "A-RESULT-FORM" if given.get("identity") else "A-IDENTITY-MISSING"
     assert decided.denied and decided.violation is not None
-    assert [reason["code"] for reason in decided.violation.details["reasons"]] == [code]
+    details: Any = decided.violation.details
+    assert [reason["code"] for reason in details["reasons"]] == [code]
 
 
 @pytest.mark.parametrize(
