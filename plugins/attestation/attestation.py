@@ -30,7 +30,8 @@ from world.admissions import Admissions
 from world.auditlog import AuditLog, CannotRecord
 from world.challenge import Challenger
 from world.identity import identify
-from world.settings import Settings, read_settings
+from world.settings import Settings, overlaid, read_settings
+from world.trust import TrustStore
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,11 +41,17 @@ class Stores:
     challenger: Challenger
     log: AuditLog
     admissions: Admissions
+    trust: TrustStore
 
     @classmethod
     def at(cls, folder: Path) -> Stores:
         """Open them, or make them."""
-        return cls(Challenger.at(folder), AuditLog(folder / "audit.jsonl"), Admissions(folder / "admitted.db"))
+        return cls(
+            Challenger.at(folder),
+            AuditLog(folder / "audit.jsonl"),
+            Admissions(folder / "admitted.db"),
+            TrustStore(folder / "trust.db"),
+        )
 
 
 plugin = Plugin()
@@ -64,16 +71,34 @@ def open_store(start: Start) -> None:
         _stores[:] = [Stores.at(start.data)]
 
 
+class Current:
+    """The settings of one `with`, and over them what the trust store holds now."""
+
+    def __init__(self, configured: Settings) -> None:
+        self._configured = configured
+        self._change = -1
+        self._settings = configured
+
+    def settings(self) -> Settings:
+        """Return what holds at this moment: a change of the store is seen by the next call."""
+        trust = _stores[0].trust
+        if trust.change() != self._change:
+            snapshot = trust.snapshot()
+            self._settings = overlaid(self._configured, snapshot)
+            self._change = snapshot.change
+        return self._settings
+
+
 @plugin.configure
-def settings_of(config: Config) -> Settings:
+def settings_of(config: Config) -> Current:
     """Read `with` once for each distinct one."""
-    return read_settings(config, config.secrets)
+    return Current(read_settings(config, config.secrets))
 
 
 @plugin.stage("identity")
 def identity(call: Call) -> Answer:
     """Find out who the server is; `out.result` is for `appraise`."""
-    settings: Settings = call.config
+    settings = _settings(call)
     begun = monotonic()
     try:
         url = read_url(str(call.payload["url"]))
@@ -85,7 +110,7 @@ def identity(call: Call) -> Answer:
 @plugin.stage("challenge")
 def challenge(call: Call) -> Answer:
     """Ask the server for the evidence that its rule requires; `out.result` is for `appraise`."""
-    settings: Settings = call.config
+    settings = _settings(call)
     begun = monotonic()
     try:
         url = read_url(str(call.payload["url"]))
@@ -103,7 +128,7 @@ def challenge(call: Call) -> Answer:
 @plugin.stage("appraise")
 def appraise_server(call: Call) -> Answer:
     """Hold what was found to the policy: the one stage that admits."""
-    settings: Settings = call.config
+    settings = _settings(call)
     try:
         url = read_url(str(call.payload["url"]))
         results = _results(call)
@@ -147,6 +172,12 @@ def _record(
         "policy": appraisal.policy.hex(),
         "ms": {kind: round(ms, 3) for kind, ms in took.items()},
     }
+
+
+def _settings(call: Call) -> Settings:
+    """Return the settings for one call; a store that cannot be read or used fails the call, and with it the run."""
+    current: Current = call.config
+    return current.settings()
 
 
 def _results(call: Call) -> list[StageResult]:
@@ -216,7 +247,15 @@ def _misread(settings: Settings, code: str) -> StageResult:
 def _handed_over(call: Call) -> Sequence[bytes]:
     """Return the chain of the record, in base64 of DER: looked at only where nothing is dialled."""
     given = call.payload.get("certificates") or []
-    return [base64.b64decode(one) for one in given if isinstance(one, str)]
+    return [_decoded(one) for one in given]
+
+
+def _decoded(text: object) -> bytes:
+    """Decode base64; what is none is no certificate either, and is found out where certificates are read."""
+    try:
+        return base64.b64decode(text, validate=True) if isinstance(text, str) else b""
+    except ValueError:
+        return b""
 
 
 def _now() -> datetime:

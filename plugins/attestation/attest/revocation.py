@@ -89,6 +89,8 @@ class Statuses:
                 self._crls.append(parse_crl(der))
             except UnreadableCrl:
                 self._unreadable = True
+        # Of lists with one scope the newest counts: an older one neither hides a revocation nor keeps one up.
+        self._crls.sort(key=lambda crl: (crl.number or 0, crl.this_update), reverse=True)
         self._lent = list(_readable(collateral.certificates[:MAX_CERTIFICATES]))
         self._assumed: set[bytes] = set()
 

@@ -242,3 +242,11 @@ def test_bits_left_over_behind_a_signature_are_not_believed() -> None:
     at = good.rindex(b"\x03", 0, len(good) - 68)
     assert by_answer(HARD, good).verdict is Verdict.ADMIT and good[at + 2] == 0
     assert by_answer(HARD, good[: at + 2] + b"\x01" + good[at + 3 :]).codes == {"R-OCSP-SIG"}
+
+
+@pytest.mark.parametrize("is_first", [True, False])
+def test_of_two_lists_the_newer_counts_wherever_it_stands(is_first: bool) -> None:
+    older, newer = crl(number=7), crl(SERIAL, number=8)
+    assert judged(HARD, *((newer, older) if is_first else (older, newer))).codes == {"R-REVOKED"}
+    older, newer = crl(SERIAL, number=7), crl(number=8)
+    assert judged(HARD, *((newer, older) if is_first else (older, newer))).verdict is Verdict.ADMIT

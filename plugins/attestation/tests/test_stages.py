@@ -420,3 +420,9 @@ def test_a_store_of_nonces_that_is_locked_is_an_error_that_may_pass(data: Path) 
     found = challenger.challenge(url, settings.policy.rules[0], "00" * 32, settings, lambda: NOW)
     holder.close()
     assert found.outcome.codes == {"C-STORE-BUSY"} and found.outcome.retryable
+
+
+@pytest.mark.parametrize("chain", [["%%"], [5], ["AAAA"], []])
+def test_a_record_with_something_else_than_certificates_is_refused(chain: list[Any]) -> None:
+    payload = {"url": "https://127.0.0.1/x", "certificates": chain}
+    assert codes(admission(443, config(443, TLS, handshake=False), payload=payload)) == {"C-PARSE"}

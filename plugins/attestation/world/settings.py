@@ -6,17 +6,18 @@ import base64
 import binascii
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from attest.addresses import read_networks
 from attest.bundles import Bundle, read_bundle
-from attest.policy import Policy, TlsIdentity, policy_of
+from attest.policy import Policy, TlsIdentity, policy_of, read_policy
 from attest.revocation import Collateral
 from attest.search import Anchors
 
 from world.connector import Client, Dialling
+from world.trust import Kind, Snapshot
 
-__all__ = ["BadSettings", "Settings", "read_settings"]
+__all__ = ["BadSettings", "Settings", "overlaid", "pem_blocks", "read_settings"]
 
 _BEGIN, _END = "-----BEGIN ", "-----END "
 
@@ -62,6 +63,25 @@ def read_settings(config: Mapping[str, object], secrets: Mapping[str, str]) -> S
         client=client,
     )
     return Settings(policy, anchors, bundles, Collateral(lists), dialling, bool(config.get("handshake", True)))
+
+
+def overlaid(settings: Settings, snapshot: Snapshot) -> Settings:
+    """Return the settings with what is in the trust store in the place of what is configured under the same name.
+
+    What was removed from the store is gone, configured or not. Raises ValueError for an item that cannot be used.
+    """
+    anchors, bundles = dict(settings.anchors), dict(settings.bundles)
+    for name, item in snapshot.of(Kind.ANCHORS).items():
+        anchors[name] = Anchors.of(pem_blocks(item.data.decode()) if item.data is not None else [])
+    for domain, item in snapshot.of(Kind.BUNDLE).items():
+        bundles[domain] = read_bundle(domain, b'{"keys": []}' if item.data is None else item.data)
+    stored = [item.data.decode() for item in snapshot.of(Kind.CRL).values() if item.data is not None]
+    lists = tuple(der for text in stored for der in pem_blocks(text))
+    kept = snapshot.of(Kind.POLICY).get("policy")
+    policy = settings.policy if kept is None else read_policy(kept.data or b"")
+    _hold_names(policy, anchors)
+    collateral = replace(settings.collateral, crls=settings.collateral.crls + lists)
+    return replace(settings, policy=policy, anchors=anchors, bundles=bundles, collateral=collateral)
 
 
 def _hold_names(policy: Policy, anchors: Mapping[str, Anchors]) -> None:
