@@ -19,6 +19,7 @@ from attest.strictjson import Json, NotJson, TwiceKey, read_object
 __all__ = ["BadBundle", "Bundle", "read_bundle"]
 
 JwtKey = ECKey | RSAKey
+_CURVES = ("P-256", "P-384", "P-521")
 
 
 class BadBundle(ValueError):
@@ -108,6 +109,8 @@ def _jwt_key(one: Mapping[str, Json]) -> tuple[str, JwtKey]:
     public = {key: value for key, value in one.items() if key in ("kty", "crv", "x", "y", "n", "e")}
     if not all(isinstance(value, str) for value in public.values()):
         raise NotJson("a key whose members are no texts")
+    if kind == "EC" and one.get("crv") not in _CURVES:
+        raise NotJson("a curve that is not known here")
     if kind == "EC":
         return name, ECKey.import_key(public)  # type: ignore[arg-type]  # texts, as was just seen
     if kind == "RSA":

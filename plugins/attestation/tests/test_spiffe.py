@@ -191,6 +191,19 @@ def test_an_algorithm_for_another_key_than_the_one_that_is_named_verifies_nothin
         assert token(unsigned({"alg": algorithm, "kid": "k1"})).codes == {"J-SIG"}
 
 
+@pytest.mark.parametrize(
+    "key",
+    [
+        {"kty": "EC", "crv": "P-9", "x": "AA", "y": "AA"}, {"kty": "EC"}, {"kty": "EC", "crv": "P-256", "x": 1, "y": 2},
+        {"kty": "EC", "crv": "P-256", "x": "AA", "y": "AA"}, {"kty": "RSA", "n": "", "e": ""}, {"kty": "oct", "k": "AA"},
+        {"kty": "RSA"}, {},
+    ],
+)  # fmt: skip
+def test_a_bundle_with_a_key_that_is_none_is_refused(key: dict[str, object]) -> None:
+    data = json.dumps({"keys": [{**key, "use": "jwt-svid", "kid": "k"}]}).encode()
+    assert bundle(data).codes == {"S-BUNDLE-MALFORMED"}
+
+
 def test_a_token_over_the_limit_is_not_parsed() -> None:
     assert token(b"x" * (MAX_TOKEN_BYTES + 1)).codes == {"C-SIZE"}
 

@@ -6,10 +6,12 @@ import base64
 import binascii
 import json
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 
 from attest.addresses import read_networks
 from attest.bundles import Bundle, read_bundle
+from attest.crls import UnreadableCrl, parse_crl
 from attest.policy import Policy, TlsIdentity, policy_of, read_policy
 from attest.revocation import Collateral
 from attest.search import Anchors
@@ -54,6 +56,7 @@ def read_settings(config: Mapping[str, object], secrets: Mapping[str, str]) -> S
     }
     _hold_names(policy, anchors)
     lists = tuple(der for text in _listed(config.get("crls", []), "crls") for der in pem_blocks(text))
+    _warm(lists)
     certificate = str(config.get("client_certificate", ""))
     client = Client(certificate.encode(), secrets["client_key"].encode()) if certificate else None
     dialling = Dialling(
@@ -80,8 +83,16 @@ def overlaid(settings: Settings, snapshot: Snapshot) -> Settings:
     kept = snapshot.of(Kind.POLICY).get("policy")
     policy = settings.policy if kept is None else read_policy(kept.data or b"")
     _hold_names(policy, anchors)
+    _warm(lists)
     collateral = replace(settings.collateral, crls=settings.collateral.crls + lists)
     return replace(settings, policy=policy, anchors=anchors, bundles=bundles, collateral=collateral)
+
+
+def _warm(lists: Sequence[bytes]) -> None:
+    """Take lists apart here, once: children inherit it, and a long list takes longer than one of them is given."""
+    for der in lists:
+        with suppress(UnreadableCrl):  # each verification says so itself
+            parse_crl(der)
 
 
 def _hold_names(policy: Policy, anchors: Mapping[str, Anchors]) -> None:
