@@ -195,7 +195,7 @@ def test_an_algorithm_for_another_key_than_the_one_that_is_named_verifies_nothin
     "key",
     [
         {"kty": "EC", "crv": "P-9", "x": "AA", "y": "AA"}, {"kty": "EC"}, {"kty": "EC", "crv": "P-256", "x": 1, "y": 2},
-        {"kty": "EC", "crv": "P-256", "x": "AA", "y": "AA"}, {"kty": "RSA", "n": "", "e": ""}, {"kty": "oct", "k": "AA"},
+        {"kty": "EC", "crv": "P-256", "x": "AA", "y": "AA"}, {"kty": "RSA", "n": "", "e": ""}, {"kty": "oct"},
         {"kty": "RSA"}, {},
     ],
 )  # fmt: skip
