@@ -91,7 +91,7 @@ def config(
         "crls": lists(),
         "networks": ["127.0.0.0/8"],
         "ports": [port],
-        "seconds": 2,
+        "seconds": 30,
         **more,
     }
 

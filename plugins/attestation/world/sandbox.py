@@ -40,7 +40,7 @@ class Limits:
     opens: bool = False
 
 
-VERIFYING = Limits(cpu_seconds=0.25, wall_seconds=2.0)
+VERIFYING = Limits(cpu_seconds=0.25, wall_seconds=5.0)
 """A verdict takes 1-10 ms of CPU; the wall is for machines that are busy with something else."""
 
 DIALLING = Limits(cpu_seconds=0.25, wall_seconds=10.0, opens=True)
