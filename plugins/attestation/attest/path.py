@@ -62,6 +62,9 @@ def walk(findings: Findings, path: Sequence[Certificate], rules: Rules, at: date
     anchor = path[-1]
     key = anchor.key()
     _anchor(findings, anchor, key, rules, at)
+    if path[0].der != anchor.der and anchor.is_v3 and Demand.ANCHOR not in rules.demands:
+        # A server's own certificate may be trusted as it is; that lets it speak for itself and for nobody else.
+        findings.run("authority", "anchor", _is_authority, anchor)
     count = len(path) - 1
     constraints = NO_CONSTRAINTS.below(anchor)
     policies = PolicyGraph(rules.policies, count)

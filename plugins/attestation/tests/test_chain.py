@@ -368,3 +368,18 @@ def test_other_algorithms_than_p256_are_verified() -> None:
     private = ec.generate_private_key(ec.SECP384R1())
     authority = Authority(ROOT.issue(drafted("large", ROOT, private)), private)
     assert verdict(authority.leaf(digest=SHA384()), authority).verdict is Verdict.ADMIT
+
+
+def test_a_trusted_certificate_that_is_no_authoritys_speaks_for_itself_alone() -> None:
+    """A server's self-signed certificate as an anchor: good for that server, and no way to name others."""
+
+    def own(draft: Draft) -> None:
+        draft.put(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+        draft.put(usage(digital_signature=True), critical=True)
+        draft.put(names("server.example"))
+
+    trusted = root("self", own)
+    itself = verify_chain([trusted.der], Anchors.of([trusted.der]), PRIVATE, AT)
+    assert itself.verdict is Verdict.ADMIT, itself.reasons
+    issued = verify_chain([trusted.leaf()], Anchors.of([trusted.der]), PRIVATE, AT)
+    assert issued.codes == {"X-CA-FLAG", "X-KU-CERTSIGN"}
