@@ -70,6 +70,8 @@ class Certificate:
     """Whether basicConstraints say so."""
     names: tuple[x509.GeneralName, ...]
     """The subjectAltNames."""
+    critical: tuple[x509.ObjectIdentifier, ...]
+    """Identifiers of the critical extensions."""
     digest: str
     """SHA-256 of the certificate, in hex."""
     spki_digest: str
@@ -111,6 +113,7 @@ def parse(der: bytes) -> Certificate:
             basic_constraints=basic,
             key_usage=_value(extensions, ExtensionOID.KEY_USAGE, x509.KeyUsage),
             is_authority=basic is not None and basic.ca,
+            critical=tuple(oid for oid, found in extensions.items() if found.critical),
             digest=hashlib.sha256(der).hexdigest(),
             spki_digest=hashlib.sha256(frame.spki).hexdigest(),
             names=tuple(_value(extensions, ExtensionOID.SUBJECT_ALTERNATIVE_NAME, x509.SubjectAlternativeName) or ()),

@@ -37,6 +37,9 @@ class Result(Enum):
     SKIP = "skip"
 
 
+_PASS, _FAIL = Result.PASS, Result.FAIL  # a look-up of an enum's member costs as much as a check
+
+
 @dataclass(frozen=True, slots=True)
 class Reason:
     """One thing that speaks against: a code of the table, where it is, what was expected and what was there."""
@@ -125,7 +128,7 @@ class Findings:
         before = len(self._reasons)
         check(self, path, *a, **k)
         passed = len(self._reasons) == before
-        self._checks.append(Check(name, path, Result.PASS if passed else Result.FAIL))
+        self._checks.append(Check(name, path, _PASS if passed else _FAIL))
         return passed
 
     def against(self, code: str, path: str, expected: object = "", actual: object = "") -> None:
