@@ -33,6 +33,10 @@ _CACHED_CERTIFICATES = 512
 """Parsed certificates kept: those of authorities come again with every server."""
 
 
+_UNREADABLE = (ValueError, TypeError, x509.UnsupportedGeneralNameType)
+"""What the library raises for an extension that it cannot read."""
+
+
 class Refused(Exception):
     """Bytes that are no certificate, with the code that says why."""
 
@@ -181,7 +185,7 @@ def _extensions(view: x509.Certificate) -> tuple[_Extensions, tuple[tuple[str, s
         return {found.oid: found for found in view.extensions}, ()
     except x509.DuplicateExtension as error:
         return {}, (("X-DUP-EXT", str(error)),)
-    except (ValueError, TypeError) as error:
+    except _UNREADABLE as error:
         return {}, ((_whose_fault(view), str(error)),)
 
 
@@ -211,6 +215,6 @@ def _readable(view: x509.Certificate, extensions: bytes, begin: int) -> bool:
     rest = element(SEQUENCE, bytes.fromhex("06082a8648ce3d040302")) + element(BIT_STRING, b"\0")
     try:
         list(x509.load_der_x509_certificate(element(SEQUENCE, element(SEQUENCE, body) + rest)).extensions)
-    except (ValueError, TypeError):
+    except _UNREADABLE:
         return False
     return True

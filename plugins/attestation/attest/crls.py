@@ -148,7 +148,14 @@ def parse_crl(der: bytes) -> Crl:
             signed=_signed(der, view),
             view=view,
         )
-    except (ValueError, TypeError, OverflowError, x509.DuplicateExtension, x509.InvalidVersion) as error:
+    except (
+        ValueError,
+        TypeError,
+        OverflowError,
+        x509.DuplicateExtension,
+        x509.InvalidVersion,
+        x509.UnsupportedGeneralNameType,
+    ) as error:
         raise UnreadableCrl(str(error)) from error
 
 

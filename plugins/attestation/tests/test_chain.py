@@ -383,3 +383,11 @@ def test_a_trusted_certificate_that_is_no_authoritys_speaks_for_itself_alone() -
     assert itself.verdict is Verdict.ADMIT, itself.reasons
     issued = verify_chain([trusted.leaf()], Anchors.of([trusted.der]), PRIVATE, AT)
     assert issued.codes == {"X-CA-FLAG", "X-KU-CERTSIGN"}
+
+
+def test_a_kind_of_name_that_the_library_does_not_read_is_refused_by_name() -> None:
+    """An ediPartyName ([5]) beside the server's name."""
+    party = bytes.fromhex("a506a1040c027878")
+    listing = element(SEQUENCE, bytes.fromhex("820e") + b"server.example" + party)
+    strange = x509.UnrecognizedExtension(ExtensionOID.SUBJECT_ALTERNATIVE_NAME, listing)
+    assert below(put(strange)).codes == {"X-SAN-MALFORMED"}
