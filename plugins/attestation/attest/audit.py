@@ -1,0 +1,154 @@
+"""The record of every decision: lines of canonical JSON, each with the digest of the one before, and what they say.
+
+A chain shows every edit, deletion and reordering up to a checkpoint that is kept elsewhere; what follows the last
+checkpoint can be cut off without a trace, and the report says so.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import rfc8785
+
+from attest.strictjson import Json, NotJson, read_object
+
+__all__ = [
+    "BEGINNING",
+    "Checkpoint",
+    "Metrics",
+    "Problem",
+    "Verified",
+    "digest_of",
+    "line_of",
+    "metrics",
+    "read_line",
+    "verify_log",
+]
+
+BEGINNING = "0" * 64
+"""What stands in the place of the digest before the first line."""
+
+_MEMBERS = frozenset({"v", "n", "prev", "id", "at", "server", "tenant", "verdict", "codes", "rule", "judged", "nonce",
+                      "anchors", "policy", "ms"})  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """How far a log went when it was signed: the number of its last line and that line's digest."""
+
+    n: int
+    digest: str
+    signature: bytes = b""
+
+    def body(self) -> bytes:
+        """What the host signs."""
+        return rfc8785.dumps({"v": 1, "n": self.n, "digest": self.digest})
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """What is wrong with a log, at the line counted from 1."""
+
+    line: int
+    what: str
+
+
+@dataclass(frozen=True, slots=True)
+class Verified:
+    """What a log was found to be. Lines after `proven` can be cut off, or follow each other, unnoticed."""
+
+    lines: int
+    proven: int
+    problems: tuple[Problem, ...]
+
+
+def line_of(number: int, before: str, decision: Mapping[str, Json]) -> bytes:
+    """Write one line; `before` is the digest of the line before it."""
+    record = {"v": 1, "n": number, "prev": before, **decision}
+    if record.keys() != _MEMBERS:
+        raise ValueError(f"a record has other members: {', '.join(sorted(record.keys() ^ _MEMBERS))}")
+    return rfc8785.dumps(record) + b"\n"
+
+
+def read_line(line: bytes) -> dict[str, Json]:
+    """Read one line. Raises NotJson for one that was not written here."""
+    record = read_object(line)
+    if record.keys() != _MEMBERS or rfc8785.dumps(record) + b"\n" != line:
+        raise NotJson("not a line of this log")
+    return record
+
+
+def digest_of(line: bytes) -> str:
+    """The digest of a line as the next one names it."""
+    return hashlib.sha256(line).hexdigest()
+
+
+def verify_log(
+    lines: Iterable[bytes], checkpoints: Sequence[Checkpoint], is_signed: Callable[[Checkpoint], bool]
+) -> Verified:
+    """Find every edit, deletion, reordering or truncation before the last checkpoint that is signed."""
+    problems: list[Problem] = []
+    wanted = {}
+    for one in checkpoints:
+        if is_signed(one):
+            wanted[one.n] = one.digest
+        else:
+            problems.append(Problem(one.n, "a checkpoint is not signed by the host"))
+    before, count = BEGINNING, 0
+    for count, line in enumerate(lines, 1):
+        problems += _problems_of(count, before, line)
+        before = digest_of(line)
+        if wanted.get(count, before) != before:
+            problems.append(Problem(count, "the line is not the one of the checkpoint"))
+    last = max(wanted, default=0)
+    if last > count:
+        problems.append(Problem(count, f"the log ends here, and a checkpoint says that it had {last} lines"))
+    return Verified(count, min(last, count), tuple(problems))
+
+
+def _problems_of(number: int, before: str, line: bytes) -> list[Problem]:
+    try:
+        record = read_line(line)
+    except NotJson as error:
+        return [Problem(number, str(error))]
+    found = []
+    if record["n"] != number:
+        found.append(Problem(number, f"the line says that it is number {record['n']}"))
+    if record["prev"] != before:
+        found.append(Problem(number, "the line does not follow the one before it"))
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class Metrics:
+    """What the log says about admissions; servers count once, by their last decision."""
+
+    decisions: int
+    servers: int
+    admitted: int
+    mean_ms: float
+    failures: Mapping[str, int]
+
+    @property
+    def share_admitted(self) -> float:
+        """The share of servers whose last decision admitted them with a valid attestation."""
+        return self.admitted / self.servers if self.servers else 0.0
+
+
+def metrics(lines: Iterable[bytes]) -> Metrics:
+    """Recompute the metrics. Raises NotJson for a line that is none."""
+    last: dict[tuple[Json, Json], Json] = {}
+    total, count, failures = 0.0, 0, Counter[str]()
+    for line in lines:
+        record = read_line(line)
+        last[str(record["server"]), str(record["tenant"])] = record["verdict"]
+        timings = record["ms"]
+        total += sum(float(str(one)) for one in timings.values()) if isinstance(timings, dict) else 0.0
+        count += 1
+        codes = record["codes"]
+        failures.update(str(code) for code in codes) if isinstance(codes, list) else None
+    admitted = sum(1 for verdict in last.values() if verdict == "admit")
+    return Metrics(count, len(last), admitted, total / count if count else 0.0, dict(failures))

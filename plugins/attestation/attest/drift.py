@@ -1,0 +1,69 @@
+"""What changed about a server since it was last admitted, and what the policy makes of that."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from attest.policy import Drift
+from attest.results import StageResult
+from attest.verdict import UNAUTHENTICATED, Findings
+
+__all__ = ["Known", "judge_drift", "known_by"]
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What was known of a server when it was admitted. Empty where it had nothing of the kind."""
+
+    spki: str
+    spiffe_id: str
+    anchor: str
+    evidence: tuple[str, ...]
+
+
+def known_by(results: Sequence[StageResult]) -> Known:
+    """Return what the results of this run say; `evidence` is the kind of what was asked for and did not come."""
+    claims = next((one.outcome.claims for one in results if one.kind == "identity"), {})
+    kinds = sorted({one.kind for one in results if one.kind != "identity"})
+    texts = [claims.get(name) for name in ("spki", "spiffe_id", "anchor")]
+    spki, identity, anchor = (text if isinstance(text, str) else "" for text in texts)
+    return Known(spki, identity, anchor, tuple(kinds))
+
+
+def judge_drift(findings: Findings, before: Known | None, now: Known, drift: Drift, *, approved: bool = False) -> None:
+    """Compare with the last admission. Under `allow` what changed is a check that was skipped, by name."""
+    if before is None:
+        findings.skip("drift", "admission", "never admitted before")
+        return
+    if not now.spki:
+        findings.skip("drift", "admission", UNAUTHENTICATED)
+        return
+    changes = _changes(before, now)
+    if drift is Drift.ALLOW or (drift is Drift.APPROVE and approved):
+        if changes:
+            findings.skip("drift", "admission", f"allowed: {', '.join(code for code, _, _ in changes)}")
+            return
+        changes = []
+    findings.run("drift", "admission", _note, changes, drift)
+
+
+def _changes(before: Known, now: Known) -> list[tuple[str, str, str]]:
+    found = []
+    if before.spki != now.spki:
+        found.append(("D-KEY-CHANGED", before.spki, now.spki))
+    if before.spiffe_id != now.spiffe_id:
+        found.append(("D-IDENTITY-CHANGED", before.spiffe_id, now.spiffe_id))
+    if before.anchor != now.anchor:
+        found.append(("D-ANCHOR-CHANGED", before.anchor, now.anchor))
+    missing = set(before.evidence) - set(now.evidence)
+    if missing and "evidence" not in now.evidence:
+        found.append(("D-EVIDENCE-WEAKER", ", ".join(before.evidence), ", ".join(now.evidence) or "none"))
+    return found
+
+
+def _note(findings: Findings, path: str, changes: Sequence[tuple[str, str, str]], drift: Drift) -> None:
+    for code, expected, actual in changes:
+        findings.against(code, path, expected or "none", actual or "none")
+    if changes and drift is Drift.APPROVE:
+        findings.against("D-APPROVAL", path, "an operator's approval", "none")

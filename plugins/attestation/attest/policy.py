@@ -1,0 +1,201 @@
+"""The operator's policy: which servers, what each has to show, and what is then made of it. Typed, and nothing ignored.
+
+What a server has to show is decided here and nowhere else: no field of a registration can ask for less.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, replace
+from enum import Enum
+from typing import Annotated, TypeAlias
+
+import msgspec
+import rfc8785
+
+from attest.rules import PROFILES, Demand, Revocation, Rules
+from attest.spiffe import BadSpiffeId, SpiffeId, is_allowed, read_id
+from attest.urls import BadUrl, Url, UrlPattern, read_pattern
+from attest.yamltext import NotYaml, read_yaml
+
+__all__ = [
+    "Asked",
+    "BadPolicy",
+    "Drift",
+    "EvidenceAsked",
+    "Policy",
+    "Rule",
+    "SvidIdentity",
+    "TlsIdentity",
+    "policy_of",
+    "read_policy",
+]
+
+Name: TypeAlias = Annotated[str, msgspec.Meta(pattern=r"^[a-z][a-z0-9_]*$")]
+Digest: TypeAlias = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{64}$")]
+
+
+class BadPolicy(ValueError):
+    """The policy cannot be used; the message says where and why."""
+
+
+class Profile(Enum):
+    """A profile of `attest/rules.py`."""
+
+    PRIVATE = "private"
+    RFC5280 = "rfc5280"
+    WEBPKI = "webpki"
+    VENDOR_ROOTS = "vendor-roots"
+
+
+class Drift(Enum):
+    """What is made of a server that shows less, or something else, than when it was last admitted."""
+
+    DENY = "deny"
+    APPROVE = "require-approval"
+    ALLOW = "allow"
+
+
+class ClientCertificate(Enum):
+    """Whether we show a certificate of ours, and whether the server has to ask for it."""
+
+    NONE = "none"
+    OFFER = "offer"
+    DEMAND = "demand"
+
+
+class TlsVersion(Enum):
+    """The oldest version of TLS that is taken."""
+
+    TLS_1_2 = "1.2"
+    TLS_1_3 = "1.3"
+
+
+class _Strict(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="kebab"):
+    """Every key is known."""
+
+
+class TlsIdentity(_Strict, frozen=True, tag_field="kind", tag="tls"):
+    """A certificate for the name in the URL."""
+
+    anchors: tuple[Name, ...]
+    """Named sets of the trust store."""
+    profile: Profile = Profile.PRIVATE
+    names: tuple[str, ...] = ()
+    pins: tuple[Digest, ...] = ()
+    revocation: Revocation = Revocation.HARD
+    client_certificate: ClientCertificate = ClientCertificate.NONE
+    tls: TlsVersion = TlsVersion.TLS_1_3
+
+    def rules(self, url: Url) -> Rules:
+        """Return what the path is held to for this server."""
+        return replace(
+            PROFILES[self.profile.value],
+            peers=(url.host,),
+            allowed_names=self.names,
+            pins=frozenset(self.pins),
+            revocation=self.revocation,
+        )
+
+
+class SvidIdentity(_Strict, frozen=True, tag_field="kind", tag="x509-svid"):
+    """A SPIFFE identity, whatever the name in the URL."""
+
+    allowed: Annotated[tuple[str, ...], msgspec.Meta(min_length=1)]
+    pins: tuple[Digest, ...] = ()
+    revocation: Revocation = Revocation.SOFT
+    client_certificate: ClientCertificate = ClientCertificate.NONE
+    tls: TlsVersion = TlsVersion.TLS_1_3
+
+    def rules(self) -> Rules:
+        """Return what the path is held to."""
+        demands = frozenset({Demand.VERSION_3, Demand.SERIAL, Demand.NAMES_NOT_EMPTY})
+        return replace(PROFILES["private"], demands=demands, pins=frozenset(self.pins), revocation=self.revocation)
+
+
+class EvidenceAsked(_Strict, frozen=True):
+    """Evidence that must be there, of each kind named, and whom it may speak for."""
+
+    require: Annotated[tuple[str, ...], msgspec.Meta(min_length=1, max_length=1)]
+    """Exactly one kind: an attester answers a challenge once."""
+    allowed: tuple[str, ...] = ()
+
+
+class Rule(_Strict, frozen=True):
+    """One rule: the servers it is for, and what they have to show."""
+
+    name: Name
+    match: str
+    identity: TlsIdentity | SvidIdentity
+    evidence: EvidenceAsked | None = None
+    drift: Drift = Drift.DENY
+
+
+class _Document(_Strict, frozen=True):
+    version: Annotated[int, msgspec.Meta(ge=1, le=1)]
+    servers: Annotated[tuple[Rule, ...], msgspec.Meta(min_length=1)]
+
+
+Asked: TypeAlias = Url | SpiffeId
+"""What a rule is looked up by: the server's URL, or its identity once it was verified."""
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """The rules in their order: the first that is for a server is the one that counts."""
+
+    rules: tuple[Rule, ...]
+    digest: bytes
+    _patterns: tuple[UrlPattern | str, ...]
+
+    @property
+    def has_identity_rules(self) -> bool:
+        """Whether there are rules that only a verified identity can choose."""
+        return any(isinstance(pattern, str) for pattern in self._patterns)
+
+    def rule_for(self, url: Url, identity: SpiffeId | None = None) -> Rule | None:
+        """Return the first rule for this URL, or for this verified identity."""
+        for rule, pattern in zip(self.rules, self._patterns, strict=True):
+            if isinstance(pattern, UrlPattern):
+                if pattern.covers(url):
+                    return rule
+            elif identity is not None and is_allowed(identity, (pattern,)):
+                return rule
+        return None
+
+
+def read_policy(data: bytes) -> Policy:
+    """Read a policy file. Raises BadPolicy."""
+    try:
+        return policy_of(read_yaml(data))
+    except NotYaml as error:
+        raise BadPolicy(str(error)) from error
+
+
+def policy_of(document: object) -> Policy:
+    """Read a policy from what its file says. Raises BadPolicy."""
+    try:
+        found = msgspec.convert(document, _Document)
+        digest = hashlib.sha256(rfc8785.dumps(document)).digest()  # type: ignore[arg-type]  # JSON, as was just seen
+    except (msgspec.ValidationError, rfc8785.CanonicalizationError) as error:
+        raise BadPolicy(str(error)) from error
+    names = [rule.name for rule in found.servers]
+    if len(set(names)) != len(names):
+        raise BadPolicy("two rules of one name")
+    return Policy(found.servers, digest, tuple(_pattern(rule) for rule in found.servers))
+
+
+def _pattern(rule: Rule) -> UrlPattern | str:
+    try:
+        if rule.match.startswith("spiffe://"):
+            if isinstance(rule.identity, TlsIdentity):
+                raise BadPolicy(f"rule {rule.name}: an identity is matched that is not asked for")
+            for text in (rule.match, *rule.identity.allowed):
+                read_id(text.removesuffix("/*"))
+            return rule.match
+        if isinstance(rule.identity, SvidIdentity):
+            for text in rule.identity.allowed:
+                read_id(text.removesuffix("/*"))
+        return read_pattern(rule.match)
+    except (BadUrl, BadSpiffeId) as error:
+        raise BadPolicy(f"rule {rule.name}: {error}") from error

@@ -1,0 +1,103 @@
+"""What one stage found about a server, as JSON that travels to the next: written and read in exactly one form."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from types import MappingProxyType
+
+import msgspec
+
+from attest.verdict import Check, Outcome, Reason, Result
+
+__all__ = ["BadResult", "StageResult", "read_result"]
+
+
+class BadResult(ValueError):
+    """The object is no result of a stage."""
+
+
+class _Check(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    name: str
+    path: str
+    result: Result
+    why: str = ""
+
+
+class _Reason(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    code: str
+    path: str
+    expected: str = ""
+    actual: str = ""
+
+
+class _Document(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    v: int
+    kind: str
+    server: str
+    policy: str
+    at: float
+    pop: bool
+    ms: float
+    checks: list[_Check]
+    reasons: list[_Reason]
+    claims: dict[str, object]
+
+
+@dataclass(frozen=True, slots=True)
+class StageResult:
+    """What was found, about whom, under which policy, when, and whether the server proved that it holds its key."""
+
+    kind: str
+    server: str
+    policy: str
+    at: datetime
+    pop: bool
+    outcome: Outcome
+    ms: float = 0.0
+    """How long the stage took, the network included."""
+
+    def as_json(self) -> dict[str, object]:
+        """Write it."""
+        return {
+            "v": 1,
+            "kind": self.kind,
+            "server": self.server,
+            "policy": self.policy,
+            "at": self.at.timestamp(),
+            "pop": self.pop,
+            "ms": self.ms,
+            "checks": [
+                {"name": one.name, "path": one.path, "result": one.result.value, "why": one.why}
+                for one in self.outcome.checks
+            ],
+            "reasons": [
+                {"code": one.code, "path": one.path, "expected": one.expected, "actual": one.actual}
+                for one in self.outcome.reasons
+            ],
+            "claims": {name: _plain(value) for name, value in self.outcome.claims.items()},
+        }
+
+
+def read_result(value: object) -> StageResult:
+    """Read it. Raises BadResult."""
+    try:
+        found = msgspec.convert(value, _Document)
+        if found.v != 1:
+            raise BadResult(f"version {found.v}")
+        checks = tuple(Check(one.name, one.path, one.result, one.why) for one in found.checks)
+        reasons = tuple(Reason(one.code, one.path, one.expected, one.actual) for one in found.reasons)
+        at = datetime.fromtimestamp(found.at, UTC)
+    except (msgspec.ValidationError, LookupError, ValueError, OverflowError, OSError) as error:
+        raise BadResult(str(error)) from error
+    claims: Mapping[str, object] = MappingProxyType(found.claims)
+    return StageResult(
+        found.kind, found.server, found.policy, at, found.pop, Outcome(checks, reasons, claims), found.ms
+    )
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, datetime):
+        return value.timestamp()
+    return list(value) if isinstance(value, tuple) else value

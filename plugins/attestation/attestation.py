@@ -1,0 +1,262 @@
+"""The stages `identity` (who is this server), `challenge` (is it fresh) and `appraise` (may it in).
+
+Only `appraise` admits. The other two find out and object until it has decided: where a pipeline enforces them without
+it, nobody is let in.
+"""
+
+from __future__ import annotations
+
+import base64
+import sqlite3
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from hashlib import sha256
+from pathlib import Path
+from secrets import token_hex
+from time import monotonic
+
+import rfc8785
+from attest.appraisal import Appraisal, appraise
+from attest.drift import known_by
+from attest.hostnames import warm
+from attest.results import BadResult, StageResult, read_result
+from attest.spiffe import SpiffeId, read_id
+from attest.strictjson import Json
+from attest.urls import BadUrl, Url, read_url
+from attest.verdict import Findings, Outcome, Verdict
+from penstock_plugin import Answer, Call, Config, Plugin, Start
+from world.admissions import Admissions
+from world.auditlog import AuditLog, CannotRecord
+from world.challenge import Challenger
+from world.identity import identify
+from world.settings import Settings, overlaid, read_settings
+from world.trust import TrustStore
+
+
+@dataclass(frozen=True, slots=True)
+class Stores:
+    """What outlives the process, in the plugin's own directory."""
+
+    challenger: Challenger
+    log: AuditLog
+    admissions: Admissions
+    trust: TrustStore
+
+    @classmethod
+    def at(cls, folder: Path) -> Stores:
+        """Open them, or make them."""
+        return cls(
+            Challenger.at(folder),
+            AuditLog(folder / "audit.jsonl"),
+            Admissions(folder / "admitted.db"),
+            TrustStore(folder / "trust.db"),
+        )
+
+
+plugin = Plugin()
+_stores: list[Stores] = []
+
+_UNDECIDED = "attestation.undecided"
+_DENIED, _FAILED = "attestation.denied", "attestation.error"
+_RETRY_AFTER_MS = 30_000
+"""When to register again after an error that may pass: sources of collateral are asked more often than that."""
+
+
+@plugin.startup
+def open_store(start: Start) -> None:
+    """Open the store of nonces and read what children may not."""
+    warm()
+    if start.data is not None:
+        _stores[:] = [Stores.at(start.data)]
+
+
+class Current:
+    """The settings of one `with`, and over them what the trust store holds now."""
+
+    def __init__(self, configured: Settings) -> None:
+        self._configured = configured
+        self._change = -1
+        self._settings = configured
+
+    def settings(self) -> Settings:
+        """Return what holds at this moment: a change of the store is seen by the next call."""
+        trust = _stores[0].trust
+        if trust.change() != self._change:
+            snapshot = trust.snapshot()
+            self._settings = overlaid(self._configured, snapshot)
+            self._change = snapshot.change
+        return self._settings
+
+
+@plugin.configure
+def settings_of(config: Config) -> Current:
+    """Read `with` once for each distinct one."""
+    return Current(read_settings(config, config.secrets))
+
+
+@plugin.stage("identity")
+def identity(call: Call) -> Answer:
+    """Find out who the server is; `out.result` is for `appraise`."""
+    settings = _settings(call)
+    begun = monotonic()
+    try:
+        url = read_url(str(call.payload["url"]))
+    except BadUrl as error:
+        return _objection(call, _misread(settings, error.code), begun)
+    return _objection(call, identify(url, settings, _now(), _handed_over(call)), begun)
+
+
+@plugin.stage("challenge")
+def challenge(call: Call) -> Answer:
+    """Ask the server for the evidence that its rule requires; `out.result` is for `appraise`."""
+    settings = _settings(call)
+    begun = monotonic()
+    try:
+        url = read_url(str(call.payload["url"]))
+        known = read_result(call.input["identity"])
+    except (BadUrl, BadResult, KeyError) as error:
+        return _objection(call, _misread(settings, _code_of(error)), begun)
+    rule = settings.policy.rule_for(url, _verified_id(known))
+    spki = known.outcome.claims.get("spki")
+    if rule is None or rule.evidence is None or not isinstance(spki, str) or not known.pop:
+        return call.allow(out={"result": {}, "verdict": "none", "codes": []})
+    found = _stores[0].challenger.challenge(url, rule, spki, settings, _now)
+    return _objection(call, found, begun)
+
+
+@plugin.stage("appraise")
+def appraise_server(call: Call) -> Answer:
+    """Hold what was found to the policy: the one stage that admits."""
+    settings = _settings(call)
+    try:
+        url = read_url(str(call.payload["url"]))
+        results = _results(call)
+    except (BadUrl, BadResult) as error:
+        return _refusal(call, _misread(settings, _code_of(error)).outcome, {})
+    tenant = str(call.context.get("tenant", ""))
+    try:
+        return _decision(call, _decided(settings, url, tenant, results))
+    except (CannotRecord, sqlite3.Error):
+        return _refusal(call, _misread(settings, "A-STORE").outcome, {})
+
+
+def _decided(settings: Settings, url: Url, tenant: str, results: Sequence[StageResult]) -> Appraisal:
+    """Appraise and record: a decision that is not on the disk is none."""
+    begun = monotonic()
+    stores = _stores[0]
+    appraisal = appraise(settings.policy, url, results, _now(), stores.admissions.last(str(url), tenant))
+    took = {one.kind: one.ms for one in results} | {"appraise": (monotonic() - begun) * 1000}
+    stores.log.append(_record(appraisal, tenant, results, took))
+    if appraisal.outcome.verdict is Verdict.ADMIT:
+        stores.admissions.admit(str(url), tenant, known_by(results))
+    return appraisal
+
+
+def _record(
+    appraisal: Appraisal, tenant: str, results: Sequence[StageResult], took: Mapping[str, float]
+) -> dict[str, Json]:
+    claims = {name: value for one in results for name, value in one.outcome.claims.items()}
+    judged = {one.kind: sha256(rfc8785.dumps(one.as_json())).hexdigest() for one in results}  # type: ignore[arg-type]
+    return {
+        "id": token_hex(16),
+        "at": appraisal.at.timestamp(),
+        "server": appraisal.server,
+        "tenant": tenant,
+        "verdict": appraisal.outcome.verdict.value,
+        "codes": [*sorted(appraisal.outcome.codes)],
+        "rule": appraisal.rule.name if appraisal.rule else "",
+        "judged": dict(judged),
+        "nonce": str(claims.get("nonce", "")),
+        "anchors": str(claims.get("anchors", claims.get("bundle", ""))),
+        "policy": appraisal.policy.hex(),
+        "ms": {kind: round(ms, 3) for kind, ms in took.items()},
+    }
+
+
+def _settings(call: Call) -> Settings:
+    """Return the settings for one call; a store that cannot be read or used fails the call, and with it the run."""
+    current: Current = call.config
+    return current.settings()
+
+
+def _results(call: Call) -> list[StageResult]:
+    given = (call.input.get(name) for name in ("identity", "evidence"))
+    return [read_result(one) for one in given if one]
+
+
+def _verified_id(known: StageResult) -> SpiffeId | None:
+    claimed = known.outcome.claims.get("spiffe_id")
+    return read_id(claimed) if isinstance(claimed, str) and known.pop else None
+
+
+def _decision(call: Call, appraisal: Appraisal) -> Answer:
+    out = {
+        "verdict": appraisal.outcome.verdict.value,
+        "codes": sorted(appraisal.outcome.codes),
+        "rule": appraisal.rule.name if appraisal.rule else "",
+        "result": appraisal.ear(),
+    }
+    if appraisal.outcome.verdict is Verdict.ADMIT:
+        return call.allow(out=out)
+    return _refusal(call, appraisal.outcome, out)
+
+
+def _refusal(call: Call, outcome: Outcome, out: Mapping[str, object]) -> Answer:
+    is_denial = outcome.verdict is Verdict.DENY
+    codes = ", ".join(sorted(outcome.codes))
+    return call.deny(
+        _DENIED if is_denial else _FAILED,
+        f"the server is not admitted: {codes}",
+        details={"verdict": outcome.verdict.value, "retryable": outcome.retryable, "reasons": _told(outcome)},
+        retry_after_ms=_RETRY_AFTER_MS if outcome.retryable else None,
+        out=out or None,
+    )
+
+
+def _objection(call: Call, found: StageResult, begun: float) -> Answer:
+    """Object whatever was found: it is for `appraise` to admit."""
+    found = replace(found, ms=round((monotonic() - begun) * 1000, 3))
+    out = {
+        "verdict": found.outcome.verdict.value,
+        "codes": sorted(found.outcome.codes),
+        "result": found.as_json(),
+    }
+    if found.outcome.verdict is Verdict.ADMIT:
+        reason = "found good; only an enforcing appraise admits"
+        return call.deny(_UNDECIDED, reason, details={"verdict": "admit"}, out=out)
+    return _refusal(call, found.outcome, out)
+
+
+def _told(outcome: Outcome) -> list[dict[str, str]]:
+    return [
+        {"code": one.code, "path": one.path, "expected": one.expected, "actual": one.actual} for one in outcome.reasons
+    ]
+
+
+def _code_of(error: Exception) -> str:
+    return error.code if isinstance(error, BadUrl) else "A-RESULT-FORM"
+
+
+def _misread(settings: Settings, code: str) -> StageResult:
+    findings = Findings()
+    findings.against(code, "payload.url" if code.startswith("U-") else "input", "", "")
+    return StageResult("identity", "", settings.policy.digest.hex(), _now(), False, findings.outcome())
+
+
+def _handed_over(call: Call) -> Sequence[bytes]:
+    """Return the chain of the record, in base64 of DER: looked at only where nothing is dialled."""
+    given = call.payload.get("certificates") or []
+    return [_decoded(one) for one in given]
+
+
+def _decoded(text: object) -> bytes:
+    """Decode base64; what is none is no certificate either, and is found out where certificates are read."""
+    try:
+        return base64.b64decode(text, validate=True) if isinstance(text, str) else b""
+    except ValueError:
+        return b""
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)

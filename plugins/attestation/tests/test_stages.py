@@ -1,0 +1,428 @@
+"""The stages against real TLS servers on loopback: who is admitted, and what is said about the others."""
+
+from __future__ import annotations
+
+import base64
+import datetime as dt
+import json
+import socket
+import sqlite3
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Any
+
+import attestation
+import pytest
+from attest.addresses import is_permitted, read_networks
+from attest.audit import read_line
+from attest.binding import audience, binding
+from attest.codes import GROUPS
+from attest.urls import read_url
+from cryptography import x509
+from cryptography.hazmat.primitives.hashes import SHA1, SHA256
+from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.x509 import ocsp
+from cryptography.x509.oid import ExtendedKeyUsageOID
+from joserfc import jws
+from joserfc.jwk import ECKey
+from OpenSSL import SSL
+from penstock_plugin import testing
+from pki import DAY, Authority, Draft, key, root, spki
+from servers import Shown, misbehaving, pem, serving
+from world.auditlog import AuditLog
+from world.challenge import Challenger
+from world.settings import read_settings
+
+NOW = dt.datetime.now(dt.UTC).replace(microsecond=0)
+OWN = "prod.example"
+WORKLOAD = f"spiffe://{OWN}/billing/api"
+TOKEN_KEY = ECKey.generate_key("P-256", {"kid": "k1"})
+"""The stages read the real clock, so what is made here is good now."""
+
+
+def now(change: Callable[[Draft], None] = lambda draft: None) -> Callable[[Draft], None]:
+    def made(draft: Draft) -> None:
+        draft.begin, draft.end = NOW - DAY, NOW + 30 * DAY
+        change(draft)
+
+    return made
+
+
+ROOT = root("root now", now())
+BETWEEN = ROOT.authority("between now", now())
+FAR = root("another root", now())
+CLIENT = BETWEEN.leaf(now(), "gateway.example", label="gateway")
+
+
+def leaf(change: Callable[[Draft], None] = lambda draft: None, *names: str, by: Authority = BETWEEN) -> bytes:
+    return by.leaf(now(change), *(names or ("127.0.0.1",)))
+
+
+def shown(certificate: bytes | None = None, *, by: Authority = BETWEEN, **more: Any) -> Shown:
+    return Shown((certificate or leaf(by=by), by.der), more.pop("private", key("leaf")), **more)
+
+
+def lists(*revoked: int) -> list[str]:
+    made = (ROOT.crl(begin=NOW - DAY, end=NOW + DAY), BETWEEN.crl(*revoked, begin=NOW - DAY, end=NOW + DAY))
+    return [x509.load_der_x509_crl(der).public_bytes(Encoding.PEM).decode() for der in made]
+
+
+def bundle() -> dict[str, Any]:
+    listed = [
+        {"use": "x509-svid", "kty": "EC", "x5c": [base64.b64encode(ROOT.der).decode()]},
+        {**TOKEN_KEY.as_dict(private=False), "use": "jwt-svid"},
+    ]
+    return {"spiffe_sequence": 1, "keys": listed}
+
+
+def config(
+    port: int, identity: Mapping[str, Any], evidence: Mapping[str, Any] | None = None, **more: Any
+) -> dict[str, Any]:
+    match = f"https://127.0.0.1:{port}/*" if identity["kind"] == "tls" else f"spiffe://{OWN}/*"
+    rule = {"name": "server", "match": match, "identity": dict(identity)}
+    if evidence:
+        rule["evidence"] = dict(evidence)
+    return {
+        "policy": {"version": 1, "servers": [rule]},
+        "anchors": {"own": pem(ROOT.der)},
+        "bundles": {OWN: bundle()},
+        "crls": lists(),
+        "networks": ["127.0.0.0/8"],
+        "ports": [port],
+        "seconds": 30,
+        **more,
+    }
+
+
+TLS: dict[str, Any] = {"kind": "tls", "anchors": ["own"], "revocation": "hard"}
+SVID: dict[str, Any] = {"kind": "x509-svid", "allowed": [f"spiffe://{OWN}/billing/*"], "revocation": "off"}
+EVIDENCE: dict[str, Any] = {"require": ["jwt-svid"], "allowed": [f"spiffe://{OWN}/billing/*"]}
+
+
+@pytest.fixture
+def serve(loopback: None) -> Iterator[Callable[[Shown], int]]:
+    with ExitStack() as stack:
+        yield lambda shown: stack.enter_context(serving(shown))
+
+
+_folder: list[Path] = []
+
+
+@pytest.fixture(autouse=True)
+def data(tmp_path: Path) -> Path:
+    """The plugin's directory, of each test's own."""
+    _folder[:] = [tmp_path]
+    return tmp_path
+
+
+def stage(
+    name: str,
+    port: int,
+    settings: dict[str, Any],
+    data: Path | None = None,
+    payload: Mapping[str, Any] | None = None,
+    **given: Any,
+) -> testing.Outcome:
+    url = {"name": "server", "url": f"https://127.0.0.1:{port}/mcp", **(payload or {})}
+    secrets = {"client_key": private_pem()}
+    return testing.call(
+        attestation.plugin, name, payload=url, hook="server_pre_register", config=settings, input=given,
+        data=data or _folder[0], secrets=secrets,
+    )  # fmt: skip
+
+
+def private_pem() -> str:
+    from cryptography.hazmat.primitives.serialization import NoEncryption, PrivateFormat
+
+    return key("gateway").private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
+
+
+def admission(port: int, settings: dict[str, Any], data: Path | None = None, **more: Any) -> testing.Outcome:
+    """All three stages in a row, as a pipeline has them."""
+    who = stage("identity", port, settings, data, **more)
+    fresh = stage("challenge", port, settings, data, identity=who.out["result"]) if data else None
+    evidence = fresh.out["result"] if fresh else {}
+    return stage("appraise", port, settings, data, identity=who.out["result"], evidence=evidence, **more)
+
+
+def codes(outcome: testing.Outcome) -> set[str]:
+    return set(outcome.out["codes"])
+
+
+def attester(private: ECKey = TOKEN_KEY, own: bytes = spki(key("leaf"))) -> Callable[[bytes, bytes], bytes]:
+    """The reference attester's answer: a token for this very challenge and this very key."""
+
+    def answer(nonce: bytes, context: bytes) -> bytes:
+        claims = {"sub": WORKLOAD, "aud": [audience(binding(nonce, context, own))], "exp": int(NOW.timestamp()) + 300}
+        token = jws.serialize_compact({"alg": "ES256", "kid": "k1"}, json.dumps(claims).encode(), private)
+        return json.dumps(
+            {"kind": "jwt-svid", "evidence": base64.urlsafe_b64encode(token.encode()).rstrip(b"=").decode()}
+        ).encode()
+
+    return answer
+
+
+def test_a_good_server_is_admitted_by_appraise_alone(serve: Callable[[Shown], int]) -> None:
+    port = serve(shown())
+    settings = config(port, TLS)
+    who = stage("identity", port, settings)
+    assert who.denied and who.violation is not None and who.violation.code == "attestation.undecided"
+    assert who.out["verdict"] == "admit" and who.out["result"]["pop"] is True
+    decided = admission(port, settings)
+    assert not decided.denied and decided.out["verdict"] == "admit" and decided.out["rule"] == "server"
+
+
+def expired(draft: Draft) -> None:
+    draft.end = NOW - dt.timedelta(hours=1)
+
+
+def serial(draft: Draft) -> None:
+    draft.serial = 77
+
+
+def client_only(draft: Draft) -> None:
+    draft.put(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.CLIENT_AUTH]))
+
+
+REFUSED: dict[str, tuple[Callable[[], Shown], dict[str, Any], dict[str, Any]]] = {
+    "X-EXPIRED": (lambda: shown(leaf(expired)), TLS, {}),
+    "X-SAN-MISMATCH": (lambda: shown(leaf(lambda draft: None, "other.example")), TLS, {}),
+    "R-REVOKED": (lambda: shown(leaf(serial)), TLS, {"crls": lists(77)}),
+    "R-CRL-MISSING": (shown, TLS, {"crls": lists()[:1]}),
+    "X-ANCHOR-UNKNOWN": (lambda: shown(by=FAR.authority("between now", now())), TLS, {}),
+    "X-EKU-WRONG": (lambda: shown(leaf(client_only)), TLS, {}),
+    "X-SPKI-PIN": (shown, {**TLS, "pins": ["00" * 32]}, {}),
+    "N-UNREACHABLE": (lambda: shown(newest=SSL.TLS1_2_VERSION), TLS, {}),
+    "N-ADDRESS": (shown, TLS, {"networks": []}),
+    "U-PORT": (shown, TLS, {"ports": [443]}),
+    "M-NO-CERTIFICATE-ASKED": (shown, {**TLS, "client-certificate": "demand"}, {"client_certificate": pem(CLIENT)}),
+    "M-CLIENT-CERTIFICATE": (shown, {**TLS, "client-certificate": "offer"}, {}),
+    "S-NOT-ALLOWED": (lambda: shown(leaf(lambda draft: None, f"spiffe://{OWN}/other")), SVID, {}),
+    "S-TD-NO-BUNDLE": (lambda: shown(leaf(lambda draft: None, "spiffe://else.example/billing/api")), SVID, {}),
+}
+
+
+@pytest.mark.parametrize("code", REFUSED)
+def test_a_server_that_is_refused_is_told_why(code: str, serve: Callable[[Shown], int]) -> None:
+    make, identity, more = REFUSED[code]
+    port = serve(make())
+    decided = admission(port, config(port, identity, **more))
+    assert decided.denied and codes(decided) == {code}, decided.violation and decided.violation.details
+
+
+def test_every_code_of_network_and_handshake_has_its_case() -> None:
+    assert set(GROUPS["Network and handshake"]) == set(REFUSED) & set(GROUPS["Network and handshake"]) | {
+        "N-KEY-CHANGED", "N-ANSWER",
+    }  # fmt: skip
+
+
+def test_a_server_that_asks_for_our_certificate_gets_it(serve: Callable[[Shown], int]) -> None:
+    port = serve(shown(asks=True))
+    settings = config(port, {**TLS, "client-certificate": "demand"}, client_certificate=pem(CLIENT))
+    assert admission(port, settings).out["verdict"] == "admit"
+
+
+def test_a_stapled_answer_is_taken_where_no_list_is(serve: Callable[[Shown], int]) -> None:
+    certificate = leaf()
+    builder = ocsp.OCSPResponseBuilder().add_response(
+        x509.load_der_x509_certificate(certificate), BETWEEN.view, SHA1(), ocsp.OCSPCertStatus.GOOD, NOW - DAY,
+        NOW + DAY, None, None,
+    )  # fmt: skip
+    signed = builder.responder_id(ocsp.OCSPResponderEncoding.HASH, BETWEEN.view).sign(BETWEEN.private, SHA256())
+    port = serve(shown(certificate, staple=signed.public_bytes(Encoding.DER)))
+    assert admission(port, config(port, TLS, crls=lists()[:1])).out["verdict"] == "admit"
+
+
+def test_an_identity_of_its_own_domain_is_admitted_whatever_its_name(serve: Callable[[Shown], int]) -> None:
+    port = serve(shown(leaf(lambda draft: None, WORKLOAD)))
+    decided = admission(port, config(port, SVID))
+    assert decided.out["verdict"] == "admit", decided.violation and decided.violation.details
+
+
+def test_a_chain_that_was_handed_over_is_never_admitted(loopback: None) -> None:
+    chain = [base64.b64encode(der).decode() for der in (leaf(), BETWEEN.der)]
+    decided = admission(
+        443, config(443, TLS, handshake=False), payload={"url": "https://127.0.0.1/x", "certificates": chain}
+    )
+    assert decided.denied and codes(decided) == {"M-POP"}
+
+
+def test_a_server_with_no_rule_is_not_even_dialled(loopback: None) -> None:
+    settings = config(8443, TLS)
+    decided = admission(1, settings)
+    assert codes(decided) == {"A-NO-RULE"}
+
+
+def closes(connection: socket.socket) -> None:
+    connection.close()
+
+
+def speaks_no_tls(connection: socket.socket) -> None:
+    connection.sendall(b"HTTP/1.1 400 no\r\n\r\n" * 99)
+
+
+def is_silent(_: socket.socket) -> None:
+    """Accept, and leave it at that."""
+
+
+def floods(connection: socket.socket) -> None:
+    """A handshake record that goes on and on."""
+    while True:
+        connection.sendall(b"\x16\x03\x03\x40\x00\x0b\xff\xff\xff" + bytes(16375))
+
+
+@pytest.mark.parametrize("deed", [closes, speaks_no_tls, is_silent, floods], ids=lambda deed: deed.__name__)
+def test_what_a_registrant_hears_does_not_tell_closed_from_filtered(
+    loopback: None, deed: Callable[[socket.socket], None]
+) -> None:
+    with misbehaving(deed) as port:
+        settings = config(port, TLS, seconds=0.5)
+        refused = stage("identity", port, settings)
+    closed = stage("identity", port, settings)
+    assert refused.violation is not None and closed.violation is not None
+    assert refused.violation.as_json() == closed.violation.as_json()
+    assert codes(refused) == {"N-UNREACHABLE"}
+
+
+def test_evidence_for_this_challenge_admits(serve: Callable[[Shown], int], data: Path) -> None:
+    port = serve(shown(attester=attester()))
+    decided = admission(port, config(port, TLS, EVIDENCE), data)
+    assert decided.out["verdict"] == "admit", decided.violation and decided.violation.details
+
+
+def relayed(nonce: bytes, context: bytes) -> bytes:
+    return attester(own=spki(key("somebody else")))(nonce, context)
+
+
+def replayed() -> Callable[[bytes, bytes], bytes]:
+    return lambda nonce, context: attester()(bytes(32), context)
+
+
+EVIDENCE_REFUSED: dict[str, Callable[[], Shown]] = {
+    "C-BINDING": lambda: shown(attester=relayed),
+    "J-SIG": lambda: shown(attester=attester(ECKey.generate_key("P-256", {"kid": "k1"}))),
+    "C-PARSE": lambda: shown(attester=lambda nonce, context: b"{}"),
+    "N-ANSWER": lambda: shown(attester=attester(), status=302),
+    "C-SIZE": lambda: shown(attester=lambda nonce, context: b"x" * (1024 * 1024 + 1)),
+    "C-KIND-NOT-ALLOWED": lambda: shown(attester=lambda nonce, context: b'{"kind": "tpm", "evidence": ""}'),
+}
+
+
+@pytest.mark.parametrize("code", EVIDENCE_REFUSED)
+def test_evidence_that_is_refused_says_why(code: str, serve: Callable[[Shown], int], data: Path) -> None:
+    port = serve(EVIDENCE_REFUSED[code]())
+    decided = admission(port, config(port, TLS, EVIDENCE), data)
+    assert decided.denied and codes(decided) == {code}
+
+
+def test_a_replayed_answer_is_bound_to_another_nonce(serve: Callable[[Shown], int], data: Path) -> None:
+    port = serve(shown(attester=replayed()))
+    assert codes(admission(port, config(port, TLS, EVIDENCE), data)) == {"C-BINDING"}
+
+
+def test_a_server_that_shows_another_key_than_before_is_refused(serve: Callable[[Shown], int], data: Path) -> None:
+    port = serve(shown(attester=attester()))
+    settings = config(port, TLS, EVIDENCE)
+    who = stage("identity", port, settings, data)
+    who.out["result"]["claims"]["spki"] = "00" * 32
+    fresh = stage("challenge", port, settings, data, identity=who.out["result"])
+    assert codes(fresh) == {"N-KEY-CHANGED"}
+
+
+def test_evidence_that_is_required_and_was_not_asked_for_is_missing(serve: Callable[[Shown], int]) -> None:
+    port = serve(shown(attester=attester()))
+    assert codes(admission(port, config(port, TLS, EVIDENCE))) == {"C-KIND-MISSING"}
+
+
+def test_nothing_of_a_record_can_ask_for_less(serve: Callable[[Shown], int]) -> None:
+    port = serve(shown(leaf(expired)))
+    payload = {"evidence": {"verdict": "admit"}, "metadata": {"profile": "none"}}
+    assert codes(admission(port, config(port, TLS), payload=payload)) == {"X-EXPIRED"}
+
+
+@pytest.mark.parametrize("given", [{}, {"identity": {}}, {"identity": {"verdict": "admit"}}])
+def test_appraise_without_an_identity_is_a_denial(given: dict[str, Any]) -> None:
+    decided = stage("appraise", 443, config(443, TLS), **given)
+    code = "A-RESULT-FORM" if given.get("identity") else "A-IDENTITY-MISSING"
+    assert decided.denied and decided.violation is not None
+    details: Any = decided.violation.details
+    assert [reason["code"] for reason in details["reasons"]] == [code]
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["127.0.0.1", "10.1.2.3", "169.254.169.254", "100.64.0.1", "192.168.0.1", "0.0.0.0", "224.0.0.1", "255.255.255.255",
+     "::1", "::", "fe80::1", "fc00::1", "ff02::1", "::ffff:10.0.0.1", "::ffff:127.0.0.1", "64:ff9b::10.0.0.1",
+     "64:ff9b::8.8.8.8", "64:ff9b:1::1", "2002:a00:1::1", "2001::1", "2001:db8::1", "::ffff:8.8.8.8", "4000::1"],
+)  # fmt: skip
+def test_addresses_that_are_not_global_are_not_dialled(text: str) -> None:
+    assert not is_permitted(ip_address(text), ())
+
+
+def test_global_addresses_and_networks_that_are_named_are() -> None:
+    assert is_permitted(ip_address("93.184.216.34"), ()) and is_permitted(ip_address("2606:4700::1"), ())
+    own = read_networks(["10.0.0.0/8", "fd00::/8"])
+    assert is_permitted(ip_address("10.1.2.3"), own) and is_permitted(ip_address("fd00::1"), own)
+    assert is_permitted(ip_address("::ffff:10.1.2.3"), own) and is_permitted(ip_address("64:ff9b::10.1.2.3"), own)
+    assert not is_permitted(ip_address("192.168.0.1"), own) and not is_permitted(ip_address("fe80::1"), own)
+
+
+def decisions(folder: Path) -> list[dict[str, Any]]:
+    return [dict(read_line(line)) for line in AuditLog(folder / "audit.jsonl").lines()]
+
+
+def test_every_decision_is_recorded_with_what_it_rests_on(serve: Callable[[Shown], int], data: Path) -> None:
+    good, bad = serve(shown(attester=attester())), serve(shown(leaf(expired)))
+    admission(good, config(good, TLS, EVIDENCE), data)
+    admission(bad, config(bad, TLS))
+    first, second = decisions(data)
+    assert (first["verdict"], first["codes"], first["rule"]) == ("admit", [], "server")
+    assert (second["verdict"], second["codes"]) == ("deny", ["X-EXPIRED"])
+    assert set(first["judged"]) == {"identity", "jwt-svid"}
+    assert set(first["ms"]) == {"identity", "jwt-svid", "appraise"}
+    assert len(first["nonce"]) == len(first["policy"]) == len(first["anchors"]) == 64
+
+
+def test_a_decision_that_cannot_be_recorded_is_none(serve: Callable[[Shown], int], data: Path) -> None:
+    port = serve(shown())
+    (data / "audit.jsonl").mkdir()
+    decided = admission(port, config(port, TLS))
+    assert decided.denied and decided.violation is not None and decided.violation.code == "attestation.error"
+    assert "A-STORE" in decided.violation.reason and decided.violation.retry_after_ms
+
+
+def test_a_server_that_comes_back_with_another_key_has_drifted(loopback: None, data: Path) -> None:
+    with serving(shown()) as port:
+        settings = config(port, TLS)
+        assert admission(port, settings).out["verdict"] == "admit"
+        assert admission(port, settings).out["verdict"] == "admit"
+    other = BETWEEN.leaf(now(), "127.0.0.1", label="another leaf")
+    with serving(shown(other, private=key("another leaf"), port=port)):
+        rule = settings["policy"]["servers"][0]
+        assert codes(admission(port, settings)) == {"D-KEY-CHANGED"}
+        asked = admission(port, with_drift(settings, rule, "require-approval"))
+        assert codes(asked) == {"D-KEY-CHANGED", "D-APPROVAL"}
+        assert admission(port, with_drift(settings, rule, "allow")).out["verdict"] == "admit"
+        assert admission(port, settings).out["verdict"] == "admit"
+
+
+def with_drift(settings: dict[str, Any], rule: dict[str, Any], word: str) -> dict[str, Any]:
+    return {**settings, "policy": {"version": 1, "servers": [{**rule, "drift": word}]}}
+
+
+def test_a_store_of_nonces_that_is_locked_is_an_error_that_may_pass(data: Path) -> None:
+    settings = read_settings(config(443, TLS, EVIDENCE), {})
+    challenger, url = Challenger.at(data), read_url("https://127.0.0.1/mcp")
+    holder = sqlite3.connect(data / "nonces.db", isolation_level=None)
+    holder.execute("BEGIN IMMEDIATE")
+    found = challenger.challenge(url, settings.policy.rules[0], "00" * 32, settings, lambda: NOW)
+    holder.close()
+    assert found.outcome.codes == {"C-STORE-BUSY"} and found.outcome.retryable
+
+
+@pytest.mark.parametrize("chain", [["%%"], [5], ["AAAA"], []])
+def test_a_record_with_something_else_than_certificates_is_refused(chain: list[Any]) -> None:
+    payload = {"url": "https://127.0.0.1/x", "certificates": chain}
+    assert codes(admission(443, config(443, TLS, handshake=False), payload=payload)) == {"C-PARSE"}

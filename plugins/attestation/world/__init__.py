@@ -1,0 +1,1 @@
+"""Where the plugin meets the world: files, sockets, clock, randomness and child processes."""

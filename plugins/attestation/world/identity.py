@@ -1,0 +1,154 @@
+"""Who a server is: dialled in one child, verified in another, both of which may die without harm."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from attest.certificates import Refused, parse
+from attest.chain import verify_chain
+from attest.policy import ClientCertificate, Rule, SvidIdentity, TlsIdentity
+from attest.results import StageResult, read_result
+from attest.strictjson import Json
+from attest.urls import Url
+from attest.verdict import Check, Findings, Outcome, Result
+from attest.x509svid import SvidRules, verify_x509_svid
+
+from world.connector import NotDialled, Post, dial
+from world.sandbox import DIALLING, VERIFYING, Died, run_apart
+from world.settings import Settings
+
+__all__ = ["Presented", "identify", "reach"]
+
+
+@dataclass(frozen=True, slots=True)
+class Presented:
+    """What a server showed, and whether it proved in a handshake that it holds the key."""
+
+    chain: tuple[bytes, ...]
+    staple: bytes | None = None
+    asked_for_certificate: bool = False
+    pop: bool = False
+    answer: bytes | None = None
+
+
+class Refusal(Exception):
+    """There is nothing to verify, with the code that says why."""
+
+    def __init__(self, code: str, why: str) -> None:
+        super().__init__(why)
+        self.code = code
+
+
+def identify(url: Url, settings: Settings, at: datetime, handed_over: Sequence[bytes] = ()) -> StageResult:
+    """Find out who a server is. `handed_over` is looked at only where nothing is dialled, and proves no possession."""
+    found = _rules(url, settings)
+    if not found:
+        return _ended(url, settings, at, "A-NO-RULE", "policy", "a rule that may be for the server", str(url))
+    identity = found[0].identity
+    try:
+        presented = reach(url, settings, identity) if settings.handshake else Presented(tuple(handed_over))
+    except Refusal as refusal:
+        return _ended(url, settings, at, refusal.code, "connection", "a handshake", "none")
+    pop = presented.pop
+    try:
+        answer = run_apart(lambda: _verified(url, settings, at, presented, found).as_json(), VERIFYING)  # type: ignore[arg-type, return-value]
+    except Died as death:
+        return _ended(url, settings, at, death.code, "verifier", "an outcome", str(death), pop=pop)
+    return replace(read_result(answer), pop=pop)
+
+
+def reach(url: Url, settings: Settings, identity: TlsIdentity | SvidIdentity, post: Post | None = None) -> Presented:
+    """Dial in a child of its own. Raises Refusal."""
+    rules = settings.dialling
+    if identity.client_certificate is not ClientCertificate.NONE and rules.client is None:
+        raise Refusal("M-CLIENT-CERTIFICATE", "no certificate of ours is configured")
+    shown = rules.client if identity.client_certificate is not ClientCertificate.NONE else None
+    rules = replace(rules, client=shown, tls=identity.tls.value)
+    limits = replace(DIALLING, wall_seconds=rules.seconds + 2.0)
+    try:
+        answer = run_apart(lambda: _dialled(lambda: dial(url, rules, _spki, post)), limits)
+    except Died as death:
+        raise Refusal("N-UNREACHABLE" if death.code == "C-TIMEOUT" else death.code, str(death)) from death
+    if "refused" in answer:
+        raise Refusal(str(answer["refused"]), str(answer["why"]))
+    return _presented(answer)
+
+
+def _dialled(dialled: Callable[[], dict[str, Json]]) -> dict[str, Json]:
+    try:
+        return dialled()
+    except NotDialled as refused:
+        return {"refused": refused.code, "why": str(refused)}
+
+
+def _presented(answer: Mapping[str, Json]) -> Presented:
+    chain, staple, body = answer["chain"], answer["staple"], answer.get("answer")
+    return Presented(
+        chain=tuple(base64.b64decode(str(one)) for one in chain) if isinstance(chain, list) else (),
+        staple=base64.b64decode(staple) if isinstance(staple, str) else None,
+        asked_for_certificate=answer["asked_for_certificate"] is True,
+        pop=True,
+        answer=base64.b64decode(body) if isinstance(body, str) else None,
+    )
+
+
+def _spki(der: bytes) -> str:
+    try:
+        return parse(der).spki_digest
+    except Refused:
+        return ""
+
+
+def _rules(url: Url, settings: Settings) -> list[Rule]:
+    """Return the rule for the URL, or all those that an identity could turn out to be for."""
+    rule = settings.policy.rule_for(url)
+    if rule is not None:
+        return [rule]
+    return [rule for rule in settings.policy.rules if rule.match.startswith("spiffe://")]
+
+
+def _verified(url: Url, settings: Settings, at: datetime, presented: Presented, rules: Sequence[Rule]) -> StageResult:
+    outcome, rule = _outcome(url, settings, at, presented, rules)
+    findings = Findings()
+    findings.add(outcome)
+    findings.run("client-certificate", "handshake", _asked, presented, rules[0])
+    claims = {**outcome.claims, "rule": rule.name if rule else ""}
+    return StageResult(
+        "identity", str(url), settings.policy.digest.hex(), at, presented.pop, findings.outcome(**claims)
+    )
+
+
+def _outcome(
+    url: Url, settings: Settings, at: datetime, presented: Presented, rules: Sequence[Rule]
+) -> tuple[Outcome, Rule | None]:
+    collateral = replace(settings.collateral, staple=presented.staple)
+    for rule in rules:
+        identity = rule.identity
+        if isinstance(identity, TlsIdentity):
+            anchors = settings.anchors_of(identity)
+            return verify_chain(presented.chain, anchors, identity.rules(url), at, collateral), rule
+        svid = SvidRules(identity.allowed, identity.rules())
+        outcome = verify_x509_svid(presented.chain, settings.bundles, svid, at, collateral)
+        if outcome.codes != {"S-NOT-ALLOWED"}:
+            return outcome, rule
+    return outcome, None
+
+
+def _asked(findings: Findings, path: str, presented: Presented, rule: Rule) -> None:
+    demanded = rule.identity.client_certificate is ClientCertificate.DEMAND
+    if demanded and not presented.asked_for_certificate:
+        findings.against("M-NO-CERTIFICATE-ASKED", path, "a request for our certificate", "none")
+
+
+def _ended(
+    url: Url, settings: Settings, at: datetime, code: str, path: str, expected: str, actual: str, *, pop: bool = False
+) -> StageResult:
+    findings = Findings()
+    findings.against(code, path, expected, actual)
+    outcome = findings.outcome()
+    checks = (Check(path, path, Result.FAIL),)
+    made = replace(outcome, checks=checks)
+    return StageResult("identity", str(url), settings.policy.digest.hex(), at, pop, made)

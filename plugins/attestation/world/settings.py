@@ -1,0 +1,147 @@
+"""What the operator configured, ready for use: policy, anchors, bundles, collateral, and how to dial."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+
+from attest.addresses import read_networks
+from attest.bundles import Bundle, read_bundle
+from attest.crls import UnreadableCrl, parse_crl
+from attest.policy import Policy, TlsIdentity, policy_of, read_policy
+from attest.revocation import Collateral
+from attest.search import Anchors
+
+from world.connector import Client, Dialling
+from world.trust import Kind, Snapshot
+
+__all__ = ["BadSettings", "Settings", "overlaid", "pem_blocks", "read_settings"]
+
+_BEGIN, _END = "-----BEGIN ", "-----END "
+
+
+class BadSettings(ValueError):
+    """The configuration cannot be used; the message says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """`with`, read once. `handshake` is off where nothing is dialled: nothing can be admitted then."""
+
+    policy: Policy
+    anchors: Mapping[str, Anchors]
+    bundles: Mapping[str, Bundle]
+    collateral: Collateral
+    dialling: Dialling
+    handshake: bool
+
+    def anchors_of(self, identity: TlsIdentity) -> Anchors:
+        """Return the anchors that a rule names, as one set."""
+        return Anchors.of([one.der for name in identity.anchors for one in self.anchors[name].certificates])
+
+
+def read_settings(config: Mapping[str, object], secrets: Mapping[str, str]) -> Settings:
+    """Read the configuration. Raises ValueError: nothing is served with settings that say something else than meant."""
+    policy = policy_of(config["policy"])
+    anchors = {
+        name: Anchors.of(pem_blocks(text)) for name, text in _texts(config.get("anchors", {}), "anchors").items()
+    }
+    bundles = {
+        domain: read_bundle(domain, json.dumps(document).encode())
+        for domain, document in _mapping(config.get("bundles", {}), "bundles").items()
+    }
+    _hold_names(policy, anchors)
+    lists = tuple(der for text in _listed(config.get("crls", []), "crls") for der in pem_blocks(text))
+    _warm(lists)
+    certificate = str(config.get("client_certificate", ""))
+    client = Client(certificate.encode(), secrets["client_key"].encode()) if certificate else None
+    dialling = Dialling(
+        ports=frozenset(int(str(port)) for port in _sequence(config.get("ports", [443]), "ports")),
+        networks=read_networks(_listed(config.get("networks", []), "networks")),
+        seconds=float(str(config.get("seconds", 8))),
+        client=client,
+    )
+    return Settings(policy, anchors, bundles, Collateral(lists), dialling, bool(config.get("handshake", True)))
+
+
+def overlaid(settings: Settings, snapshot: Snapshot) -> Settings:
+    """Return the settings with what is in the trust store in the place of what is configured under the same name.
+
+    What was removed from the store is gone, configured or not. Raises ValueError for an item that cannot be used.
+    """
+    anchors, bundles = dict(settings.anchors), dict(settings.bundles)
+    for name, item in snapshot.of(Kind.ANCHORS).items():
+        anchors[name] = Anchors.of(pem_blocks(item.data.decode()) if item.data is not None else [])
+    for domain, item in snapshot.of(Kind.BUNDLE).items():
+        bundles[domain] = read_bundle(domain, b'{"keys": []}' if item.data is None else item.data)
+    stored = [item.data.decode() for item in snapshot.of(Kind.CRL).values() if item.data is not None]
+    lists = tuple(der for text in stored for der in pem_blocks(text))
+    kept = snapshot.of(Kind.POLICY).get("policy")
+    policy = settings.policy if kept is None else read_policy(kept.data or b"")
+    _hold_names(policy, anchors)
+    _warm(lists)
+    collateral = replace(settings.collateral, crls=settings.collateral.crls + lists)
+    return replace(settings, policy=policy, anchors=anchors, bundles=bundles, collateral=collateral)
+
+
+def _warm(lists: Sequence[bytes]) -> None:
+    """Take lists apart here, once: children inherit it, and a long list takes longer than one of them is given."""
+    for der in lists:
+        with suppress(UnreadableCrl):  # each verification says so itself
+            parse_crl(der)
+
+
+def _hold_names(policy: Policy, anchors: Mapping[str, Anchors]) -> None:
+    for rule in policy.rules:
+        names = rule.identity.anchors if isinstance(rule.identity, TlsIdentity) else ()
+        for name in names:
+            if name not in anchors:
+                raise BadSettings(f"rule {rule.name} names the anchors {name}, and no such set is configured")
+
+
+def pem_blocks(text: str) -> list[bytes]:
+    """Take the DER out of PEM, whatever its labels. Raises BadSettings."""
+    ders, lines = [], list[str]()
+    inside = False
+    for line in text.splitlines():
+        if line.startswith(_BEGIN):
+            inside, lines = True, []
+        elif line.startswith(_END):
+            inside = False
+            ders.append(_decoded("".join(lines)))
+        elif inside:
+            lines.append(line.strip())
+    if inside or not ders:
+        raise BadSettings("not PEM, or nothing in it")
+    return ders
+
+
+def _decoded(text: str) -> bytes:
+    try:
+        return base64.b64decode(text, validate=True)
+    except binascii.Error as error:
+        raise BadSettings(f"not base64: {error}") from error
+
+
+def _mapping(value: object, name: str) -> Mapping[str, object]:
+    if not isinstance(value, Mapping):
+        raise BadSettings(f"{name} is no mapping")
+    return value
+
+
+def _texts(value: object, name: str) -> Mapping[str, str]:
+    return {key: str(text) for key, text in _mapping(value, name).items()}
+
+
+def _sequence(value: object, name: str) -> Sequence[object]:
+    if not isinstance(value, list):
+        raise BadSettings(f"{name} is no list")
+    return value
+
+
+def _listed(value: object, name: str) -> list[str]:
+    return [str(one) for one in _sequence(value, name)]
