@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).parent.parent
-NAMES = ("search_replace", "deny_filter", "pii_filter", "schema_guard")
+NAMES = ("search_replace", "deny_filter", "pii_filter", "schema_guard", "attestation")
 
 _HEAD = """\
 # Plugins

@@ -11,7 +11,7 @@ import jsonschema_rs
 import pytest
 
 ROOT = Path(__file__).parents[2]
-PLUGINS = ("search_replace", "deny_filter", "pii_filter", "schema_guard")
+PLUGINS = ("search_replace", "deny_filter", "pii_filter", "schema_guard", "attestation")
 PAGES = runpy.run_path(str(ROOT / "docs" / "plugin_pages.py"))
 
 

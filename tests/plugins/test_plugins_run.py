@@ -21,7 +21,7 @@ def penstock(*arguments: str, text: str = "") -> subprocess.CompletedProcess[str
     )
 
 
-@pytest.mark.parametrize("name", ["search_replace", "deny_filter", "pii_filter", "schema_guard"])
+@pytest.mark.parametrize("name", ["search_replace", "deny_filter", "pii_filter", "schema_guard", "attestation"])
 def test_the_own_tests_of_a_plugin_pass_in_its_own_environment(name: str) -> None:
     run = penstock("plugin", "test", f"plugins/{name}")
     assert run.returncode == 0, run.stdout + run.stderr
