@@ -8,7 +8,7 @@ from surviving import VIOLATION, Bench, code_of, undos
 
 from isolation.errors import NotSent, PluginError
 from orchestrator.engine.hookcall import HookCall
-from orchestrator.engine.lasting import Lasting
+from orchestrator.engine.lasting import WRITING_SECONDS, Lasting
 from orchestrator.journal.rows import RunStatus
 from pipelines.run import Phase, Undo
 
@@ -108,7 +108,7 @@ def test_a_denial_waits_until_it_is_durable_that_earlier_pipelines_are_undone(be
 def test_a_journal_that_hangs_costs_the_caller_no_more_than_its_deadline(bench: Bench) -> None:
     call = bench.call(durable())
     bench.plugin.answer("a")
-    bench.clock.forward(5.0)
+    bench.clock.forward(5.0 + WRITING_SECONDS)
     assert code_of(call.reply.result()) == "penstock.timeout"
     bench.journal.settle()
     assert bench.plugin.waiting == ["a/undo"], "what was done meanwhile is undone"
@@ -119,7 +119,7 @@ def test_a_verdict_that_the_journal_was_too_slow_for_is_revoked(bench: Bench) ->
     bench.answer("a")
     bench.plugin.answer("b", {"patch": {"args": {"q": "late"}}})
     bench.journal.sync()
-    bench.clock.forward(5.0)
+    bench.clock.forward(5.0 + WRITING_SECONDS)
     assert code_of(call.reply.result()) == "penstock.timeout"
     bench.journal.settle()
     assert bench.plugin.waiting == ["a/undo"]
@@ -131,7 +131,7 @@ def test_a_denial_of_the_deadline_says_why_although_a_fallback_would_allow(bench
     text = durable(under=under, stage=", mode: permissive")
     call = bench.call(text.replace("s/act", "s/act, mode: audit"))
     bench.plugin.answer("a")
-    bench.clock.forward(5.0)
+    bench.clock.forward(5.0 + WRITING_SECONDS)
     reply = call.reply.result()
     assert (reply.verdict, code_of(reply)) == ("deny", "penstock.timeout")
 
@@ -140,7 +140,7 @@ def test_what_stages_left_after_the_caller_was_denied_is_not_the_runs(bench: Ben
     call = bench.call(durable())
     bench.answer("a")
     bench.plugin.answer("b", {"patch": {"args": {"q": "late"}}})
-    bench.clock.forward(5.0)
+    bench.clock.forward(5.0 + WRITING_SECONDS)
     bench.journal.settle()
     run = run_of(call)
     assert run.denied
@@ -177,7 +177,7 @@ def test_a_journal_that_fails_under_way_denies_and_leaves_the_rest_to_the_next_s
 def test_nothing_is_written_of_a_run_before_the_journal_took_it_in(bench: Bench) -> None:
     bench.serve(durable())
     call = bench.engine.submit("tool_pre_invoke", {"name": "echo"})
-    bench.clock.forward(5.0)
+    bench.clock.forward(5.0 + WRITING_SECONDS)
     assert code_of(call.reply.result()) == "penstock.timeout"
     assert len(bench.journal.held) == 1
     bench.journal.settle()

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import re
 import runpy
+import shlex
 from pathlib import Path
 
+import click
 import pytest
 
 from isolation import supervision
+from orchestrator.cli.main import penstock
 from orchestrator.faults import CODES
 from orchestrator.loading import load
 from orchestrator.resilience import states
@@ -55,7 +58,19 @@ def test_every_diagram_of_a_table_is_there(diagram: str) -> None:
 
 
 def test_every_block_is_of_a_kind_that_is_tested() -> None:
-    assert set(re.findall(r"^```(\w+)$", PAGE, re.MULTILINE)) == {"yaml", "mermaid"}
+    assert set(re.findall(r"^```(\w+)$", PAGE, re.MULTILINE)) == {"yaml", "mermaid", "console"}
+
+
+@pytest.mark.parametrize("line", re.findall(r"^\$ penstock ([^#\n]*)", PAGE, re.MULTILINE))
+def test_every_command_is_there_with_its_options(line: str) -> None:
+    words = shlex.split(line)
+    command: click.Command = penstock
+    while isinstance(command, click.Group):
+        found = command.get_command(click.Context(command), words.pop(0))
+        assert found is not None, line
+        command = found
+    options = {option for parameter in command.params for option in parameter.opts}
+    assert {word for word in words if word.startswith("--")} <= options
 
 
 @pytest.mark.parametrize("place", range(len(FILES)))

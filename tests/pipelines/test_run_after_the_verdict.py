@@ -5,6 +5,7 @@ Small shapes are walked whole, every event in every state; large ones by chance.
 
 from __future__ import annotations
 
+import re
 from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -392,10 +393,14 @@ def _ends(command: Command, event: Event) -> bool:
 # The pictures.
 
 
+def words(name: str) -> str:
+    return re.sub("(?<=.)(?=[A-Z])", " ", name).lower()
+
+
 def test_the_diagrams_show_every_transition_once() -> None:
     arrows = [line.strip() for line in phase_diagram().splitlines() if "-->" in line]
     moves = [
-        f"{phase.value} --> {end.value}: {event.__name__.lower()}"
+        f"{phase.value} --> {end.value}: {words(event.__name__)}"
         for phase, row in PHASES.items()
         for event, ends in row.items()
         for end in ends

@@ -411,6 +411,11 @@ RECORD: Mapping[str, Callable[[object], bool]] = {
     "error": lambda value: value is None or isinstance(value, dict),
     "duration_ms": lambda value: isinstance(value, float) and value >= 0,
     "stages": lambda value: isinstance(value, dict),
+    "status": lambda value: value == "completed",
+    "reason": lambda value: isinstance(value, str),
+    "durable": lambda value: value is False,
+    "began": lambda value: isinstance(value, float) and value > 0,
+    "finally": lambda value: value == {},
 }
 STAGE: Mapping[str, Callable[[object], bool]] = {
     "state": lambda value: value in ("succeeded", "denied", "failed", "skipped", "cancelled"),
@@ -423,6 +428,8 @@ STAGE: Mapping[str, Callable[[object], bool]] = {
     "violation": lambda value: value is None or isinstance(value, dict),
     "error": lambda value: value is None or (isinstance(value, dict) and set(value) == {"class", "code", "message"}),
     "out": lambda value: value is None or isinstance(value, dict),
+    "effect": lambda value: value == "none",
+    "undo": lambda value: value is None,
 }
 
 

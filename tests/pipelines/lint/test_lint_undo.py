@@ -6,7 +6,7 @@ import pytest
 from lint_world import World
 
 from pipelines.expressions import Expression
-from pipelines.plan import PipelinePlan, Plan, Recover, UndoPlan
+from pipelines.plan import DEFAULT_UNDO_RETRY, PipelinePlan, Plan, Recover, UndoPlan
 
 HEAD = "version: 1\nname: g\nplugins: { ledger: { source: ./ledger }, pii: { source: ./pii } }\n"
 RESERVE = "uses: ledger/reserve, compensate: { uses: ledger/release }"
@@ -36,7 +36,7 @@ def warnings(plan: Plan) -> list[tuple[str, str]]:
 def test_an_undo_is_a_stage_of_a_plugin_with_a_configuration(world: World) -> None:
     plan = world.plan(text("a: { uses: ledger/reserve, compensate: { uses: ledger/release, with: { x: 1 } } }"))
     found = undo(plan)
-    assert (found.plugin, found.stage, found.retry, found.inputs) == ("ledger", "release", None, ())
+    assert (found.plugin, found.stage, found.retry, found.inputs) == ("ledger", "release", DEFAULT_UNDO_RETRY, ())
     assert plan.plugins["ledger"].configs[found.config] == {"x": 1}
 
 
