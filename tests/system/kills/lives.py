@@ -107,6 +107,16 @@ class Host:
                 return
             self._take(left)
 
+    def listen_to_code(self, code: str, answers: int, seconds: float) -> None:
+        """Take what is told until so many more answers with `code` were heard, at most so long."""
+        since, until = len(self.told.lines), time.monotonic() + seconds
+
+        def heard() -> int:
+            return sum(line.get("code") == code for line in self.told.lines[since:])
+
+        while heard() < answers and self._found("ended") is None and (left := until - time.monotonic()) > 0:
+            self._take(left)
+
     def _heard(self) -> int:
         return sum("heard" in line for line in self.told.lines[self._since :])
 

@@ -164,7 +164,8 @@ def test_when_no_space_is_left_calls_are_denied_and_nothing_is_lost(world: World
     with hosts(world, told) as host:
         host.begin("full 3")
         host.ready()
-        host.listen_to(80, WAIT_SECONDS)
+        host.listen_for("full", WAIT_SECONDS)
+        host.listen_to_code("penstock.journal", 10, WAIT_SECONDS)
         host.kill()
         (full,) = [place for place, line in enumerate(told.lines) if "full" in line]
         heard = [line for line in told.lines[full:] if "heard" in line]
