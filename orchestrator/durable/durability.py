@@ -29,6 +29,7 @@ from orchestrator.journal.journal import Journal
 from orchestrator.journal.opening import open_journal
 from orchestrator.journal.rows import RunRow
 from orchestrator.loading import Loaded
+from orchestrator.record.unmanned import UnmannedRoutes
 from pipelines.problem import Severity, SpecError
 from pipelines.run import MACHINE_VERSION
 
@@ -87,6 +88,7 @@ class Durability:
         loop = asyncio.get_running_loop()
         self.journal = await asyncio.to_thread(open_journal, self.folder, loop=loop, machine=MACHINE_VERSION)
         self._stack.push_async_callback(asyncio.to_thread, self.journal.close)
+        self._unmanned = UnmannedRoutes(self.journal)
         self._tasks = await self._stack.enter_async_context(asyncio.TaskGroup())
         self._stack.callback(self._let_go)
         return self
@@ -150,6 +152,7 @@ class Durability:
     def _park(self, run: str, pipeline: str, why: str) -> None:
         log.error("run.parked", extra={"run": run, "reason": why})
         self._recorder.park(run, why)
+        self.released(run)
         self._events.publish(RunParked(run, pipeline, why))
 
     def _read_back(self, row: RunRow, routes: Routes) -> Lasting:
@@ -163,16 +166,16 @@ class Durability:
             raise RunNotHad(str(error)) from error
 
     def recall(self, run: str) -> Lasting | None:
-        """A run that is over, read back with the routes that are in service; None when that cannot be."""
+        """A run that is over, read back with the plan that it was begun with; None when that cannot be."""
         try:
             row = self.journal.run(run)
             if row is None:
                 return None
-            earlier = self._earlier.get(row.plan)
-            routes: Routes = self.engine.routes
-            if row.plan != self.origin and earlier is not None and earlier.ready.done():
-                routes = earlier.ready.result()
-            return self._read_back(row, routes)
+            if row.plan == self.origin:
+                return self._read_back(row, self.engine.routes)
+            # Nobody is called any more, so the generations of an earlier plan need not be there.
+            route = self._unmanned(row)
+            return None if route is None else self._read_back(row, {row.hook: (route,)})
         except (RunNotHad, JournalError) as error:
             log.warning("run.not_had", extra={"run": run, "reason": str(error)})
             return None

@@ -86,3 +86,24 @@ def test_a_file_has_one_state_folder_however_it_is_named(tmp_path: Path, monkeyp
     (tmp_path / "current").unlink()
     (tmp_path / "current").symlink_to(other)
     assert state_folder(tmp_path / "current" / "pipeline.yaml") == before
+
+
+def test_a_key_finds_its_verdict_after_the_pipeline_was_changed(tmp_path: Path, store: Store) -> None:
+    """The stored verdict is read back with the plan that it was reached with, not with the one that serves now."""
+    shop = write_shop(tmp_path / "shop")
+    payload = {"name": "bread", "args": {}}
+
+    async def order(key: str) -> tuple[str, str | None]:
+        orchestrator = Orchestrator(load(shop), store, state=tmp_path / "state")
+        async with asyncio.timeout(WAIT_SECONDS), orchestrator:
+            result = await orchestrator.invoke("order", payload, idempotency_key=key)
+            await orchestrator.conclude(result)
+            return result.verdict, result.reply.run_id
+
+    first = asyncio.run(order("one"))
+    file = shop / "pipeline.yaml"
+    stage = "      weigh: { uses: till/weigh, needs: [pay], breaker: steady }\n"
+    assert stage in file.read_text()
+    file.write_text(file.read_text().replace(stage, "", 1))
+    assert asyncio.run(order("one")) == first
+    assert asyncio.run(order("two")) != first
