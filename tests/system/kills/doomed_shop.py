@@ -99,7 +99,8 @@ class Caller:
                 say(confirmed=run.id, really=await self._penstock.confirm(run.id))
             elif hook == "chained" and draw.random() < 0.1:
                 await self._penstock.settled(run)
-                await self._penstock.compensate(run.id)
+                # It has begun when `compensate` returns, and is durable when the run is over.
+                await self._penstock.settled(await self._penstock.compensate(run.id))
                 say(compensated=run.id)
 
     def _order(self, draw: random.Random) -> dict[str, object]:
