@@ -174,6 +174,8 @@ class Engine:
 
     def release(self) -> None:
         """Answer the calls that wait, by what serves now."""
+        if not self._held:
+            return
         self._held = frozenset()
         for call in [call for call in self._calls if call.waits and call.given is None]:
             call.waits = False

@@ -11,7 +11,7 @@ import msgspec
 from isolation.call import Call
 from isolation.errors import NotSent
 from isolation.spec import WorkerSpec
-from orchestrator.durable.archive import read_archive
+from orchestrator.revisions.archive import read_archive
 from orchestrator.engine.wiring import Route, routes_of
 from orchestrator.journal.errors import JournalError
 from orchestrator.journal.journal import Journal
