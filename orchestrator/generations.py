@@ -65,7 +65,7 @@ def wanted_of(loaded: Loaded, prepared: Mapping[str, Prepared]) -> dict[str, Wan
 
 
 def prepare(loaded: Loaded, store: Store, report: Report) -> dict[str, Prepared]:
-    """Build what is missing of a plan. Blocks; raises EnvironmentBuildError. `report` is told from other threads too."""
+    """Build what is missing of a plan. Blocks; raises EnvironmentBuildError. `report` is told from threads."""
     plugins = loaded.plan.plugins
 
     def built(event: BuildEvent) -> None:

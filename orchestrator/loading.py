@@ -64,7 +64,9 @@ def load(path: Path, *, profile: str | None = None, footprint: Footprint | None 
 
     `footprint` is filled also when that happens.
     """
-    return _load(path / FILE_NAME if path.is_dir() else path, profile, _Disk(Footprint() if footprint is None else footprint))
+    return _load(
+        path / FILE_NAME if path.is_dir() else path, profile, _Disk(Footprint() if footprint is None else footprint)
+    )
 
 
 def reload(archive: Archive, sources: Mapping[str, Path]) -> Loaded:

@@ -1,4 +1,4 @@
-"""The commands that change what a host serves, or say what was changed: plan, apply, rollback, history, diff, freeze."""
+"""The commands that change what a host serves, or say what was changed."""
 
 from __future__ import annotations
 

@@ -15,7 +15,6 @@ import msgspec
 from isolation.errors import IsolationError
 from isolation.generation import Generation
 from isolation.store.store import Prepared, Store
-from orchestrator.revisions.archive import archived, read_archive
 from orchestrator.durable.recorder import JournalRecorder
 from orchestrator.durable.recovery import read_back, take_up
 from orchestrator.durable.replay import ReplayDiffers
@@ -31,6 +30,7 @@ from orchestrator.journal.opening import open_journal
 from orchestrator.journal.rows import RunRow
 from orchestrator.loading import Loaded
 from orchestrator.record.unmanned import UnmannedRoutes
+from orchestrator.revisions.archive import archived, read_archive
 from pipelines.problem import Severity, SpecError
 from pipelines.run import MACHINE_VERSION
 

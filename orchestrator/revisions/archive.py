@@ -12,7 +12,15 @@ import msgspec
 from isolation.store.store import Prepared
 from orchestrator.loading import Archive, Loaded, reload
 
-__all__ = ["ArchivedOutline", "ArchivedPlan", "ArchivedRevision", "archived", "archived_plan", "read_archive", "read_archived_revision"]
+__all__ = [
+    "ArchivedOutline",
+    "ArchivedPlan",
+    "ArchivedRevision",
+    "archived",
+    "archived_plan",
+    "read_archive",
+    "read_archived_revision",
+]
 
 
 class ArchivedPlugin(msgspec.Struct, array_like=True, frozen=True):

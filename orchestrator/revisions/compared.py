@@ -45,7 +45,11 @@ def _differing(before: ArchivedRevision | None, after: ArchivedRevision) -> Iter
             continue
         shown = os.path.relpath(name, beside)
         yield from difflib.unified_diff(
-            _lines(was), _lines(now), "nothing" if was is None else shown, "nothing" if now is None else shown, lineterm=""
+            _lines(was),
+            _lines(now),
+            "nothing" if was is None else shown,
+            "nothing" if now is None else shown,
+            lineterm="",
         )
 
 

@@ -13,18 +13,18 @@ from collections import deque
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
-from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Protocol
 
 import msgspec
 
-from isolation.errors import IsolationError, StartError
+from isolation.errors import IsolationError
 from isolation.generation import Generation
 from isolation.store.store import Store
 from orchestrator.engine.wiring import Route, Serving
 from orchestrator.events import ChangeApplied, ChangeRefused, Event, RevisionDraining, RevisionGone
 from orchestrator.generations import Fleet, Report, Wanted, wanted_of
+from orchestrator.journal.errors import JournalError
 from orchestrator.loading import Loaded
 from orchestrator.reload.change import Action, Change, difference
 from orchestrator.revisions.archive import ArchivedOutline, ArchivedRevision, archived_plan
@@ -33,7 +33,6 @@ from orchestrator.revisions.history import Entry, History, NoSuchRevision, Outco
 from orchestrator.revisions.refusal import ChangeNotMade, refusal_of
 from orchestrator.revisions.revision import Candidate, Revision
 from orchestrator.revisions.selftest import self_test
-from orchestrator.journal.errors import JournalError
 from pipelines.plan import PipelinePlan, Plan
 from pipelines.problem import SpecError
 
@@ -210,9 +209,7 @@ class Revisions:
             of = self.current.of
             return await self._follow(by, of, lambda report: self.candidates.from_archive(archive), lambda event: None)
 
-    async def _follow(
-        self, by: str, of: int, made: Callable[[Report], Candidate], report: Report
-    ) -> Applied:
+    async def _follow(self, by: str, of: int, made: Callable[[Report], Candidate], report: Report) -> Applied:
         before = self.current
         try:
             candidate = await asyncio.to_thread(made, report)
@@ -317,7 +314,12 @@ class Revisions:
         """Wait until no run needs the generations that are to be stopped."""
         holders = [one for one in self._living() if set(old) & set(one.generations.values())]
         bound = max(
-            (_longest(pipeline) for one in holders for hook in hooks for pipeline in one.loaded.plan.routes.get(hook, ())),
+            (
+                _longest(pipeline)
+                for one in holders
+                for hook in hooks
+                for pipeline in one.loaded.plan.routes.get(hook, ())
+            ),
             default=0.0,
         )
         try:
