@@ -6,6 +6,7 @@ What was refused is not tried again until the content is another one; a command 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import logging
 import os
@@ -53,10 +54,8 @@ class Follower:
         if digest == self._seen:
             return
         self._seen = digest
-        try:
+        with contextlib.suppress(ChangeNotMade):  # it is written down, and told to everybody who listens
             await self._revisions.apply(WATCHER)
-        except ChangeNotMade:
-            pass  # written down, and told to everybody who listens
 
     def _digest(self) -> bytes:
         hashed = hashlib.sha256()

@@ -46,8 +46,8 @@ class NoSuchRevision(Exception):
 class Entry(msgspec.Struct, frozen=True, omit_defaults=True):
     """One change. `at` is in seconds since 1970. `number` is 0 where no revision was made.
 
-    `by` is `uid:N`, `watcher`, `start` or `override`. `after` is the revision that served before, `of` the one whose plan
-    was put into service again.
+    `by` is `uid:N`, `watcher`, `start` or `override`. `after` is the revision that served before, `of` the one whose
+    plan was put into service again.
     `commit` is the git commit of the files, with "+" where they differed from it; `files` are those that were read.
     """
 
@@ -69,7 +69,7 @@ _entry = msgspec.json.Decoder(Entry)
 
 
 class History:
-    """The history in `folder`; in memory alone where that is None. Blocks; a host has one, and uses it in one thread."""
+    """The history in `folder`; in memory alone where that is None. Blocks. A host has one."""
 
     def __init__(self, folder: Path | None) -> None:
         self._folder = folder

@@ -54,7 +54,7 @@ UNDO_MARGIN_SECONDS = 1.0
 
 @dataclass(frozen=True, slots=True)
 class Applied:
-    """What came of a change. `revision` is the one in service, or on trial; `change` is empty where nothing differed."""
+    """What came of a change. `revision` serves now, or is on trial; `change` is empty where nothing differed."""
 
     revision: Revision
     change: Change
@@ -359,7 +359,7 @@ class Revisions:
         """Take configurations back that no revision names any more; where that fails, they stay."""
         for generation in generations:
             table = self._table(generation)
-            if table == generation.configs:
+            if table == generation.table:
                 continue
             try:
                 await generation.configure(table)
