@@ -103,7 +103,7 @@ async def refusal(generation: Generation, configs: Mapping[str, object]) -> Conf
 
 async def assert_all_know(generation: Generation, config: int, replicas: int = 2) -> None:
     """Every replica answers with the configuration."""
-    pids = set()
+    pids: set[int] = set()
     while len(pids) < replicas:
         calls = [ask(generation, config) for _ in range(4 * replicas)]
         pids |= {(await call.answer())["out"]["pid"] for call in calls}
@@ -232,7 +232,7 @@ def test_a_replica_that_is_starting_during_the_change_gets_the_new_table_before_
         gate = Gate(tmp_path)
         async with serving(spec_of(tmp_path, SEQUENTIAL, "act"), replicas=2) as generation:
             change = asyncio.ensure_future(configure(generation, table(2, gate=str(gate.path))))
-            await until(lambda: change.done() or (gate.opened() and change.done()))
+            await until(lambda: change.done() or gate.opened() is None)  # both replicas come to it
             doomed = generation.workers[0]
             doomed.kill("the test says so")
             await until(lambda: len(generation._supervisor.alive) == 2 and doomed.gone.done())
