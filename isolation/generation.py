@@ -141,6 +141,11 @@ class Generation:
         """
         await self._supervisor.configure(configs)
 
+    @property
+    def table(self) -> Mapping[str, object]:
+        """The table of configurations that is in force."""
+        return self._supervisor.table
+
     async def close(self) -> None:
         """Stop every worker; calls that still wait fail as not sent. Bounded by the stop ladder."""
         try:

@@ -109,6 +109,11 @@ class Supervisor:
         await self.started()
         self._tell(Restarted(*self._who))
 
+    @property
+    def table(self) -> Mapping[str, object]:
+        """The configurations in force."""
+        return self._configurations.in_force
+
     async def configure(self, configs: Mapping[str, object]) -> None:
         """Give every replica a new table of configurations. Raises ConfigureError; the old table holds then.
 
