@@ -11,7 +11,8 @@ from collections.abc import Callable, Mapping
 from typing import Protocol
 
 from orchestrator.clock import Clock, LoopClock
-from orchestrator.door import admit_context, admit_payload
+from orchestrator.contexts import request_id_of
+from orchestrator.door import admit_context, admit_payload, admit_trace
 from orchestrator.engine.hookcall import HookCall, Reply, refused
 from orchestrator.engine.lasting import Lasting, Recorder
 from orchestrator.engine.traversal import Traversal
@@ -63,7 +64,8 @@ class Memory(Recorder, Protocol):
 class Engine:
     """Routes in service. `routes` may be replaced in one assignment; runs under way keep theirs.
 
-    `ended` is told of every run when it is over, its verdict and all that followed it.
+    `ended` is told of every run when it is over, its verdict and all that followed it. `open` are the runs that last,
+    until they are closed; `passing` those that end with their verdict.
     """
 
     def __init__(
@@ -87,6 +89,7 @@ class Engine:
         self.ids = ids or RunIds()
         self.open: dict[str, Lasting] = {}
         self.parked: dict[str, Lasting] = {}
+        self.passing: dict[str, Traversal] = {}
         self._ended = ended
         self._calls = set[HookCall]()
         self._closing = False
@@ -102,6 +105,8 @@ class Engine:
         pipeline: str | None = None,
         mocks: Mapping[str, Mapping[str, object]] | None = None,
         idempotency_key: str | None = None,
+        trace: str = "",
+        request_id: str = "",
     ) -> HookCall:
         """Take a call in; its `reply` is a future that always gets a result.
 
@@ -109,13 +114,16 @@ class Engine:
 
         A Body has passed the door before and is taken as it is. `pipeline` limits the call to one pipeline;
         `mocks` answers stages, by their id, in their plugins' stead. `idempotency_key` is the caller's name for the
-        call: a durable pipeline answers the same key with the run that it has.
+        call: a durable pipeline answers the same key with the run that it has. `trace` is a W3C traceparent;
+        `request_id` counts where the context has none.
         """
         if hook not in self.hooks:
             raise UnknownHook(hook)
         deadline = self.clock.now() + within_seconds
-        call = HookCall(self, hook, admit_payload(payload), admit_context(context), deadline)
+        call = HookCall(self, hook, admit_payload(payload), admit_context(context, request_id), deadline)
         call.key = idempotency_key
+        if trace:
+            call.trace = admit_trace(trace)
         if pipeline is not None:
             if not any(route.plan.name == pipeline for chain in self.routes.values() for route in chain):
                 raise UnknownPipeline(pipeline)
@@ -143,6 +151,7 @@ class Engine:
             for run in call.runs:
                 if not isinstance(run, Lasting):
                     self._ended(run)
+                    self.passing.pop(run.id, None)
             self._look()
 
     def opened(self, run: Lasting) -> None:
@@ -168,6 +177,11 @@ class Engine:
     def held(self, run: str) -> Lasting | None:
         """A run that is not over, or parked and in no journal."""
         return self.open.get(run) or self.parked.get(run)
+
+    def traced(self, run: str) -> tuple[str, str] | None:
+        """The request id and the trace of a run, each "" where its caller gave none; None when it is not under way."""
+        found = self.passing.get(run) or self.held(run)
+        return None if found is None else (request_id_of(found.context), found.trace)
 
     def find(self, run: str, take: Callable[[Lasting | StageFault], None]) -> None:
         """Hand a run to `take`, whether it is over or not."""
