@@ -35,6 +35,7 @@ from orchestrator.resilience.listening import Listener
 from orchestrator.revisions.candidates import Candidates
 from orchestrator.revisions.history import History
 from orchestrator.revisions.revisions import Revisions
+from orchestrator.run_logs import traced_logs
 from orchestrator.state import RING_FILE, hold_state, state_folder
 from pipelines.body import Body
 from pipelines.run import Undo
@@ -146,6 +147,7 @@ class Orchestrator:
         self.engine = Engine(current.serving, loop, clock=clock, ended=self._ended)
         self.revisions.engine = self.engine
         self._stack.push_async_callback(self._close_engine)
+        self._stack.enter_context(traced_logs(self.engine.traced))
         await self._stack.enter_async_context(self.revisions)
         if self.durability is not None:
             self.engine.recorder = self.durability.recorder(self.engine)
@@ -188,23 +190,25 @@ class Orchestrator:
         summary = Summary(run)
         self.ring.add(summary)
         if isinstance(run, Lasting) and run.machine.parked:
-            self._parked(run)
+            self._parked(run, summary)
         if self.events.heard:
             self.events.publish(RunEnded(summary.record()))
         if summary.status == "parked":
-            log.warning("run.parked", extra={"run": run.id, "pipeline": summary.pipeline, "reason": summary.reason})
+            fields = {"run": run.id, "pipeline": summary.pipeline, "reason": summary.reason}
+            log.warning("run.parked", extra={**fields, "request_id": summary.request_id, "trace": summary.trace})
             self.events.publish(RunParked(run.id, summary.pipeline, summary.reason))
         if self.durability is not None:
             self.durability.released(run.id)
 
-    def _parked(self, run: Lasting) -> None:
+    def _parked(self, run: Lasting, summary: Summary) -> None:
         """Say so with everything that is needed to finish it by hand."""
+        known = {"request_id": summary.request_id, "trace": summary.trace}
         for attempt in run.attempts:
             undo = attempt.undo if attempt is not None else None
             if undo is not None and undo.state is Undo.PARKED:
                 why = undo.fault.message if undo.fault is not None else ""
                 fields = {"run": run.id, "stage": undo.undoes, "undo": f"{undo.plugin}/{undo.stage}", "reason": why}
-                log.error("undo.parked", extra=fields)
+                log.error("undo.parked", extra=fields | known)
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -221,12 +225,15 @@ class Orchestrator:
         pipeline: str | None = None,
         mocks: Mapping[str, Mapping[str, object]] | None = None,
         idempotency_key: str | None = None,
+        trace: str = "",
+        request_id: str = "",
     ) -> HookResult:
         """Answer one call of a hook. Raises UnknownHook and DoorError; everything else that goes wrong is a denial.
 
         A Body (`orchestrator.door`) has passed the door before and is taken as it is. `pipeline` runs only that one;
         `mocks` gives the answers of stages, by their id, in their plugins' stead. A durable pipeline answers an
-        `idempotency_key` that it has seen with the verdict that it has, or will have.
+        `idempotency_key` that it has seen with the verdict that it has, or will have. `trace` is the caller's W3C
+        traceparent, handed on to plugins, logs and records; `request_id` counts where the context has none.
         """
         call: HookCall = self.engine.submit(
             hook,
@@ -236,6 +243,8 @@ class Orchestrator:
             pipeline=pipeline,
             mocks=mocks,
             idempotency_key=idempotency_key,
+            trace=trace,
+            request_id=request_id,
         )
         try:
             reply = await call.reply
