@@ -231,7 +231,9 @@ class Revisions:
             of = self.current.of
             return await self._follow(by, of, lambda report: self.candidates.from_archive(archive), lambda event: None)
 
-    async def _follow(self, by: str, of: int, made: Callable[[Report], Candidate], report: Report) -> Applied:
+    async def _follow(
+        self, by: str, of: int, made: Callable[[Report], Candidate], report: Report, *, splits_calls: bool = False
+    ) -> Applied:
         try:
             candidate = await asyncio.to_thread(made, report)
         except (SpecError, IsolationError) as error:
@@ -246,9 +248,9 @@ class Revisions:
         change = difference(before.candidate.outline, candidate.outline)
         number = self.history.next_number
         try:
-            splits = splits_of(candidate.loaded.plan, _swapped(change)) if splits_calls else {}
-            outcome = Outcome.CANARY if splits and Action.REPLACE not in change.plugins.values() else Outcome.APPLIED
-            revision = await self._bring_up(candidate, change, by, of, report, {} if outcome is Outcome.APPLIED else splits)
+            splits = _splits(candidate, change) if splits_calls else {}
+            outcome = Outcome.CANARY if splits else Outcome.APPLIED
+            revision = await self._bring_up(candidate, change, by, of, report, splits)
         except (IsolationError, ChangeNotMade, JournalError, OSError) as error:
             self.history.discard(number)
             self._release(candidate)
@@ -364,8 +366,8 @@ class Revisions:
         self._drain(revision)
         log.warning("canary.aborted", extra={"revision": revision.number, "by": by, "reason": reason})
         self._publish(CanaryAborted(revision.number, by, reason))
-        entry = Entry(time.time(), by, Outcome.ABORTED, number=revision.number, after=self.current.number, reason=reason)
-        await self._write(entry)
+        stable = self.current.number
+        await self._write(Entry(time.time(), by, Outcome.ABORTED, number=revision.number, after=stable, reason=reason))
 
     def split(self, percent: float) -> Trial:
         """Give another part of the calls to the revision on trial. Raises ChangeNotMade where there is none."""
@@ -431,12 +433,7 @@ class Revisions:
             default=0.0,
         )
         try:
-            async with asyncio.timeout(bound + CANARY = "canary"
-"""Who wanted a trial ended that was judged to be worse."""
-
-NO_CANARY_HINT = "a change is put on trial where a stage that uses the plugin has `split`"
-
-UNDO_MARGIN_SECONDS):
+            async with asyncio.timeout(bound + UNDO_MARGIN_SECONDS):
                 for one in holders:
                     await self.engine.drained(one.number, hooks)
         except TimeoutError:
@@ -579,8 +576,12 @@ def _archived(candidate: Candidate) -> ArchivedRevision:
     )
 
 
-def _swapped(change: Change) -> frozenset[str]:
-    return frozenset(name for name, action in change.plugins.items() if action is Action.SWAP)
+def _splits(candidate: Candidate, change: Change) -> Mapping[str, SplitPlan]:
+    """What of the calls goes to a candidate; nothing where it would have to stand beside what bears no second."""
+    if Action.REPLACE in change.plugins.values():
+        return {}
+    swapped = frozenset(name for name, action in change.plugins.items() if action is Action.SWAP)
+    return splits_of(candidate.loaded.plan, swapped)
 
 
 def _longest(pipeline: PipelinePlan) -> float:

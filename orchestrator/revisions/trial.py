@@ -9,7 +9,7 @@ from orchestrator.engine.hookcall import HookCall
 from orchestrator.engine.traversal import Traversal
 from orchestrator.engine.wiring import Serving
 from orchestrator.faults import ABANDONED, SHUTDOWN
-from orchestrator.reload.canary import CanaryJudge, Side, chosen
+from orchestrator.reload.canary import CanaryJudge, CanaryPolicy, Side, chosen
 from orchestrator.revisions.revision import Revision
 from pipelines.expressions import ExpressionFailed
 from pipelines.plan import Plan, SplitPlan
@@ -20,7 +20,7 @@ _NOT_ITS_FAULT = (ABANDONED, SHUTDOWN)
 
 
 def splits_of(plan: Plan, plugins: frozenset[str]) -> dict[str, SplitPlan]:
-    """The hooks of which only part goes to new generations of these plugins; lint sees to it that each has one split."""
+    """The hooks of which only part goes to new generations of these plugins; by lint, each has one split."""
     found = {}
     for hook, chain in plan.routes.items():
         for pipeline in chain:
@@ -31,7 +31,7 @@ def splits_of(plan: Plan, plugins: frozenset[str]) -> dict[str, SplitPlan]:
 
 
 class Trial:
-    """`percent` (0 to 100) of the calls go to `revision`, the same keys always. `worse` is told once why it must end."""
+    """`percent` (0 to 100) of the calls go to `revision`, always the same keys. `worse` is told why it must end."""
 
     def __init__(
         self, revision: Revision, stable: int, splits: Mapping[str, SplitPlan], worse: Callable[[str], None]
@@ -45,7 +45,13 @@ class Trial:
         self._worse = worse
         self._salt = str(revision.number).encode()
         self._draw = random.Random().random
-        self._judge = CanaryJudge(first.policy)
+        self._judge = CanaryJudge(
+            CanaryPolicy(
+                minimum_calls=first.minimum_calls,
+                error_factor=first.error_factor,
+                latency_factor=first.latency_factor,
+            )
+        )
 
     def of(self, call: HookCall) -> Serving | None:
         """The canary's routes for a call that is among the chosen; a caller without a key is drawn each time anew."""
