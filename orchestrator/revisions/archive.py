@@ -13,7 +13,6 @@ from isolation.store.store import Prepared
 from orchestrator.loading import Archive, Loaded, reload
 
 __all__ = [
-    "ArchivedOutline",
     "ArchivedPlan",
     "ArchivedRevision",
     "archived",
@@ -75,18 +74,11 @@ class ArchivedPlan(msgspec.Struct, array_like=True, frozen=True):
         return reload(Archive(self.path, self.profile, self.files), sources)
 
 
-class ArchivedOutline(msgspec.Struct, array_like=True, frozen=True):
-    """`locked` and `process` of a PluginOutline."""
-
-    locked: dict[str, str]
-    process: str
-
-
 class ArchivedRevision(msgspec.Struct, array_like=True, frozen=True):
-    """A plan as it was in service, and what its outline had of each plugin that no file says."""
+    """A plan as it was in service. `processes` has what PluginOutline.process was of each plugin."""
 
     plan: ArchivedPlan
-    plugins: dict[str, ArchivedOutline]
+    processes: dict[str, str]
 
 
 def archived_plan(loaded: Loaded, prepared: Mapping[str, Prepared]) -> ArchivedPlan:

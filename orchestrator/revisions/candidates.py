@@ -11,7 +11,6 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from isolation.store.interpreters import host_interpreter
 from isolation.store.preview import Preview
 from isolation.store.store import Prepared, Store
 from orchestrator.generations import Report, prepare
@@ -60,7 +59,7 @@ class Candidates:
         made = prepare(loaded, self._store, report)
         try:
             # Between the two somebody may have saved a file: what was prepared is what will run.
-            seen = {name: _as_made(previews[name], made[name]) for name in made}
+            seen = {name: _as_made(previews[name], self._store.describe(made[name])) for name in made}
             return Candidate(loaded, made, outline_of(loaded.plan, loaded.manifests, seen, os.environ))
         except BaseException:
             self._release(made)
@@ -73,7 +72,8 @@ class Candidates:
 
     def _previews(self, loaded: Loaded) -> dict[str, Preview]:
         plugins = loaded.plan.plugins
-        return {name: self._store.preview(loaded.manifests[name], plugin.extras) for name, plugin in plugins.items()}
+        wanted = [(loaded.manifests[name], plugin.extras) for name, plugin in plugins.items()]
+        return dict(zip(plugins, self._store.preview_all(wanted), strict=True))
 
     def from_archive(self, archive: ArchivedRevision) -> Candidate:
         """A revision as it was. Raises SpecError, and EnvironmentBuildError where the store has it no more."""
@@ -83,10 +83,17 @@ class Candidates:
             for name, plugin in archive.plan.plugins.items():
                 made[name] = self._store.revive(plugin.prepared)
             loaded = archive.plan.load()
-            return Candidate(loaded, made, _outline(loaded, made, archive))
+            return Candidate(loaded, made, self._outline(loaded, made, archive))
         except BaseException:
             self._release(made)
             raise
+
+    def _outline(self, loaded: Loaded, made: Mapping[str, Prepared], archive: ArchivedRevision) -> Outline:
+        """The outline of a revision. Its processes were archived: they name folders that may be elsewhere now."""
+        seen = {name: self._store.describe(one) for name, one in made.items()}
+        fresh = outline_of(loaded.plan, loaded.manifests, seen, os.environ)
+        plugins = {name: replace(one, process=archive.processes[name]) for name, one in fresh.plugins.items()}
+        return replace(fresh, plugins=plugins)
 
     def _release(self, made: Mapping[str, Prepared]) -> None:
         for one in made.values():
@@ -108,25 +115,5 @@ def _git(folder: Path, *words: str) -> str:
     return done.stdout.decode("utf-8", "replace").strip() if done.returncode == 0 else ""
 
 
-def _as_made(preview: Preview, made: Prepared) -> Preview:
-    return replace(preview, digest=made.digest, fingerprint=made.fingerprint)
-
-
-def _outline(loaded: Loaded, made: Mapping[str, Prepared], archive: ArchivedRevision) -> Outline:
-    """The outline of a revision; what the store cannot say of it again was archived with it."""
-    interpreter = host_interpreter()
-    previews = {
-        name: Preview(
-            plugin=one.plugin,
-            fingerprint=one.fingerprint,
-            digest=one.digest,
-            environment_ready=True,
-            snapshot_ready=True,
-            locked=archive.plugins[name].locked,
-            interpreter=interpreter,
-        )
-        for name, one in made.items()
-    }
-    fresh = outline_of(loaded.plan, loaded.manifests, previews, os.environ)
-    plugins = {name: replace(one, process=archive.plugins[name].process) for name, one in fresh.plugins.items()}
-    return replace(fresh, plugins=plugins)
+def _as_made(preview: Preview, made: Preview) -> Preview:
+    return replace(made, environment_ready=preview.environment_ready, snapshot_ready=preview.snapshot_ready)

@@ -36,7 +36,7 @@ from orchestrator.generations import Fleet, Report, Wanted, wanted_of
 from orchestrator.journal.errors import JournalError
 from orchestrator.loading import Loaded
 from orchestrator.reload.change import Action, Change, difference
-from orchestrator.revisions.archive import ArchivedOutline, ArchivedRevision, archived_plan
+from orchestrator.revisions.archive import ArchivedRevision, archived_plan
 from orchestrator.revisions.candidates import Candidates
 from orchestrator.revisions.history import Entry, History, NoSuchRevision, Outcome
 from orchestrator.revisions.refusal import ChangeNotMade, refusal_of
@@ -578,10 +578,8 @@ class Revisions:
 
 def _archived(candidate: Candidate) -> ArchivedRevision:
     plugins = candidate.outline.plugins.items()
-    return ArchivedRevision(
-        archived_plan(candidate.loaded, candidate.prepared),
-        {name: ArchivedOutline(dict(plugin.locked), plugin.process) for name, plugin in plugins},
-    )
+    processes = {name: plugin.process for name, plugin in plugins}
+    return ArchivedRevision(archived_plan(candidate.loaded, candidate.prepared), processes)
 
 
 def _splits(candidate: Candidate, change: Change) -> Mapping[str, SplitPlan]:
