@@ -32,6 +32,9 @@ _NOTHING_THERE = frozenset(
 
 Stamp = tuple[int, ...]
 
+_CHANGED_NS = 4
+"""Where a file's stamp has the time when anything about it changed."""
+
 _NOTHING: Stamp = ()
 _FOLDER: Stamp = (stat.S_IFDIR,)
 _FOLLOWED_IN_VAIN = "followed in vain"
@@ -88,12 +91,21 @@ def difference(told: Mapping[Path, Shown], seen: Mapping[Path, Shown], since_ns:
     changed = set[Path]()
     for place, now in seen.items():
         before = told.get(place)
-        if before is not None:
-            names = before.stamps.keys() | now.stamps.keys()
-            changed |= {place / name for name in names if before.stamps.get(name) != now.stamps.get(name)}
-        elif now.touched_ns >= since_ns - TICK_NS:
-            changed.add(place)
+        names = _touched(now, since_ns - TICK_NS) if before is None else _unlike(before.stamps, now.stamps)
+        changed |= {place / name for name in names}
     return frozenset(changed)
+
+
+def _unlike(before: Mapping[str, Stamp], now: Mapping[str, Stamp]) -> set[str]:
+    return {name for name in before.keys() | now.keys() if before.get(name) != now.get(name)}
+
+
+def _touched(shown: Shown, since_ns: int) -> set[str]:
+    """Names of what was touched since; the place itself where only something that is gone, or leads here, was."""
+    names = {
+        name for name, found in shown.stamps.items() if len(found) > _CHANGED_NS and found[_CHANGED_NS] >= since_ns
+    }
+    return names or ({""} if shown.touched_ns >= since_ns else set())
 
 
 def look(places: Places, now_ns: int) -> Sight:

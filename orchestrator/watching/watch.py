@@ -46,9 +46,13 @@ class Watch:
         pace: Pace = UNHURRIED,
         arming: Arming = listen,
         wall: Callable[[], float] = time.time,
+        start_seconds: float = START_SECONDS,
+        close_seconds: float = CLOSE_SECONDS,
     ) -> None:
         self._changed = changed
         self._wall = wall
+        self._start_seconds = start_seconds
+        self._close_seconds = close_seconds
         self._seen: tuple[Asked, Mapping[Path, Shown]] | None = None
         self._told: Mapping[Path, Shown] = {}
         self._failed: str | None = None
@@ -89,10 +93,10 @@ class Watch:
             stack.push_async_callback(self._close)
             self._lookout.start()
             try:
-                async with asyncio.timeout(START_SECONDS):
+                async with asyncio.timeout(self._start_seconds):
                     await self._begun.wait()
             except TimeoutError:
-                log.warning("watch.slow", extra={"seconds": START_SECONDS})
+                log.warning("watch.slow", extra={"seconds": self._start_seconds})
             self._stack = stack.pop_all()
         return self
 
@@ -112,10 +116,10 @@ class Watch:
         self._teller.cancel()
         self._lookout.close()
         try:
-            async with asyncio.timeout(CLOSE_SECONDS):
+            async with asyncio.timeout(self._close_seconds):
                 await self._ended.wait()
         except TimeoutError:
-            log.warning("watch.hangs", extra={"seconds": CLOSE_SECONDS})
+            log.warning("watch.hangs", extra={"seconds": self._close_seconds})
 
     # On the lookout's thread.
 
