@@ -6,7 +6,7 @@ import asyncio
 import logging
 import random
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, nullcontext
 from functools import partial
 from pathlib import Path
 from types import TracebackType
@@ -15,6 +15,7 @@ from typing import TypeVar
 import msgspec
 
 from isolation.generation import Generation
+from isolation.store.filelock import FileLock
 from isolation.store.store import Store
 from orchestrator.clock import LoopClock
 from orchestrator.control.commands import Control
@@ -74,9 +75,11 @@ class Orchestrator:
     Entering raises EnvironmentBuildError, StartFailures and, where the file has durable pipelines, JournalError.
     `report` is told of every step; it is called from other threads too. `state` is the folder of the journal; where it
     is None, the one that `orchestrator.state` names. With `rehearsal` nothing is journaled: for tests of a file.
+    `hold` is the lock of that folder where the caller has it already, and keeps it for longer.
     """
 
     engine: Engine
+    control: Control
     durability: Durability | None = None
 
     def __init__(
@@ -87,6 +90,7 @@ class Orchestrator:
         report: Callable[[StartEvent], None] | None = None,
         state: Path | None = None,
         rehearsal: bool = False,
+        hold: FileLock | None = None,
     ) -> None:
         self.loaded = loaded
         self.store = store
@@ -95,6 +99,7 @@ class Orchestrator:
         self.state = state or state_folder(loaded.path)
         self._report = report or (lambda event: None)
         self._rehearsal = rehearsal
+        self._hold = hold
         self._stack = AsyncExitStack()
         self._draw = random.Random().uniform
 
@@ -134,13 +139,14 @@ class Orchestrator:
         if self.durability is not None:
             self.engine.recorder = self.durability.recorder(self.engine)
             await self.durability.recover()
+        self.control = Control(self)
         if not self._rehearsal:
             await self._stack.enter_async_context(self._known())
 
     @asynccontextmanager
     async def _known(self) -> AsyncIterator[None]:
         """Be found by commands, and remember runs for the next start, where the folder lets us."""
-        hold = hold_state(self.state)
+        hold = hold_state(self.state) if self._hold is None else nullcontext()
         if hold is None:
             yield
             return
@@ -149,7 +155,7 @@ class Orchestrator:
             self.ring.load(memory)
             async with AsyncExitStack() as door:
                 try:
-                    await door.enter_async_context(served(Control(self), self.state))
+                    await door.enter_async_context(served(self.control, self.state))
                 except OSError as error:
                     log.warning("control.not_served", extra={"where": str(self.state), "reason": str(error)})
                 yield
