@@ -6,7 +6,7 @@ import asyncio
 import logging
 import random
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, nullcontext
 from functools import partial
 from pathlib import Path
 from types import TracebackType
@@ -15,6 +15,7 @@ from typing import TypeVar
 import msgspec
 
 from isolation.generation import Generation
+from isolation.store.filelock import FileLock
 from isolation.store.store import Store
 from orchestrator.clock import LoopClock
 from orchestrator.control.commands import Control
@@ -84,11 +85,13 @@ class Orchestrator:
     Entering raises EnvironmentBuildError, StartFailures and, where the file has durable pipelines, JournalError.
     `report` is told of every step; it is called from other threads too. `state` is the folder of the journal; where it
     is None, the one that `orchestrator.state` names. With `rehearsal` nothing is journaled: for tests of a file.
+    `hold` is the lock of that folder where the caller has it already, and keeps it for longer.
     """
 
     engine: Engine
     revisions: Revisions
     freezing: Freezing
+    control: Control
     durability: Durability | None = None
 
     def __init__(
@@ -100,6 +103,7 @@ class Orchestrator:
         state: Path | None = None,
         rehearsal: bool = False,
         keeps_history: bool = False,
+        hold: FileLock | None = None,
     ) -> None:
         self.store = store
         self.events = Events()
@@ -109,6 +113,7 @@ class Orchestrator:
         self._report = report or (lambda event: None)
         self._rehearsal = rehearsal
         self._keeps_history = keeps_history
+        self._hold = hold
         self._stack = AsyncExitStack()
         self._draw = random.Random().uniform
 
@@ -161,6 +166,7 @@ class Orchestrator:
         if self.durability is not None:
             self.engine.recorder = self.durability.recorder(self.engine)
             await self.durability.recover()
+        self.control = Control(self)
         if not self._rehearsal:
             await self._stack.enter_async_context(self._known())
 
@@ -172,7 +178,7 @@ class Orchestrator:
     @asynccontextmanager
     async def _known(self) -> AsyncIterator[None]:
         """Be found by commands, and remember runs for the next start, where the folder lets us."""
-        hold = hold_state(self.state)
+        hold = hold_state(self.state) if self._hold is None else nullcontext()
         if hold is None:
             yield
             return
@@ -181,7 +187,7 @@ class Orchestrator:
             self.ring.load(memory)
             async with AsyncExitStack() as door:
                 try:
-                    await door.enter_async_context(served(Control(self), self.state))
+                    await door.enter_async_context(served(self.control, self.state))
                 except OSError as error:
                     log.warning("control.not_served", extra={"where": str(self.state), "reason": str(error)})
                 yield
