@@ -19,14 +19,17 @@ from isolation.store.store import Store
 from orchestrator.clock import LoopClock
 from orchestrator.control.commands import Control
 from orchestrator.control.socket import served
+from orchestrator.door import DoorError
 from orchestrator.durable.durability import Durability, RunNotHad, RunStands
-from orchestrator.engine.engine import NO_DEADLINE_SECONDS, Engine, HookCall, Reply
+from orchestrator.engine.engine import NO_DEADLINE_SECONDS, Engine, HookCall, Reply, UnknownHook, UnknownPipeline
 from orchestrator.engine.lasting import Lasting
 from orchestrator.engine.traversal import Traversal
 from orchestrator.engine.wiring import Route, routes_of
 from orchestrator.events import BreakerChanged, Events, RunEnded, RunParked
 from orchestrator.generations import Generations, StartEvent, StartFailures
 from orchestrator.loading import Loaded
+from orchestrator.metrics.in_service import InService
+from orchestrator.metrics.metrics import HEARD, Metrics
 from orchestrator.record.records import records_of
 from orchestrator.record.ring import Ring
 from orchestrator.record.summary import Summary
@@ -91,6 +94,8 @@ class Orchestrator:
         self.store = store
         self.events = Events()
         self.ring = Ring()
+        self.metrics = Metrics(InService(self))
+        self.events.subscribe(self.metrics.hear, HEARD)
         self.state = state or state_folder(loaded.path)
         self._report = report or (lambda event: None)
         self._rehearsal = rehearsal
@@ -116,6 +121,8 @@ class Orchestrator:
         clock = LoopClock(loop)
         listener = Listener(lambda name, before, after: self.events.publish(BreakerChanged(name, before, after)))
         self.breakers = Breakers(clock.now, (listener,))
+        self.metrics.pulse.start(clock)
+        self._stack.callback(self.metrics.pulse.stop)
         durable = any(pipeline.durable for route in plan.routes.values() for pipeline in route)
         if durable and not self._rehearsal:
             self.durability = Durability(self.state, self.store, self.events, self._join)
@@ -126,7 +133,15 @@ class Orchestrator:
         await self._generations.start(prepared)
         origin = await self.durability.keep(self.loaded, prepared) if self.durability is not None else ""
         routes = self._join(self.loaded, self._generations, origin)
-        self.engine = Engine(routes, plan.unmatched, frozenset(plan.hooks), loop, clock=clock, ended=self._ended)
+        self.engine = Engine(
+            routes,
+            plan.unmatched,
+            frozenset(plan.hooks),
+            loop,
+            clock=clock,
+            ended=self._ended,
+            told=self.metrics.answered,
+        )
         undo_seconds = max((p.undo_seconds for chain in plan.routes.values() for p in chain), default=0.0)
         self._stack.push_async_callback(self.engine.close, undo_seconds)
         if self.durability is not None:
@@ -162,8 +177,10 @@ class Orchestrator:
     def _ended(self, run: Traversal) -> None:
         summary = Summary(run)
         self.ring.add(summary)
-        if isinstance(run, Lasting) and run.machine.parked:
-            self._parked(run)
+        if isinstance(run, Lasting):
+            self.metrics.closed(run)
+            if run.machine.parked:
+                self._parked(run)
         if self.events.heard:
             self.events.publish(RunEnded(summary.record()))
         if summary.status == "parked":
@@ -203,15 +220,19 @@ class Orchestrator:
         `mocks` gives the answers of stages, by their id, in their plugins' stead. A durable pipeline answers an
         `idempotency_key` that it has seen with the verdict that it has, or will have.
         """
-        call: HookCall = self.engine.submit(
-            hook,
-            payload,
-            context,
-            within_seconds=within_seconds,
-            pipeline=pipeline,
-            mocks=mocks,
-            idempotency_key=idempotency_key,
-        )
+        try:
+            call: HookCall = self.engine.submit(
+                hook,
+                payload,
+                context,
+                within_seconds=within_seconds,
+                pipeline=pipeline,
+                mocks=mocks,
+                idempotency_key=idempotency_key,
+            )
+        except (UnknownHook, UnknownPipeline, DoorError) as error:
+            self.metrics.refused[error.code] += 1
+            raise
         try:
             reply = await call.reply
         except asyncio.CancelledError:

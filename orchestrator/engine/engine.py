@@ -63,7 +63,8 @@ class Memory(Recorder, Protocol):
 class Engine:
     """Routes in service. `routes` may be replaced in one assignment; runs under way keep theirs.
 
-    `ended` is told of every run when it is over, its verdict and all that followed it.
+    `ended` is told of every run when it is over, its verdict and all that followed it; `told` of every call when it is
+    answered.
     """
 
     def __init__(
@@ -77,6 +78,7 @@ class Engine:
         recorder: Memory | None = None,
         ids: Ids | None = None,
         ended: Callable[[Traversal], None] = lambda run: None,
+        told: Callable[[HookCall], None] = lambda call: None,
     ) -> None:
         self.routes = routes
         self.unmatched = unmatched
@@ -87,6 +89,7 @@ class Engine:
         self.ids = ids or RunIds()
         self.open: dict[str, Lasting] = {}
         self.parked: dict[str, Lasting] = {}
+        self.told = told
         self._ended = ended
         self._calls = set[HookCall]()
         self._closing = False
@@ -143,6 +146,7 @@ class Engine:
             for run in call.runs:
                 if not isinstance(run, Lasting):
                     self._ended(run)
+            self.told(call)
             self._look()
 
     def opened(self, run: Lasting) -> None:
