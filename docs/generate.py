@@ -289,7 +289,9 @@ def _counts() -> str:
 def pages() -> dict[str, str]:
     """Return every generated page by its file name."""
     file_page = runpy.run_path(str(PAGES / "file_page.py"))["file_page"]
+    metrics_page = runpy.run_path(str(PAGES / "metrics_page.py"))["metrics_page"]
     made = {"hooks.md": hooks_page(), "errors.md": errors_page(), "expressions.md": expressions_page()}
+    made |= {"metrics.md": metrics_page()}
     return made | {"pipeline-file.md": file_page(), "resilience.md": resilience_page()}
 
 

@@ -129,7 +129,7 @@ GROUPS: Mapping[str, tuple[Metric, ...]] = MappingProxyType(
                 "Stages that ended with an error, by its class and its code; with an empty `stage`, runs that failed "
                 "outside of every stage. docs/errors.md has the codes.",
                 (*_STAGE, "class", "code"),
-                "stages × codes of the host",
+                "stages × classes",
             ),
             Metric(
                 "penstock_undos_total",
@@ -143,7 +143,8 @@ GROUPS: Mapping[str, tuple[Metric, ...]] = MappingProxyType(
             Metric(
                 "penstock_breaker_state",
                 _GAUGE,
-                "1 for the state in which a breaker is, 0 for the others: closed, half-open, open, forced open.",
+                "1 for the state in which a breaker is, 0 for the others: closed, half-open, open, forced open. With a "
+                "breaker `stage` is one of the plugin, as in `penstock breakers`.",
                 (*_BREAKER, "state"),
                 "breakers × 4",
             ),

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence, Set
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from isolation.status import RestartScheduled, WorkerEnded, WorkerNotStarted
 from orchestrator.engine.attempt import Attempt
@@ -23,10 +23,7 @@ from orchestrator.metrics.tallies import Codes, Kept, PipelineTally, StageTally,
 from pipelines.plan import PipelinePlan, StageState
 from pipelines.run import Undo
 
-if TYPE_CHECKING:
-    from orchestrator.metrics.in_service import InService
-
-__all__ = ["HEARD", "Metrics", "PluginTally"]
+__all__ = ["HEARD", "Metrics", "PluginTally", "Service"]
 
 SHORTEST = DURATION_BOUNDS[0]
 
@@ -35,6 +32,31 @@ KNOWN_PLANS = 256
 
 HEARD = (BreakerChanged, RunParked, RestartScheduled, WorkerEnded, WorkerNotStarted)
 """The events that are counted."""
+
+
+class Service(Protocol):
+    """The names that are in service, asked for when those that are not become too many."""
+
+    def hooks(self) -> Set[str]:
+        """The hooks that can be called."""
+
+    def routes(self) -> Set[tuple[str, str]]:
+        """Hooks and pipelines."""
+
+    def pipelines(self) -> Set[str]:
+        """Pipelines."""
+
+    def stages(self) -> Set[tuple[str, str]]:
+        """Pipelines and stages."""
+
+    def plugins(self) -> Set[str]:
+        """Plugins."""
+
+    def breakers(self) -> Set[tuple[str, str, str]]:
+        """Breakers: plugin, stage of the plugin, policy."""
+
+    def breakers_called(self, name: str) -> Iterable[tuple[str, str, str]]:
+        """The same of the breaker with this full name."""
 
 
 class PluginTally:
@@ -63,7 +85,7 @@ class _Tallies:
 class Metrics:
     """Told of every call by the engine, of the rest by events. `service` says what is in service."""
 
-    def __init__(self, service: InService) -> None:
+    def __init__(self, service: Service) -> None:
         self.calls = Kept[str, Verdicts](Verdicts, service.hooks)
         self.refused = Counter[str]()
         self.runs = Kept[tuple[str, str], Verdicts](Verdicts, service.routes)
@@ -72,7 +94,7 @@ class Metrics:
         self.plugins = Kept[str, PluginTally](PluginTally, service.plugins)
         self.breakers = Kept[tuple[str, str, str], Counter[str]](Counter, service.breakers)
         self.pulse = Pulse()
-        self.service = service
+        self._service = service
         self._known: dict[int, _Tallies] = {}
 
     # What the engine tells.
@@ -131,7 +153,7 @@ class Metrics:
         """Count one of the events that are HEARD."""
         match event:
             case BreakerChanged(name, _, after):
-                for breaker in self.service.breakers_called(name):
+                for breaker in self._service.breakers_called(name):
                     self.breakers.of(breaker)[after] += 1
             case RunParked(_, pipeline):
                 self.pipelines.of(pipeline).parked += 1

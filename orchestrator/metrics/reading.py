@@ -35,9 +35,8 @@ class Reading:
     workers: Mapping[tuple[str, str, str], int]
 
 
-def read(metrics: Metrics) -> Reading:
+def read(metrics: Metrics, service: InService) -> Reading:
     """Look at everything that only the event loop's thread may look at. Touches no disk but for a `stat`."""
-    service = metrics.service
     for plan in service.plans():
         metrics.learn(plan)  # what has not run yet is shown as 0
     figures = (
