@@ -58,6 +58,8 @@ class Generation:
         notify: Callable[[GenerationEvent], None] | None = None,
     ) -> None:
         self.spec = spec
+        self.opened = math.nan
+        """When its first workers were started, in seconds of the monotonic clock; not a number before that."""
         self._report = report
         self._supervisor = Supervisor(spec, configs, replicas, intensity or Intensity(), self, notify)
         self._routable: Sequence[Worker] = self._supervisor.ready  # the very list: it changes as workers come and go
@@ -70,6 +72,11 @@ class Generation:
     def workers(self) -> tuple[Worker, ...]:
         """The workers that take calls now."""
         return tuple(self._routable)
+
+    @property
+    def alive(self) -> tuple[Worker, ...]:
+        """The workers whose processes are not gone, whether they take calls or not."""
+        return tuple(self._supervisor.alive)
 
     @property
     def waiting(self) -> int:
@@ -117,6 +124,7 @@ class Generation:
     async def open(self) -> None:
         """Begin to start the replicas. `close` must follow, in the same asyncio task."""
         self._loop = asyncio.get_running_loop()
+        self.opened = time.monotonic()
         await self._supervisor.open()
 
     async def started(self) -> None:

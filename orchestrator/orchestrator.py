@@ -20,14 +20,17 @@ from isolation.store.store import Store
 from orchestrator.clock import LoopClock
 from orchestrator.control.commands import Control
 from orchestrator.control.socket import served
+from orchestrator.door import DoorError
 from orchestrator.durable.durability import Durability, RunNotHad, RunStands
-from orchestrator.engine.engine import NO_DEADLINE_SECONDS, Engine, HookCall, Reply
+from orchestrator.engine.engine import NO_DEADLINE_SECONDS, Engine, HookCall, Reply, UnknownHook, UnknownPipeline
 from orchestrator.engine.lasting import Lasting
 from orchestrator.engine.traversal import Traversal
 from orchestrator.engine.wiring import Route, routes_of
 from orchestrator.events import BreakerChanged, Events, RunEnded, RunParked
 from orchestrator.generations import Fleet, StartEvent, StartFailures
 from orchestrator.loading import Loaded
+from orchestrator.metrics.in_service import InService
+from orchestrator.metrics.metrics import HEARD, Metrics
 from orchestrator.record.records import records_of
 from orchestrator.record.ring import Ring
 from orchestrator.record.summary import Summary
@@ -111,6 +114,8 @@ class Orchestrator:
         self.store = store
         self.events = Events()
         self.ring = Ring()
+        self.metrics = Metrics(InService(self))
+        self.events.subscribe(self.metrics.hear, HEARD)
         self.state = state or state_folder(loaded.path)
         self._first = loaded
         self._report = report or (lambda event: None)
@@ -143,6 +148,8 @@ class Orchestrator:
         clock = LoopClock(loop)
         listener = Listener(lambda name, before, after: self.events.publish(BreakerChanged(name, before, after)))
         self.breakers = Breakers(clock.now, (listener,))
+        self.metrics.pulse.start(clock)
+        self._stack.callback(self.metrics.pulse.stop)
         fleet = Fleet(self.events.publish)
         # A host that keeps a history may be given a durable pipeline later.
         if (self._first.plan.durable or self._keeps_history) and not self._rehearsal:
@@ -161,7 +168,7 @@ class Orchestrator:
         self.freezing = Freezing(None if folder is None else folder / FROZEN, self.events.publish)
         candidate = await asyncio.to_thread(candidates.prepared, self._first, self._report)
         current = await self.revisions.first(candidate, self._report)
-        self.engine = Engine(current.serving, loop, clock=clock, ended=self._ended)
+        self.engine = Engine(current.serving, loop, clock=clock, ended=self._ended, told=self.metrics.answered)
         self.revisions.engine = self.engine
         self._stack.push_async_callback(self._close_engine)
         self._stack.enter_context(traced_logs(self.engine.traced))
@@ -207,8 +214,10 @@ class Orchestrator:
     def _ended(self, run: Traversal) -> None:
         summary = Summary(run)
         self.ring.add(summary)
-        if isinstance(run, Lasting) and run.machine.parked:
-            self._parked(run, summary)
+        if isinstance(run, Lasting):
+            self.metrics.closed(run)
+            if run.machine.parked:
+                self._parked(run, summary)
         if self.events.heard:
             self.events.publish(RunEnded(summary.record()))
         if summary.status == "parked":
@@ -253,17 +262,21 @@ class Orchestrator:
         `idempotency_key` that it has seen with the verdict that it has, or will have. `trace` is the caller's W3C
         traceparent, handed on to plugins, logs and records; `request_id` counts where the context has none.
         """
-        call: HookCall = self.engine.submit(
-            hook,
-            payload,
-            context,
-            within_seconds=within_seconds,
-            pipeline=pipeline,
-            mocks=mocks,
-            idempotency_key=idempotency_key,
-            trace=trace,
-            request_id=request_id,
-        )
+        try:
+            call: HookCall = self.engine.submit(
+                hook,
+                payload,
+                context,
+                within_seconds=within_seconds,
+                pipeline=pipeline,
+                mocks=mocks,
+                idempotency_key=idempotency_key,
+                trace=trace,
+                request_id=request_id,
+            )
+        except (UnknownHook, UnknownPipeline, DoorError) as error:
+            self.metrics.refused[error.code] += 1
+            raise
         try:
             reply = await call.reply
         except asyncio.CancelledError:

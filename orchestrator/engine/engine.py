@@ -76,6 +76,7 @@ class Engine:
 
     `split`, where there is one, is asked first. `ended` is told of every run when it is over, its verdict and all that
     followed it. `open` are the runs that last, until they are closed; `passing` those that end with their verdict.
+    `told` hears of every call when it is answered.
     """
 
     split: Split | None = None
@@ -89,6 +90,7 @@ class Engine:
         recorder: Memory | None = None,
         ids: Ids | None = None,
         ended: Callable[[Traversal], None] = lambda run: None,
+        told: Callable[[HookCall], None] = lambda call: None,
     ) -> None:
         self.serving = serving
         self.loop = loop
@@ -98,6 +100,7 @@ class Engine:
         self.open: dict[str, Lasting] = {}
         self.parked: dict[str, Lasting] = {}
         self.passing: dict[str, Traversal] = {}
+        self.told = told
         self._ended = ended
         self._calls = set[HookCall]()
         self._held: frozenset[str] = frozenset()
@@ -243,6 +246,7 @@ class Engine:
                     self.passing.pop(run.id, None)
             if self._drains:
                 self._look_at_drains(call.serving.revision, call.serving.calls)
+            self.told(call)
             self._look()
 
     def opened(self, run: Lasting) -> None:
