@@ -7,9 +7,12 @@ import os
 from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
+from functools import partial
+from typing import Protocol
 
 from isolation.errors import StartError
 from isolation.generation import Generation
+from isolation.plugin_log import LogLine
 from isolation.spec import WorkerSpec
 from isolation.status import GenerationEvent
 from isolation.store.events import BuildEvent
@@ -18,7 +21,7 @@ from isolation.supervision import Intensity
 from orchestrator.loading import Loaded
 from pipelines.plan import RestartPolicy
 
-__all__ = ["Generations", "StartEvent", "StartFailures"]
+__all__ = ["Generations", "Hearer", "StartEvent", "StartFailures"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +32,13 @@ class StartEvent:
     phase: str
     detail: str = ""
     fraction: float | None = None
+
+
+class Hearer(Protocol):
+    """Who hears what plugins log."""
+
+    def __call__(self, spec: WorkerSpec, worker: str, line: LogLine, /) -> None:
+        """Take a line of a worker."""
 
 
 class StartFailures(StartError):
@@ -43,16 +53,23 @@ class StartFailures(StartError):
 class Generations:
     """`by_name` has the generation of every plugin of the plan, by its name in the file.
 
-    `report` is told of every step, from other threads too; `notify` of what becomes of workers later.
+    `report` is told of every step, from other threads too; `notify` of what becomes of workers later, `hear` of what
+    plugins log.
     """
 
     def __init__(
-        self, loaded: Loaded, *, report: Callable[[StartEvent], None], notify: Callable[[GenerationEvent], None]
+        self,
+        loaded: Loaded,
+        *,
+        report: Callable[[StartEvent], None],
+        notify: Callable[[GenerationEvent], None],
+        hear: Hearer | None = None,
     ) -> None:
         self.by_name: dict[str, Generation] = {}
         self._loaded = loaded
         self._report = report
         self._notify = notify
+        self._hear = hear
         self._stack = AsyncExitStack()
 
     def prepare(self, store: Store) -> dict[str, Prepared]:
@@ -113,6 +130,7 @@ class Generations:
             intensity=_intensity(plugin.restart),
             report=report,
             notify=self._notify,
+            hear=None if self._hear is None else partial(self._hear, spec),
         )
 
 

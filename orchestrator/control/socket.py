@@ -1,5 +1,7 @@
 """The door for commands: a Unix socket in the state folder, for its owner alone. A line of JSON in, a line out.
 
+A stream is asked for in the same way. It is answered with an object a line, until it ends or the caller hangs up.
+
 While a command is followed, the host sends empty lines, so that a caller can tell one that takes long from a host that
 hangs. A host that stops hangs up on whoever waits.
 """
@@ -12,8 +14,8 @@ import logging
 import os
 import socket
 import struct
-from collections.abc import AsyncIterator, Iterator, Mapping
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping
+from contextlib import aclosing, asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Protocol
 
@@ -21,7 +23,7 @@ import msgspec
 
 from orchestrator.control.refusal import Answer, Refused
 
-__all__ = ["SOCKET", "HostGone", "HostSilent", "NoHost", "ask", "served"]
+__all__ = ["SOCKET", "HostGone", "HostSilent", "NoHost", "ask", "follow", "served"]
 
 log = logging.getLogger("penstock.control")
 
@@ -69,6 +71,11 @@ class Performer(Protocol):
 
     async def perform(self, command: str, params: Mapping[str, object]) -> Answer:
         """Follow one. Raises Refused."""
+
+    def stream(
+        self, name: str, params: Mapping[str, object], by: str
+    ) -> AsyncGenerator[Mapping[str, object], None] | None:
+        """Begin a stream for `by`; None where `name` is none. Raises Refused, as the stream itself may."""
 
 
 @contextmanager
@@ -133,16 +140,20 @@ class _Callers:
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while line := await reader.readline():
-            with _Beat(writer, self._beat_seconds):
-                answer = await self._answer(line)
+            with _Beat(reader, writer, self._beat_seconds) as beat:
+                answer = await self._answer(line, writer, beat)
             writer.write(msgspec.json.encode(answer) + b"\n")
             await writer.drain()
 
-    async def _answer(self, line: bytes) -> Mapping[str, object]:
+    async def _answer(self, line: bytes, writer: asyncio.StreamWriter, beat: _Beat) -> Mapping[str, object]:
         try:
             asked = msgspec.json.decode(line, type=_Request)
             log.info("control.command", extra={"command": asked.command})
-            return {"result": await self._performer.perform(asked.command, asked.params)}
+            stream = self._performer.stream(asked.command, asked.params, f"uid:{_uid(writer)}")
+            if stream is None:
+                return {"result": await self._performer.perform(asked.command, asked.params)}
+            await _pump(stream, writer, beat)
+            return {"end": True}
         except Refused as error:
             return _error(error.code, str(error), error.hint)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
@@ -158,22 +169,45 @@ class _Callers:
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
 
-class _Beat:
-    """Sends empty lines while inside."""
+async def _pump(
+    stream: AsyncGenerator[Mapping[str, object], None], writer: asyncio.StreamWriter, beat: _Beat
+) -> None:
+    """Write what comes until it ends, or until a beat finds that the caller hung up."""
+    try:
+        async with asyncio.timeout(None) as patience, aclosing(stream):
+            beat.patience = patience
+            async for found in stream:
+                writer.write(msgspec.json.encode({"item": found}) + b"\n")
+                await writer.drain()
+    except TimeoutError:
+        if not patience.expired():
+            raise
+    finally:
+        beat.patience = None
 
-    def __init__(self, writer: asyncio.StreamWriter, seconds: float) -> None:
+
+class _Beat:
+    """Sends empty lines while inside. It ends the `patience` of a stream whose caller hung up."""
+
+    patience: asyncio.Timeout | None = None
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, seconds: float) -> None:
+        self._reader = reader
         self._writer = writer
         self._seconds = seconds
         self._loop = asyncio.get_running_loop()
 
-    def __enter__(self) -> None:
+    def __enter__(self) -> _Beat:
         self._alarm = self._loop.call_later(self._seconds, self._beat)
+        return self
 
     def __exit__(self, *_: object) -> None:
         self._alarm.cancel()
 
     def _beat(self) -> None:
-        if not self._writer.is_closing():
+        if self.patience is not None and (self._reader.at_eof() or self._writer.is_closing()):
+            self.patience.reschedule(self._loop.time())
+        elif not self._writer.is_closing():
             self._writer.write(b"\n")
             self._alarm = self._loop.call_later(self._seconds, self._beat)
 
@@ -189,12 +223,17 @@ class _Request(msgspec.Struct, forbid_unknown_fields=True):
 
 def _is_ours(writer: asyncio.StreamWriter) -> bool:
     """Whether the caller is our own user, or root. The folder's mode says so already; this says it again."""
+    return _uid(writer) in (0, os.geteuid())
+
+
+def _uid(writer: asyncio.StreamWriter) -> int:
+    """Whose process is at the other end. Where the system does not say, it is ours: nobody else may open the socket."""
     if not hasattr(socket, "SO_PEERCRED"):
-        return True
+        return os.geteuid()
     peer: socket.socket = writer.get_extra_info("socket")
     credentials = peer.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
     _, uid, _ = struct.unpack("3i", credentials)
-    return uid in (0, os.geteuid())
+    return int(uid)
 
 
 # The caller's side.
@@ -221,6 +260,33 @@ def ask(
     if not line.endswith(b"\n"):
         raise HostGone("the host ended before it answered")
     return _result(line)
+
+
+def follow(
+    folder: Path, stream: str, params: Mapping[str, object], *, silence_seconds: float = SILENCE_SECONDS
+) -> Iterator[dict[str, object]]:
+    """The objects of a stream of the host that serves `folder`, as they come. Close it to hang up.
+
+    Raises as `ask` does.
+    """
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
+        connection.settimeout(silence_seconds)
+        try:
+            _connect(connection, folder)
+            connection.sendall(msgspec.json.encode({"command": stream, "params": dict(params)}) + b"\n")
+            with connection.makefile("rb") as lines:
+                while (line := _read(lines)).endswith(b"\n"):
+                    said = msgspec.json.decode(line, type=_Streamed)
+                    if said.error is not None:
+                        raise Refused(said.error.code, said.error.message, said.error.hint)
+                    if said.item is None:
+                        return
+                    yield said.item
+        except TimeoutError:
+            raise HostSilent(f"the host of {folder} has said nothing for {silence_seconds:g} s") from None
+        except (BrokenPipeError, ConnectionResetError):
+            pass
+    raise HostGone("the host ended")
 
 
 def _connect(connection: socket.socket, folder: Path) -> None:
@@ -253,6 +319,12 @@ class _Error(msgspec.Struct):
     code: str
     message: str
     hint: str
+
+
+class _Streamed(msgspec.Struct):
+    item: dict[str, object] | None = None
+    error: _Error | None = None
+    end: bool = False
 
 
 class _Reply(msgspec.Struct):

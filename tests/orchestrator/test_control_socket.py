@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import socket
 import stat
-from collections.abc import AsyncIterator, Coroutine, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Coroutine, Iterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TypeVar
@@ -15,7 +16,7 @@ import msgspec
 import pytest
 
 from orchestrator.control.refusal import Answer, Refused
-from orchestrator.control.socket import SOCKET, HostGone, HostSilent, NoHost, ask, served
+from orchestrator.control.socket import SOCKET, HostGone, HostSilent, NoHost, ask, follow, served
 from orchestrator.state import hold_state
 
 WAIT_SECONDS = 20.0
@@ -31,6 +32,31 @@ class Desk:
         self.asked: list[str] = []
         self.waiting = asyncio.Event()
         self.go_on = asyncio.Event()
+        self.streaming = 0
+
+    def stream(
+        self, name: str, params: Mapping[str, object], by: str
+    ) -> AsyncGenerator[Mapping[str, object], None] | None:
+        """Count, say who asks, refuse in the middle, or say nothing for ever."""
+        if name == "refused":
+            raise Refused("penstock.no_such", "no stream", "try count")
+        return self._stream(name, by) if name in ("count", "breaks", "crashes", "quiet") else None
+
+    async def _stream(self, name: str, by: str) -> AsyncGenerator[Mapping[str, object], None]:
+        self.streaming += 1
+        try:
+            yield {"by": by}
+            if name == "breaks":
+                raise Refused("penstock.no_such", "no more", "")
+            if name == "crashes":
+                raise ZeroDivisionError("a bug")
+            if name == "quiet":
+                await self.go_on.wait()
+            for number in range(2):
+                yield {"number": number}
+        finally:
+            self.streaming -= 1
+            self.waiting.set()
 
     async def perform(self, command: str, params: Mapping[str, object]) -> Answer:
         """Follow it."""
@@ -309,3 +335,77 @@ def test_a_host_that_dies_in_the_middle_of_its_answer_is_gone(folder: Path) -> N
 
         with pytest.raises(HostGone):
             run(go())
+
+
+# Streams.
+
+
+def followed(folder: Path, stream: str) -> list[dict[str, object]]:
+    return list(follow(folder, stream, {}))
+
+
+def test_a_stream_is_followed_to_its_end_and_knows_who_asked(folder: Path) -> None:
+    async def go() -> tuple[list[dict[str, object]], Answer]:
+        async with desk_at(folder):
+            return await asyncio.to_thread(followed, folder, "count"), await asked(folder, "echo", fine=True)
+
+    assert run(go()) == ([{"by": f"uid:{os.geteuid()}"}, {"number": 0}, {"number": 1}], {"fine": True})
+
+
+@pytest.mark.parametrize(
+    ("stream", "code"),
+    [("refused", "penstock.no_such"), ("breaks", "penstock.no_such"), ("crashes", "penstock.internal")],
+)
+def test_a_stream_that_cannot_go_on_says_why(folder: Path, stream: str, code: str) -> None:
+    async def go() -> int:
+        async with desk_at(folder) as desk:
+            with pytest.raises(Refused) as refusal:
+                await asyncio.to_thread(followed, folder, stream)
+            assert refusal.value.code == code
+            return desk.streaming
+
+    assert run(go()) == 0
+
+
+def test_a_quiet_stream_ends_when_its_caller_hangs_up(folder: Path) -> None:
+    async def go() -> int:
+        async with desk_at(folder, beat_seconds=0.01) as desk:
+            async with line_to(folder) as (reader, writer):
+                writer.write(b'{"command": "quiet"}\n')
+                assert b"by" in await reader.readline()
+                assert desk.streaming == 1
+            await desk.waiting.wait()
+            return desk.streaming
+
+    assert run(go()) == 0
+
+
+def test_a_quiet_stream_is_waited_for_as_long_as_the_host_lives(folder: Path) -> None:
+    async def go() -> None:
+        async with desk_at(folder, beat_seconds=0.01) as desk:
+            lines: Iterator[dict[str, object]] = follow(folder, "quiet", {}, silence_seconds=WAIT_SECONDS)
+            await asyncio.to_thread(next, lines)
+            async with line_to(folder) as (reader, writer):
+                writer.write(b'{"command": "wait"}\n')
+                await reader.readline()
+            desk.go_on.set()
+            assert await asyncio.to_thread(next, lines) == {"number": 0}
+
+    run(go())
+
+
+def test_a_host_that_stops_ends_its_streams(folder: Path) -> None:
+    async def go() -> int:
+        async with desk_at(folder) as desk:
+            lines = follow(folder, "quiet", {})
+            await asyncio.to_thread(next, lines)
+        with pytest.raises(HostGone):
+            await asyncio.to_thread(next, lines)
+        return desk.streaming
+
+    assert run(go()) == 0
+
+
+def test_a_stream_without_a_host_says_so(folder: Path) -> None:
+    with pytest.raises(NoHost):
+        followed(folder, "count")
