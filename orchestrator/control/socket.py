@@ -169,9 +169,7 @@ class _Callers:
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
 
-async def _pump(
-    stream: AsyncGenerator[Mapping[str, object], None], writer: asyncio.StreamWriter, beat: _Beat
-) -> None:
+async def _pump(stream: AsyncGenerator[Mapping[str, object], None], writer: asyncio.StreamWriter, beat: _Beat) -> None:
     """Write what comes until it ends, or until a beat finds that the caller hung up."""
     try:
         async with asyncio.timeout(None) as patience, aclosing(stream):

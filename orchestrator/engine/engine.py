@@ -14,7 +14,7 @@ from orchestrator.clock import Clock, LoopClock
 from orchestrator.door import admit_context, admit_payload
 from orchestrator.engine.hookcall import HookCall, Reply, refused
 from orchestrator.engine.lasting import Lasting, Recorder
-from orchestrator.engine.traversal import Traversal
+from orchestrator.engine.traversal import Onlooker, Traversal
 from orchestrator.engine.wiring import Route
 from orchestrator.faults import SHUTDOWN, StageFault
 from orchestrator.ids import RunIds
@@ -63,8 +63,12 @@ class Memory(Recorder, Protocol):
 class Engine:
     """Routes in service. `routes` may be replaced in one assignment; runs under way keep theirs.
 
-    `ended` is told of every run when it is over, its verdict and all that followed it.
+    `ended` is told of every run when it is over, its verdict and all that followed it. `onlooker`, where there is one,
+    looks at the stages of runs that begin from now on; `answers` counts the calls that were answered.
     """
+
+    onlooker: Onlooker | None = None
+    answers = 0
 
     def __init__(
         self,
@@ -140,6 +144,7 @@ class Engine:
         """Forget a call that was answered."""
         if call in self._calls:
             self._calls.discard(call)
+            self.answers += 1
             for run in call.runs:
                 if not isinstance(run, Lasting):
                     self._ended(run)
