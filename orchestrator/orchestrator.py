@@ -23,7 +23,7 @@ from orchestrator.durable.durability import Durability, RunNotHad, RunStands
 from orchestrator.engine.engine import NO_DEADLINE_SECONDS, Engine, HookCall, Reply
 from orchestrator.engine.lasting import Lasting
 from orchestrator.engine.traversal import Traversal
-from orchestrator.engine.wiring import Route, routes_of
+from orchestrator.engine.wiring import Route, Serving, routes_of
 from orchestrator.events import BreakerChanged, Events, RunEnded, RunParked
 from orchestrator.generations import Generations, StartEvent, StartFailures
 from orchestrator.loading import Loaded
@@ -126,7 +126,8 @@ class Orchestrator:
         await self._generations.start(prepared)
         origin = await self.durability.keep(self.loaded, prepared) if self.durability is not None else ""
         routes = self._join(self.loaded, self._generations, origin)
-        self.engine = Engine(routes, plan.unmatched, frozenset(plan.hooks), loop, clock=clock, ended=self._ended)
+        serving = Serving(routes, plan.unmatched, frozenset(plan.hooks), 1)
+        self.engine = Engine(serving, loop, clock=clock, ended=self._ended)
         undo_seconds = max((p.undo_seconds for chain in plan.routes.values() for p in chain), default=0.0)
         self._stack.push_async_callback(self.engine.close, undo_seconds)
         if self.durability is not None:

@@ -127,7 +127,7 @@ class Durability:
             if isinstance(row, Unreadable):
                 self._park(row.run, "", str(row))
             elif row.plan == self.origin:
-                self._take_up(row, self.engine.routes)
+                self._take_up(row, self.engine.serving.routes)
         for row in rows:
             if isinstance(row, RunRow) and row.plan != self.origin:
                 await self._take_up_earlier(row)
@@ -172,7 +172,7 @@ class Durability:
             if row is None:
                 return None
             if row.plan == self.origin:
-                return self._read_back(row, self.engine.routes)
+                return self._read_back(row, self.engine.serving.routes)
             # Nobody is called any more, so the generations of an earlier plan need not be there.
             route = self._unmanned(row)
             return None if route is None else self._read_back(row, {row.hook: (route,)})
@@ -189,7 +189,7 @@ class Durability:
         if row is None:
             raise RunNotHad(f"the journal has no run {run}")
         if row.plan == self.origin:
-            return self._read_back(row, self.engine.routes)
+            return self._read_back(row, self.engine.serving.routes)
         routes = await self._routes(row.plan, run)
         # Somebody else may have asked for it meanwhile, and there must never be two of one run.
         return self.engine.open.get(run) or self._read_back(row, routes)
