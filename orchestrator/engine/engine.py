@@ -74,7 +74,7 @@ class Engine:
     """Takes every call to what serves. `serving` is replaced in one assignment; a call under way keeps what it has.
 
     `split`, where there is one, is asked first. `ended` is told of every run when it is over, its verdict and all that
-    followed it. `onlooker`, where there is one, looks at the stages of runs that begin from now on; `answers` counts
+    followed it, `untaken` of every call that no run took. `onlooker`, where there is one, looks at the stages of runs that begin from now on; `answers` counts
     the calls that were answered.
     """
 
@@ -91,6 +91,7 @@ class Engine:
         recorder: Memory | None = None,
         ids: Ids | None = None,
         ended: Callable[[Traversal], None] = lambda run: None,
+        untaken: Callable[[HookCall, Reply], None] = lambda call, reply: None,
     ) -> None:
         self.serving = serving
         self.loop = loop
@@ -100,6 +101,7 @@ class Engine:
         self.open: dict[str, Lasting] = {}
         self.parked: dict[str, Lasting] = {}
         self._ended = ended
+        self._untaken = untaken
         self._calls = set[HookCall]()
         self._held: frozenset[str] = frozenset()
         self._drains: list[tuple[int, frozenset[str] | None, asyncio.Event]] = []
@@ -231,6 +233,8 @@ class Engine:
             self.answers += 1
             call.waits = False
             call.serving.calls -= 1
+            if not call.runs and call.given is not None:
+                self._untaken(call, call.given)
             for run in call.runs:
                 if not isinstance(run, Lasting):
                     self._ended(run)
