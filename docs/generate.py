@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 
 from isolation import supervision
-from isolation.errors import EnvironmentBuildError, ManifestError, StartError
+from isolation.errors import ConfigureError, EnvironmentBuildError, ManifestError, StartError
 from isolation.template import TemplateError
 from orchestrator.cli.failures import SYSTEM
 from orchestrator.control.refusal import REFUSALS
@@ -180,6 +180,7 @@ COMMAND_ERRORS = (
     RunStands,
     EnvironmentBuildError,
     StartError,
+    ConfigureError,
     ManifestError,
     TemplateError,
     UnknownHook,

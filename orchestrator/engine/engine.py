@@ -11,7 +11,8 @@ from collections.abc import Callable, Mapping
 from typing import Protocol
 
 from orchestrator.clock import Clock, LoopClock
-from orchestrator.door import admit_context, admit_payload
+from orchestrator.contexts import request_id_of
+from orchestrator.door import admit_context, admit_payload, admit_trace
 from orchestrator.engine.hookcall import HookCall, Reply, refused
 from orchestrator.engine.lasting import Lasting, Recorder
 from orchestrator.engine.traversal import Onlooker, Traversal
@@ -74,8 +75,9 @@ class Engine:
     """Takes every call to what serves. `serving` is replaced in one assignment; a call under way keeps what it has.
 
     `split`, where there is one, is asked first. `ended` is told of every run when it is over, its verdict and all that
-    followed it, `untaken` of every call that no run took. `onlooker`, where there is one, looks at the stages of runs that begin from now on; `answers` counts
-    the calls that were answered.
+    followed it, `untaken` of every call that no run took. `open` are the runs that last, until they are closed;
+    `passing` those that end with their verdict. `onlooker`, where there is one, looks at the stages of runs that begin
+    from now on; `answers` counts the calls that were answered.
     """
 
     split: Split | None = None
@@ -100,6 +102,7 @@ class Engine:
         self.ids = ids or RunIds()
         self.open: dict[str, Lasting] = {}
         self.parked: dict[str, Lasting] = {}
+        self.passing: dict[str, Traversal] = {}
         self._ended = ended
         self._untaken = untaken
         self._calls = set[HookCall]()
@@ -118,6 +121,8 @@ class Engine:
         pipeline: str | None = None,
         mocks: Mapping[str, Mapping[str, object]] | None = None,
         idempotency_key: str | None = None,
+        trace: str = "",
+        request_id: str = "",
     ) -> HookCall:
         """Take a call in; its `reply` is a future that always gets a result.
 
@@ -125,14 +130,18 @@ class Engine:
 
         A Body has passed the door before and is taken as it is. `pipeline` limits the call to one pipeline;
         `mocks` answers stages, by their id, in their plugins' stead. `idempotency_key` is the caller's name for the
-        call: a durable pipeline answers the same key with the run that it has.
+        call: a durable pipeline answers the same key with the run that it has. `trace` is a W3C traceparent;
+        `request_id` counts where the context has none.
         """
         serving = self.serving
         if hook not in serving.hooks:
             raise UnknownHook(hook)
         deadline = self.clock.now() + within_seconds
-        call = HookCall(self, serving, hook, admit_payload(payload), admit_context(context), deadline)
+        context = admit_context(context, request_id)
+        call = HookCall(self, serving, hook, admit_payload(payload), context, deadline)
         call.key = idempotency_key
+        if trace:
+            call.trace = admit_trace(trace)
         if self.split is not None:
             self._divert(call)
         if pipeline is not None:
@@ -179,6 +188,8 @@ class Engine:
 
     def release(self) -> None:
         """Answer the calls that wait, by what serves now."""
+        if not self._held:
+            return
         self._held = frozenset()
         for call in [call for call in self._calls if call.waits and call.given is None]:
             call.waits = False
@@ -238,6 +249,7 @@ class Engine:
             for run in call.runs:
                 if not isinstance(run, Lasting):
                     self._ended(run)
+                    self.passing.pop(run.id, None)
             if self._drains:
                 self._look_at_drains(call.serving.revision, call.serving.calls)
             self._look()
@@ -267,6 +279,11 @@ class Engine:
     def held(self, run: str) -> Lasting | None:
         """A run that is not over, or parked and in no journal."""
         return self.open.get(run) or self.parked.get(run)
+
+    def traced(self, run: str) -> tuple[str, str] | None:
+        """The request id and the trace of a run, each "" where its caller gave none; None when it is not under way."""
+        found = self.passing.get(run) or self.held(run)
+        return None if found is None else (request_id_of(found.context), found.trace)
 
     def find(self, run: str, take: Callable[[Lasting | StageFault], None]) -> None:
         """Hand a run to `take`, whether it is over or not."""

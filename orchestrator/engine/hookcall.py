@@ -77,6 +77,7 @@ class HookCall:
     mocks: Mapping[str, bytes] | None = None
     state: Mapping[str, object] | None = None
     key: str | None = None
+    trace = ""
 
     waits = False
     pipeline: str | None = None
@@ -128,10 +129,14 @@ class HookCall:
         deadline = min(self.deadline, now + route.plan.deadline_seconds)
         id = engine.ids.next(now)
         if not route.shape.lasting:
-            return Traversal(
+            run = Traversal(
                 id, route, self.payload, self.context, deadline, clock=engine.clock, done=self._ended, mocks=self.mocks
             )
-        return self._lasting(id, route, deadline)
+        else:
+            run = self._lasting(id, route, deadline)
+        if self.trace:
+            run.trace = self.trace
+        return run
 
     def _lasting(self, id: str, route: Route, deadline: float) -> Lasting:
         engine = self.engine
@@ -169,6 +174,8 @@ class HookCall:
                 run.refuse(_NO_KEY)
                 return False
             self.engine.opened(run)
+        else:
+            self.engine.passing[run.id] = run
         return True
 
     def _gives_way(self, taken: Taken) -> None:

@@ -284,6 +284,7 @@ def _of_sketch(sketch: RunSketch) -> Record:
         "durable": True,
         "began": round(sketch.started_at, 3),
         "request_id": "",
+        "trace": "",
         "revision": 0,
         "violation": None,
         "error": None,

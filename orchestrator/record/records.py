@@ -40,6 +40,7 @@ def _unmatched(reply: Reply) -> _Json:
         "durable": False,
         "began": None,
         "request_id": "",
+        "trace": "",
         "revision": 0,
         "violation": _violation(reply.violation),
         "error": _fault(reply.fault),

@@ -45,8 +45,9 @@ class Summary:
     def __init__(self, run: Traversal) -> None:
         self.run_id = run.id
         self.plan = run.route.plan
+        self.request_id = request_id_of(run.context)
+        self.trace = run.trace
         self.revision = run.route.revision
-        self.request_id = request_id_of(run.context)[:SAID_CHARACTERS]
         if not run.began:
             run.began = run.clock.wall() - run.clock.now() + run.started
         self.began = run.began
@@ -107,6 +108,7 @@ class Summary:
             "durable": self.plan.durable,
             "began": round(self.began, 3),
             "request_id": self.request_id,
+            "trace": self.trace,
             "revision": self.revision,
             "violation": self.violation,
             "error": self.error,

@@ -1,0 +1,117 @@
+"""The commands that change what a host serves, or say what was changed."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+
+import msgspec
+
+from orchestrator.control.refusal import Answer, Refused
+from orchestrator.revisions.compared import compared
+from orchestrator.revisions.freezing import Freezing
+from orchestrator.revisions.history import Entry, NoSuchRevision
+from orchestrator.revisions.refusal import ChangeNotMade
+from orchestrator.revisions.revisions import Applied, Revisions
+
+__all__ = ["ChangeCommands", "entry_record"]
+
+By = Callable[..., Awaitable[Answer]]
+
+
+class Nothing(msgspec.Struct, forbid_unknown_fields=True):
+    """No parameters."""
+
+
+class To(msgspec.Struct, forbid_unknown_fields=True):
+    """The revision to go back to; the one before where it is not said."""
+
+    to: int | None = None
+
+
+class Compared(msgspec.Struct, forbid_unknown_fields=True):
+    """The revision to look at, and the one to compare it with; the one that served before it where it is not said."""
+
+    number: int
+    other: int | None = None
+
+
+class Listed(msgspec.Struct, forbid_unknown_fields=True):
+    """How many entries, the newest first."""
+
+    limit: int = 50
+
+
+class Why(msgspec.Struct, forbid_unknown_fields=True):
+    """A reason for others to read."""
+
+    reason: str = ""
+
+
+class ChangeCommands:
+    """Each takes its parameters and who asks."""
+
+    def __init__(self, revisions: Revisions, freezing: Freezing) -> None:
+        self._revisions = revisions
+        self._freezing = freezing
+        self.commands: dict[str, tuple[type[msgspec.Struct], By]] = {
+            "plan": (Nothing, self._plan),
+            "apply": (Nothing, self._apply),
+            "rollback": (To, self._rollback),
+            "history": (Listed, self._history),
+            "diff": (Compared, self._diff),
+            "freeze": (Why, self._freeze),
+            "thaw": (Nothing, self._thaw),
+        }
+
+    async def _plan(self, _: Nothing, by: str) -> Answer:
+        with _Refusing():
+            change = await self._revisions.plan()
+        return {"revision": self._revisions.current.number, "change": change.record()}
+
+    async def _apply(self, _: Nothing, by: str) -> Answer:
+        with _Refusing():
+            return _applied(await self._revisions.apply(by))
+
+    async def _rollback(self, to: To, by: str) -> Answer:
+        with _Refusing():
+            return _applied(await self._revisions.rollback(to.to, by))
+
+    async def _history(self, listed: Listed, by: str) -> Answer:
+        entries = self._revisions.history.entries[-listed.limit :] if listed.limit > 0 else []
+        return [entry_record(entry) for entry in reversed(entries)]
+
+    async def _diff(self, wanted: Compared, by: str) -> Answer:
+        with _Refusing():
+            return compared(self._revisions.history, wanted.number, wanted.other)
+
+    async def _freeze(self, why: Why, by: str) -> Answer:
+        self._freezing.freeze(by, why.reason)
+        return self._freezing.record()
+
+    async def _thaw(self, _: Nothing, by: str) -> Answer:
+        self._freezing.thaw(by)
+        return self._freezing.record()
+
+
+class _Refusing:
+    """Turns what a change raises into a refusal of its command."""
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, ChangeNotMade | NoSuchRevision):
+            raise Refused(error.code, str(error), error.hint) from error
+
+
+def _applied(applied: Applied) -> Mapping[str, object]:
+    return {
+        "revision": applied.revision.number,
+        "outcome": "unchanged" if applied.outcome is None else applied.outcome.value,
+        "change": applied.change.record(),
+    }
+
+
+def entry_record(entry: Entry) -> dict[str, object]:
+    """An entry of the history as JSON, what it has not said included."""
+    return {name: msgspec.to_builtins(getattr(entry, name)) for name in entry.__struct_fields__}
