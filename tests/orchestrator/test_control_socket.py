@@ -7,7 +7,7 @@ import contextlib
 import os
 import socket
 import stat
-from collections.abc import AsyncGenerator, AsyncIterator, Coroutine, Iterator, Mapping
+from collections.abc import AsyncIterator, Coroutine, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TypeVar
@@ -15,8 +15,9 @@ from typing import TypeVar
 import msgspec
 import pytest
 
+from orchestrator.control.backlog import Backlog
 from orchestrator.control.refusal import Answer, Refused
-from orchestrator.control.socket import SOCKET, HostGone, HostSilent, NoHost, ask, follow, served
+from orchestrator.control.socket import SOCKET, HostGone, HostSilent, NoHost, ask, ask_stream, served
 from orchestrator.state import hold_state
 
 WAIT_SECONDS = 20.0
@@ -32,35 +33,12 @@ class Desk:
         self.asked: list[str] = []
         self.waiting = asyncio.Event()
         self.go_on = asyncio.Event()
-        self.streaming = 0
+        self.ended = asyncio.Event()
 
-    def stream(
-        self, name: str, params: Mapping[str, object], by: str
-    ) -> AsyncGenerator[Mapping[str, object], None] | None:
-        """Count, say who asks, refuse in the middle, or say nothing for ever."""
-        if name == "refused":
-            raise Refused("penstock.no_such", "no stream", "try count")
-        return self._stream(name, by) if name in ("count", "breaks", "crashes", "quiet") else None
-
-    async def _stream(self, name: str, by: str) -> AsyncGenerator[Mapping[str, object], None]:
-        self.streaming += 1
-        try:
-            yield {"by": by}
-            if name == "breaks":
-                raise Refused("penstock.no_such", "no more", "")
-            if name == "crashes":
-                raise ZeroDivisionError("a bug")
-            if name == "quiet":
-                await self.go_on.wait()
-            for number in range(2):
-                yield {"number": number}
-        finally:
-            self.streaming -= 1
-            self.waiting.set()
-
-    async def perform(self, command: str, params: Mapping[str, object]) -> Answer:
+    async def perform(self, command: str, params: Mapping[str, object], *, by: str) -> Answer:
         """Follow it."""
         self.asked.append(command)
+        self.by = by
         match command:
             case "echo":
                 return dict(params)
@@ -71,6 +49,21 @@ class Desk:
             case "crash":
                 raise ZeroDivisionError("a bug")
         raise Refused("penstock.no_such", f"no {command}", "try echo")
+
+    streams: Mapping[str, object] = {"count": None, "silence": None, "break": None}
+
+    async def stream(self, name: str, params: Mapping[str, object], *, by: str) -> AsyncIterator[Mapping[str, object]]:
+        """Count, then end; or say one thing and no more, until it is closed."""
+        try:
+            for number in range(3):
+                yield {"number": number}
+                if name == "break":
+                    raise Refused("penstock.no_such", "no more", "")
+                if name == "silence":
+                    self.waiting.set()
+                    await self.go_on.wait()
+        finally:
+            self.ended.set()
 
 
 @pytest.fixture
@@ -337,75 +330,83 @@ def test_a_host_that_dies_in_the_middle_of_its_answer_is_gone(folder: Path) -> N
             run(go())
 
 
+def test_the_host_knows_who_asks(folder: Path) -> None:
+    async def go() -> str:
+        async with desk_at(folder) as desk:
+            await asked(folder, "echo")
+            return desk.by
+
+    assert run(go()) == f"uid:{os.geteuid()}"
+
+
 # Streams.
 
 
-def followed(folder: Path, stream: str) -> list[dict[str, object]]:
-    return list(follow(folder, stream, {}))
+async def streamed(folder: Path, name: str) -> list[Mapping[str, object]]:
+    return await asyncio.to_thread(lambda: list(ask_stream(folder, name, {})))
 
 
-def test_a_stream_is_followed_to_its_end_and_knows_who_asked(folder: Path) -> None:
-    async def go() -> tuple[list[dict[str, object]], Answer]:
+def test_a_stream_is_its_objects_in_order_and_then_its_end(folder: Path) -> None:
+    async def go() -> list[Mapping[str, object]]:
         async with desk_at(folder):
-            return await asyncio.to_thread(followed, folder, "count"), await asked(folder, "echo", fine=True)
+            return await streamed(folder, "count")
 
-    assert run(go()) == ([{"by": f"uid:{os.geteuid()}"}, {"number": 0}, {"number": 1}], {"fine": True})
-
-
-@pytest.mark.parametrize(
-    ("stream", "code"),
-    [("refused", "penstock.no_such"), ("breaks", "penstock.no_such"), ("crashes", "penstock.internal")],
-)
-def test_a_stream_that_cannot_go_on_says_why(folder: Path, stream: str, code: str) -> None:
-    async def go() -> int:
-        async with desk_at(folder) as desk:
-            with pytest.raises(Refused) as refusal:
-                await asyncio.to_thread(followed, folder, stream)
-            assert refusal.value.code == code
-            return desk.streaming
-
-    assert run(go()) == 0
+    assert run(go()) == [{"number": 0}, {"number": 1}, {"number": 2}]
 
 
-def test_a_quiet_stream_ends_when_its_caller_hangs_up(folder: Path) -> None:
-    async def go() -> int:
-        async with desk_at(folder, beat_seconds=0.01) as desk:
-            async with line_to(folder) as (reader, writer):
-                writer.write(b'{"command": "quiet"}\n')
-                assert b"by" in await reader.readline()
-                assert desk.streaming == 1
-            await desk.waiting.wait()
-            return desk.streaming
-
-    assert run(go()) == 0
-
-
-def test_a_quiet_stream_is_waited_for_as_long_as_the_host_lives(folder: Path) -> None:
+def test_a_stream_that_is_refused_half_way_says_so(folder: Path) -> None:
     async def go() -> None:
-        async with desk_at(folder, beat_seconds=0.01) as desk:
-            lines: Iterator[dict[str, object]] = follow(folder, "quiet", {}, silence_seconds=WAIT_SECONDS)
-            await asyncio.to_thread(next, lines)
+        async with desk_at(folder):
+            await streamed(folder, "break")
+
+    with pytest.raises(Refused, match="no more"):
+        run(go())
+
+
+def test_a_caller_that_hangs_up_ends_its_stream(folder: Path) -> None:
+    async def go() -> None:
+        async with desk_at(folder) as desk:
             async with line_to(folder) as (reader, writer):
-                writer.write(b'{"command": "wait"}\n')
-                await reader.readline()
-            desk.go_on.set()
-            assert await asyncio.to_thread(next, lines) == {"number": 0}
+                writer.write(b'{"command": "silence"}\n')
+                assert msgspec.json.decode(await reader.readline()) == {"item": {"number": 0}}
+                await desk.waiting.wait()
+                assert not desk.ended.is_set()
+            await desk.ended.wait()
 
     run(go())
 
 
+def test_a_silent_stream_beats(folder: Path) -> None:
+    async def go() -> list[bytes]:
+        async with desk_at(folder, beat_seconds=0.01), line_to(folder) as (reader, writer):
+            writer.write(b'{"command": "silence"}\n')
+            await reader.readline()
+            return [await reader.readline() for _ in range(3)]
+
+    assert run(go()) == [b"\n"] * 3
+
+
 def test_a_host_that_stops_ends_its_streams(folder: Path) -> None:
-    async def go() -> int:
+    async def go() -> bool:
         async with desk_at(folder) as desk:
-            lines = follow(folder, "quiet", {})
-            await asyncio.to_thread(next, lines)
+            following = asyncio.ensure_future(streamed(folder, "silence"))
+            await desk.waiting.wait()
         with pytest.raises(HostGone):
-            await asyncio.to_thread(next, lines)
-        return desk.streaming
+            await following
+        return desk.ended.is_set()
 
-    assert run(go()) == 0
+    assert run(go())
 
 
-def test_a_stream_without_a_host_says_so(folder: Path) -> None:
-    with pytest.raises(NoHost):
-        followed(folder, "count")
+def test_a_listener_that_is_too_slow_is_told_how_much_it_missed() -> None:
+    async def go() -> list[Mapping[str, object]]:
+        backlog = Backlog(limit=3)
+        for number in range(10):
+            backlog.put({"number": number})
+        taken = backlog.taken()
+        first = [await anext(taken) for _ in range(4)]
+        backlog.put({"number": 10})
+        return [*first, await anext(taken)]
+
+    numbers = [{"number": number} for number in (7, 8, 9, 10)]
+    assert run(go()) == [{"type": "Missed", "count": 7}, *numbers]
