@@ -98,8 +98,9 @@ class _Berth:
 
 
 class Fleet:
-    """Use it as an async context manager; leaving stops every generation. `notify` hears what becomes of workers, `hear`
-    what plugins log.
+    """Use it as an async context manager; leaving stops every generation.
+
+    `notify` hears what becomes of workers, `hear` what plugins log.
     """
 
     def __init__(self, notify: Callable[[GenerationEvent], None], hear: Hearer | None = None) -> None:

@@ -4,15 +4,17 @@ and why a run came out as it did. They change nothing.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated
 
 import msgspec
 
-from orchestrator.control.refusal import Answer, Refused
+from orchestrator.control.refusal import Actor, Answer, Refused
 from orchestrator.events import StageTapped
-from orchestrator.lookout.feed import Missed
+from orchestrator.lookout.feed import MISSED, Missed
 from orchestrator.lookout.logbook import HOST, LEVELS, WantedLines
 from orchestrator.lookout.meter import Meter
 from orchestrator.lookout.standing import standing
@@ -20,6 +22,7 @@ from orchestrator.lookout.taps import Tap
 from orchestrator.lookout.why import ChangesBetween, Record, decisive, differences, explained, no_changes_known
 from orchestrator.record.history import NoSuchRun, RunHistory, SeveralRuns
 from orchestrator.record.ring import Entry
+from orchestrator.record.summary import Summary
 from pipelines.plan import StagePlan
 from pipelines.suggest import nearest
 
@@ -32,9 +35,6 @@ log = logging.getLogger("penstock.control")
 
 Command = tuple[type[msgspec.Struct], Callable[..., Awaitable[Answer]]]
 Stream = tuple[type[msgspec.Struct], Callable[..., AsyncGenerator[dict[str, object], None]]]
-
-SOMEBODY = "somebody"
-"""Who asks, where the transport does not say."""
 
 MAX_LINES = 10_000
 SHOWN_CANDIDATES = 4
@@ -81,9 +81,10 @@ class Asked(msgspec.Struct, forbid_unknown_fields=True):
 class Looking:
     """Its tables are part of a host's. `changes_between` says what differs between two revisions."""
 
-    changes_between: ChangesBetween = staticmethod(no_changes_known)
-
-    def __init__(self, orchestrator: Orchestrator, history: RunHistory) -> None:
+    def __init__(
+        self, orchestrator: Orchestrator, history: RunHistory, changes_between: ChangesBetween = no_changes_known
+    ) -> None:
+        self._changes_between = changes_between
         self._orchestrator = orchestrator
         self._history = history
         self.commands: dict[str, Command] = {"status": (_Nothing, self._status), "why": (Asked, self._why)}
@@ -93,22 +94,22 @@ class Looking:
             "top": (Often, self._top),
         }
 
-    async def _status(self, _: _Nothing) -> Answer:
-        return await standing(self._orchestrator, self._orchestrator.standing())
+    async def _status(self, _: _Nothing, by: Actor) -> Answer:
+        return await standing(self._orchestrator)
 
-    async def _top(self, often: Often, by: str = SOMEBODY) -> AsyncGenerator[dict[str, object], None]:
-        with self._orchestrator.meters.reading(Meter(self._orchestrator)) as meter:
+    async def _top(self, often: Often, by: Actor) -> AsyncGenerator[dict[str, object], None]:
+        with self._orchestrator.lookout.meters.reading(Meter(self._orchestrator)) as meter:
             async for figures in meter.read(often.interval_seconds):
                 yield figures
 
     # Logs.
 
-    async def _logs(self, asked: Lines, by: str = SOMEBODY) -> AsyncGenerator[dict[str, object], None]:
+    async def _logs(self, asked: Lines, by: Actor) -> AsyncGenerator[dict[str, object], None]:
         wanted = self._wanted(asked)
         requests = _Requests(self._orchestrator)
-        with self._orchestrator.logbook.joined(wanted) as feed:
+        with self._orchestrator.lookout.logbook.joined(wanted) as feed:
             last = 0
-            for entry in self._orchestrator.logbook.newest(wanted, asked.lines):
+            for entry in self._orchestrator.lookout.logbook.newest(wanted, asked.lines):
                 last = entry.number
                 yield entry.as_json(requests.of(entry.run))
             if not asked.follow:
@@ -150,14 +151,14 @@ class Looking:
 
     # Taps.
 
-    async def _tap(self, asked: Tapped, by: str = SOMEBODY) -> AsyncGenerator[dict[str, object], None]:
+    async def _tap(self, asked: Tapped, by: Actor) -> AsyncGenerator[dict[str, object], None]:
         self._must_be_stage(asked.stage, asked.pipeline)
         self._tell_of(asked, by)
         left = asked.limit
-        with self._orchestrator.taps.opened(Tap(asked.stage, asked.pipeline, values=asked.values)) as tap:
+        with self._orchestrator.lookout.taps.opened(Tap(asked.stage, asked.pipeline, values=asked.values)) as tap:
             async for seen in tap.read():
                 yield seen
-                if left is not None and "missed" not in seen:
+                if left is not None and seen.get("type") != MISSED:
                     left -= 1
                     if not left:
                         return
@@ -180,8 +181,9 @@ class Looking:
 
     # Why.
 
-    async def _why(self, asked: Asked) -> Answer:
-        remembered = list(self._orchestrator.ring.entries())
+    async def _why(self, asked: Asked, by: Actor) -> Answer:
+        remembered: list[Entry] = [Summary(run) for run in self._orchestrator.engine.open.values()]
+        remembered += self._orchestrator.ring.entries()
         ids = [entry.run_id for entry in remembered if asked.id and entry.request_id == asked.id]
         if not ids:
             try:
@@ -192,7 +194,11 @@ class Looking:
                     return self._untaken(asked.id, error)
         records = {id: await self._history.shown(id) for id in ids[:MAX_SHOWN_RUNS]}
         decided = next((one for one in records.values() if one.get("verdict") == "deny"), next(iter(records.values())))
-        return self._answer(decided, [one for one in records.values() if one is not decided], remembered)
+        others = [one for one in records.values() if one is not decided]
+        stage = decisive(decided)
+        # What an earlier host wrote is decoded for this, thousands of runs in the worst case.
+        before = None if stage is None else await asyncio.to_thread(_last_allowed, remembered, decided, stage)
+        return self._answer(decided, stage, before, others)
 
     def _of_request(self, text: str, remembered: Sequence[Entry]) -> list[str]:
         """The runs of the one request whose id ends so. Raises SeveralRuns."""
@@ -215,17 +221,15 @@ class Looking:
                 }  # fmt: skip
         raise error
 
-    def _answer(self, run: Record, others: Sequence[Record], remembered: Sequence[Entry]) -> Answer:
+    def _answer(self, run: Record, stage: str | None, before: Record | None, others: Sequence[Record]) -> Answer:
         answer = explained(run)
         answer["others"] = [
             {name: other.get(name) for name in ("run_id", "pipeline", "hook", "verdict", "status", "began")}
             for other in others
         ]
-        stage = decisive(run)
-        before = None if stage is None else _last_allowed(remembered, run, stage)
         answer["last_allowed"] = None if before is None else _brief(before, stage)
         answer["changed"] = (
-            [] if before is None or stage is None else differences(before, run, stage, self.changes_between)
+            [] if before is None or stage is None else differences(before, run, stage, self._changes_between)
         )
         if answer["why"] == "breaker":
             answer["breaker"] = self._breaker(run, stage)
@@ -233,8 +237,6 @@ class Looking:
 
     def _breaker(self, run: Record, stage: str | None) -> dict[str, object] | None:
         """How the breaker stands now that refused then."""
-        from dataclasses import asdict
-
         plans = {plan.id: plan for name, plan in self._stages() if name == run.get("pipeline")}
         plan = plans.get(stage or "")
         found = () if plan is None else self._orchestrator.breakers.find(f"{plan.plugin}/{plan.stage}")

@@ -8,7 +8,10 @@ from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-__all__ = ["Feed", "Missed"]
+__all__ = ["MISSED", "Feed", "Missed"]
+
+MISSED = "Missed"
+"""What such an object says of itself; no other one of these streams has a `type`."""
 
 _Item = TypeVar("_Item")
 
@@ -21,7 +24,7 @@ class Missed:
 
     def as_json(self) -> dict[str, object]:
         """As a stream tells it."""
-        return {"missed": self.count}
+        return {"type": MISSED, "count": self.count}
 
 
 class Feed(Generic[_Item]):

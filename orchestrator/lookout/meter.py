@@ -1,4 +1,4 @@
-"""What `penstock top` shows: counted while somebody looks, told as one object an interval. Nobody looks, nothing counts."""
+"""What `penstock top` shows: counted only while somebody looks, and told as one object an interval."""
 
 from __future__ import annotations
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from isolation.spec import host_version
 from orchestrator.lookout.meter import breakers_of_note, figures_of
 from orchestrator.metrics.processes import ProcessFigures
+from orchestrator.revisions.history import Entry, Outcome
 
 if TYPE_CHECKING:
     from isolation.generation import Generation
@@ -19,8 +20,8 @@ if TYPE_CHECKING:
 __all__ = ["plugin_standing", "standing"]
 
 
-async def standing(orchestrator: Orchestrator, more: Mapping[str, object]) -> dict[str, object]:
-    """The answer to `status`; `more` are members that others know of."""
+async def standing(orchestrator: Orchestrator) -> dict[str, object]:
+    """The answer to `status`."""
     engine = orchestrator.engine
     generations = list(orchestrator.generations.values())
     pids = [worker.pid for one in generations for worker in one.workers]
@@ -32,14 +33,37 @@ async def standing(orchestrator: Orchestrator, more: Mapping[str, object]) -> di
         "host": {
             "pid": os.getpid(),
             "version": host_version(),
-            "since": round(orchestrator.opened_at, 3),
+            "since": round(orchestrator.lookout.opened_at, 3),
             "rss_bytes": None if here is None else here.resident_bytes,
         },
         "plugins": [plugin_standing(one, engine.clock.now(), figures) for one in generations],
         "breakers": breakers_of_note(orchestrator),
         "calls": engine.under_way,
         "open_runs": sorted(engine.open),
-        **more,
+        **_changes(orchestrator),
+    }
+
+
+def _changes(orchestrator: Orchestrator) -> dict[str, object]:
+    """Which revision serves since when, what changed last, and the refusal after it, if there was one."""
+    current, entries = orchestrator.revisions.current, orchestrator.revisions.history.entries
+    made = [entry for entry in entries if entry.outcome is not Outcome.REFUSED]
+    refused = entries[-1] if entries and entries[-1].outcome is Outcome.REFUSED else None
+    return {
+        "revision": {"number": current.number, "since": round(current.began, 3), "by": current.by},
+        "last_change": _change(made[-1]) if made else None,
+        "refused": None if refused is None else _change(refused),
+    }
+
+
+def _change(entry: Entry) -> dict[str, object]:
+    return {
+        "when": round(entry.at, 3),
+        "by": entry.by,
+        "revision": entry.number,
+        "outcome": entry.outcome.value,
+        "reason": entry.reason,
+        "where": entry.where,
     }
 
 
