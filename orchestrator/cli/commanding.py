@@ -22,7 +22,7 @@ __all__ = ["command"]
 WITH_WORKERS = frozenset({"runs.resume", "runs.compensate"})
 """Commands for which plugins are started when no host has them."""
 
-ALONE = frozenset({"runs.list", "runs.show", "runs.park", "runs.prune", "runs.rekey"})
+ALONE = frozenset({"runs.list", "runs.show", "runs.park", "runs.prune", "runs.rekey", "why"})
 """Commands that need the journal and the memory of runs, and no worker."""
 
 TURN_SECONDS = 10.0

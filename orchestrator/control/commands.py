@@ -15,6 +15,7 @@ from isolation.errors import IsolationError
 from orchestrator.clock import Clock
 from orchestrator.control.backlog import Backlog
 from orchestrator.control.looking import Looking, meant
+from orchestrator.control.reasons import Asked, BreakerOf, Reasons
 from orchestrator.control.refusal import Actor, Answer, Refused
 from orchestrator.durable.durability import RunNotHad, RunStands
 from orchestrator.engine.lasting import Lasting
@@ -24,6 +25,7 @@ from orchestrator.journal.errors import JournalError
 from orchestrator.journal.journal import Journal
 from orchestrator.journal.rows import UNFINISHED, RunStatus, RunUpdate
 from orchestrator.lookout.standing import plugin_standing
+from orchestrator.lookout.why import ChangesBetween, no_changes_known
 from orchestrator.record.history import NoSuchRun, RunHistory, SeveralRuns, Wanted
 from orchestrator.record.ring import Ring
 from orchestrator.record.unmanned import UnmannedRoutes
@@ -79,10 +81,13 @@ class RunCommands:
         journal: Journal | None,
         clock: Clock,
         open: Mapping[str, Lasting] = MappingProxyType({}),
+        changes_between: ChangesBetween = no_changes_known,
+        breaker_of: BreakerOf = lambda pipeline, stage: None,
     ) -> None:
         self._journal = journal
         routes = UnmannedRoutes(journal) if journal is not None else lambda row: None
         self._history = RunHistory(ring, journal, routes, clock, open)
+        reasons = Reasons(ring, self._history, open, changes_between, breaker_of)
         self.streams: dict[str, Stream] = {}
         self.commands: dict[str, Command] = {
             "runs.list": (Wanted, self._list),
@@ -90,6 +95,7 @@ class RunCommands:
             "runs.park": (OneRun, self._park),
             "runs.prune": (Bounds, self._prune),
             "runs.rekey": (Nothing, self._rekey),
+            "why": (Asked, reasons.why),
         }
 
     async def perform(self, command: str, params: Mapping[str, object], *, by: Actor = EMBEDDED) -> Answer:
@@ -152,6 +158,7 @@ class Control(RunCommands):
             None if durability is None else durability.journal,
             engine.clock,
             ChainMap(engine.open, engine.parked),
+            breaker_of=self._breaker_of,
         )
         self._orchestrator = orchestrator
         self.commands |= {
@@ -166,7 +173,7 @@ class Control(RunCommands):
         self.streams |= {
             "events": (Nothing, self._events),
         }
-        looking = Looking(orchestrator, self._history)
+        looking = Looking(orchestrator)
         self.commands |= looking.commands
         self.streams |= looking.streams
 
@@ -188,6 +195,14 @@ class Control(RunCommands):
                 yield item
         finally:
             silence()
+
+    def _breaker_of(self, pipeline: str, stage: str) -> Mapping[str, object] | None:
+        for chain in self._orchestrator.engine.serving.routes.values():
+            for route in chain:
+                for wire in route.wires:
+                    if (route.plan.name, wire.plan.id) == (pipeline, stage) and wire.breaker is not None:
+                        return asdict(wire.breaker.view())
+        return None
 
     async def _restart(self, named: Named, _: Actor) -> Answer:
         generation = self._orchestrator.generations.get(named.name)

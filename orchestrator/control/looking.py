@@ -1,13 +1,12 @@
-"""The commands and streams with which an operator looks at a host: how it stands, its figures, its logs, its stages,
-and why a run came out as it did. They change nothing.
+"""The command and the streams with which an operator looks at a host: how it stands, its figures, its logs, its stages.
+
+They change nothing.
 """
 
 from __future__ import annotations
 
-import asyncio
 import logging
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
 from typing import TYPE_CHECKING, Annotated
 
 import msgspec
@@ -19,10 +18,7 @@ from orchestrator.lookout.logbook import HOST, LEVELS, WantedLines
 from orchestrator.lookout.meter import Meter
 from orchestrator.lookout.standing import standing
 from orchestrator.lookout.taps import Tap
-from orchestrator.lookout.why import ChangesBetween, Record, decisive, differences, explained, no_changes_known
-from orchestrator.record.history import NoSuchRun, RunHistory, SeveralRuns
 from orchestrator.record.ring import Entry
-from orchestrator.record.summary import Summary
 from pipelines.plan import StagePlan
 from pipelines.suggest import nearest
 
@@ -37,7 +33,6 @@ Command = tuple[type[msgspec.Struct], Callable[..., Awaitable[Answer]]]
 Stream = tuple[type[msgspec.Struct], Callable[..., AsyncGenerator[dict[str, object], None]]]
 
 MAX_LINES = 10_000
-SHOWN_CANDIDATES = 4
 
 
 class _Nothing(msgspec.Struct, forbid_unknown_fields=True):
@@ -72,22 +67,12 @@ class Often(msgspec.Struct, forbid_unknown_fields=True):
     interval_seconds: Annotated[float, msgspec.Meta(ge=0.1, le=60.0)] = 1.0
 
 
-class Asked(msgspec.Struct, forbid_unknown_fields=True):
-    """A run, or a request, by its id."""
-
-    id: str
-
-
 class Looking:
-    """Its tables are part of a host's. `changes_between` says what differs between two revisions."""
+    """Its tables are part of a host's."""
 
-    def __init__(
-        self, orchestrator: Orchestrator, history: RunHistory, changes_between: ChangesBetween = no_changes_known
-    ) -> None:
-        self._changes_between = changes_between
+    def __init__(self, orchestrator: Orchestrator) -> None:
         self._orchestrator = orchestrator
-        self._history = history
-        self.commands: dict[str, Command] = {"status": (_Nothing, self._status), "why": (Asked, self._why)}
+        self.commands: dict[str, Command] = {"status": (_Nothing, self._status)}
         self.streams: dict[str, Stream] = {
             "logs": (Lines, self._logs),
             "tap": (Tapped, self._tap),
@@ -178,91 +163,6 @@ class Looking:
         fields = {"tapped": asked.stage, "by": by, "pipeline": asked.pipeline or "", "values": asked.values}
         log.log(logging.WARNING if asked.values else logging.INFO, "stage.tapped", extra=fields)
         self._orchestrator.events.publish(StageTapped(asked.stage, asked.pipeline, by, asked.values))
-
-    # Why.
-
-    async def _why(self, asked: Asked, by: Actor) -> Answer:
-        remembered: list[Entry] = [Summary(run) for run in self._orchestrator.engine.open.values()]
-        remembered += self._orchestrator.ring.entries()
-        ids = [entry.run_id for entry in remembered if asked.id and entry.request_id == asked.id]
-        if not ids:
-            try:
-                ids = [await self._history.find(asked.id)]
-            except NoSuchRun as error:
-                ids = self._of_request(asked.id, remembered)
-                if not ids:
-                    return self._untaken(asked.id, error)
-        records = {id: await self._history.shown(id) for id in ids[:MAX_SHOWN_RUNS]}
-        decided = next((one for one in records.values() if one.get("verdict") == "deny"), next(iter(records.values())))
-        others = [one for one in records.values() if one is not decided]
-        stage = decisive(decided)
-        # What an earlier host wrote is decoded for this, thousands of runs in the worst case.
-        before = None if stage is None else await asyncio.to_thread(_last_allowed, remembered, decided, stage)
-        return self._answer(decided, stage, before, others)
-
-    def _of_request(self, text: str, remembered: Sequence[Entry]) -> list[str]:
-        """The runs of the one request whose id ends so. Raises SeveralRuns."""
-        found = {entry.request_id for entry in remembered if text and entry.request_id.endswith(text)}
-        if len(found) > 1:
-            shown = ", ".join(sorted(found)[:SHOWN_CANDIDATES]) + (", ..." if len(found) > SHOWN_CANDIDATES else "")
-            raise SeveralRuns(f"{len(found)} requests have an id that ends in {text!r}: {shown}")
-        return [entry.run_id for entry in remembered if entry.request_id in found]
-
-    def _untaken(self, text: str, error: NoSuchRun) -> Answer:
-        """A call that no pipeline took leaves no run. Raises `error` where there was none either."""
-        for call in reversed(self._orchestrator.ring.untaken):
-            if text and call.request_id.endswith(text):
-                why = "unmatched" if call.code in (None, "penstock.unmatched") else "refused"
-                return {
-                    "run_id": None, "request_id": call.request_id, "pipeline": None, "hook": call.hook,
-                    "verdict": call.verdict, "began": round(call.at, 3), "stage": None, "why": why,
-                    "code": call.code, "reason": call.reason, "notes": [], "others": [],
-                    "last_allowed": None, "changed": [],
-                }  # fmt: skip
-        raise error
-
-    def _answer(self, run: Record, stage: str | None, before: Record | None, others: Sequence[Record]) -> Answer:
-        answer = explained(run)
-        answer["others"] = [
-            {name: other.get(name) for name in ("run_id", "pipeline", "hook", "verdict", "status", "began")}
-            for other in others
-        ]
-        answer["last_allowed"] = None if before is None else _brief(before, stage)
-        answer["changed"] = (
-            [] if before is None or stage is None else differences(before, run, stage, self._changes_between)
-        )
-        if answer["why"] == "breaker":
-            answer["breaker"] = self._breaker(run, stage)
-        return answer
-
-    def _breaker(self, run: Record, stage: str | None) -> dict[str, object] | None:
-        """How the breaker stands now that refused then."""
-        plans = {plan.id: plan for name, plan in self._stages() if name == run.get("pipeline")}
-        plan = plans.get(stage or "")
-        found = () if plan is None else self._orchestrator.breakers.find(f"{plan.plugin}/{plan.stage}")
-        return asdict(found[0].view()) if found else None
-
-
-MAX_SHOWN_RUNS = 100
-"""Of one request: every hook of it and every pipeline of each."""
-
-
-def _last_allowed(remembered: Sequence[Entry], run: Record, stage: str) -> Record | None:
-    """The newest run before this one in which its stage had nothing against it."""
-    began = run.get("began")
-    before = began if isinstance(began, float | int) else 0.0
-    for entry in remembered:
-        older = entry.began <= before and entry.run_id != run.get("run_id")
-        if older and entry.pipeline == run.get("pipeline") and entry.succeeded(stage):
-            return entry.record()
-    return None
-
-
-def _brief(record: Record, stage: str | None) -> dict[str, object]:
-    stages = record.get("stages")
-    then = stages.get(stage) if isinstance(stages, Mapping) else None
-    told = {name: record.get(name) for name in ("run_id", "request_id", "began", "revision", "verdict")}
-    return told | {name: (then or {}).get(name) for name in ("generation", "version", "config", "mode")}
 
 
 class _Requests:
