@@ -14,6 +14,7 @@ import msgspec
 from isolation.errors import IsolationError
 from orchestrator.clock import Clock
 from orchestrator.control.backlog import Backlog
+from orchestrator.control.changes import ChangeCommands
 from orchestrator.control.looking import Looking, meant
 from orchestrator.control.reasons import Asked, BreakerOf, Reasons
 from orchestrator.control.refusal import Actor, Answer, Refused
@@ -170,6 +171,7 @@ class Control(RunCommands):
             "breakers.reset": (Named, self._reset),
             "plugin.restart": (Named, self._restart),
         }
+        self.commands |= ChangeCommands(orchestrator.revisions, orchestrator.freezing).commands
         self.streams |= {
             "events": (Nothing, self._events),
         }

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import msgspec
 
+from orchestrator.control.changes import standing as changes_standing
 from orchestrator.control.refusal import Actor, Answer, Refused
 from orchestrator.events import StageTapped
 from orchestrator.lookout.feed import MISSED, Missed
@@ -80,7 +81,8 @@ class Looking:
         }
 
     async def _status(self, _: _Nothing, by: Actor) -> Answer:
-        return await standing(self._orchestrator)
+        changes = changes_standing(self._orchestrator.revisions, self._orchestrator.freezing)
+        return await standing(self._orchestrator, changes)
 
     async def _top(self, often: Often, by: Actor) -> AsyncGenerator[dict[str, object], None]:
         with self._orchestrator.lookout.meters.reading(Meter(self._orchestrator)) as meter:

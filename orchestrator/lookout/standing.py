@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from isolation.spec import host_version
 from orchestrator.lookout.meter import breakers_of_note, figures_of
 from orchestrator.metrics.processes import ProcessFigures
-from orchestrator.revisions.history import Entry, Outcome
+from orchestrator.revisions.history import Outcome
 
 if TYPE_CHECKING:
     from isolation.generation import Generation
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 __all__ = ["plugin_standing", "standing"]
 
 
-async def standing(orchestrator: Orchestrator) -> dict[str, object]:
-    """The answer to `status`."""
+async def standing(orchestrator: Orchestrator, more: Mapping[str, object]) -> dict[str, object]:
+    """The answer to `status`; `more` are members that others know of."""
     engine = orchestrator.engine
     generations = list(orchestrator.generations.values())
     pids = [worker.pid for one in generations for worker in one.workers]
@@ -40,30 +40,22 @@ async def standing(orchestrator: Orchestrator) -> dict[str, object]:
         "breakers": breakers_of_note(orchestrator),
         "calls": engine.under_way,
         "open_runs": sorted(engine.open),
-        **_changes(orchestrator),
+        "last_change": _last_change(orchestrator),
+        **more,
     }
 
 
-def _changes(orchestrator: Orchestrator) -> dict[str, object]:
-    """Which revision serves since when, what changed last, and the refusal after it, if there was one."""
-    current, entries = orchestrator.revisions.current, orchestrator.revisions.history.entries
-    made = [entry for entry in entries if entry.outcome is not Outcome.REFUSED]
-    refused = entries[-1] if entries and entries[-1].outcome is Outcome.REFUSED else None
+def _last_change(orchestrator: Orchestrator) -> dict[str, object] | None:
+    made = [entry for entry in orchestrator.revisions.history.entries if entry.outcome is not Outcome.REFUSED]
+    if not made:
+        return None
+    last = made[-1]
     return {
-        "revision": {"number": current.number, "since": round(current.began, 3), "by": current.by},
-        "last_change": _change(made[-1]) if made else None,
-        "refused": None if refused is None else _change(refused),
-    }
-
-
-def _change(entry: Entry) -> dict[str, object]:
-    return {
-        "when": round(entry.at, 3),
-        "by": entry.by,
-        "revision": entry.number,
-        "outcome": entry.outcome.value,
-        "reason": entry.reason,
-        "where": entry.where,
+        "at": round(last.at, 3),
+        "by": last.by,
+        "number": last.number,
+        "outcome": last.outcome.value,
+        "reason": last.reason,
     }
 
 

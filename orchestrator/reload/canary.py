@@ -41,9 +41,11 @@ class Side(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class CanaryPolicy:
-    """Abort when, after `minimum_calls` of its own, the canary fails `error_factor` times as often as the stable
-    generation or its high latencies are `latency_factor` times as long. `error_floor`, a rate, stands in where the
-    stable generation fails less often than that: otherwise a single failure beside none would be infinitely more.
+    """Abort when, after `minimum_calls` of its own, a canary surely is worse and, as far as one can see, by a factor.
+
+    It is worse when it fails more than `error_factor` times as often as the stable generation, or when its high
+    latencies are more than `latency_factor` times as long. `error_floor`, a rate, stands in where the stable generation
+    fails less often than that: otherwise a single failure beside none would be infinitely more.
     """
 
     minimum_calls: int = 50

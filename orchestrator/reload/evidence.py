@@ -1,10 +1,9 @@
-"""How sure two rates differ, at any moment of looking: a test that may be asked after every call.
+"""How sure one rate is above another, at any moment of looking: a test that may be asked after every call.
 
-Two sides have calls, some of which are hits. The question is whether the first side's rate of hits is above a limit:
-`factor` times the other's rate, or times `floor` where that is higher. The evidence is the likelihood of what was seen
-under a mixture of all rates (Krichevsky and Trofimov) over its likelihood under the rates that the limit allows and
-that explain it best. By Ville's inequality, whoever keeps to the limit ever shows evidence of 1/p with probability p
-at most, however often one looks.
+Two sides have calls, some of which are hits. The evidence that the first side's rate is above the other's, and above
+`floor`, is the likelihood of what was seen under a mixture of all rates (Krichevsky and Trofimov) over its likelihood
+under those rates that are not and explain it best. By Ville's inequality, whoever's rate is no higher ever shows
+evidence of 1/p with a probability of p at most, however often one looks.
 """
 
 from __future__ import annotations
@@ -13,9 +12,6 @@ import math
 from dataclasses import dataclass
 
 __all__ = ["Tally", "beyond"]
-
-_STEPS = 40
-"""Halvings of the rates in doubt: finer than a float needs to be here, and the same for every call."""
 
 
 @dataclass(slots=True)
@@ -42,25 +38,26 @@ class Tally:
 
 
 def beyond(tally: Tally, other: Tally, factor: float, floor: float, doubt: float) -> bool:
-    """Whether the rate of `tally` is above the limit; wrong at most once in exp(`doubt`) histories."""
-    limit = min(factor * max(other.rate, floor), 1.0)
-    if tally.rate <= limit or tally.likelihood(tally.rate) - tally.likelihood(limit) < doubt:
+    """Whether a rate is above `factor` times the other's, or the floor, as far as one can see, and surely above both.
+
+    A side that is not worse at all is taken for it at most once in exp(`doubt`) histories.
+    """
+    if tally.rate <= factor * max(other.rate, floor):
+        return False
+    level = max(other.rate, floor)
+    if tally.likelihood(tally.rate) - tally.likelihood(level) < doubt:
         return False  # the mixture is never more likely than the best rate: most calls end here
-    return tally.mixed() + other.mixed() - _allowed(tally, other, factor, floor) >= doubt
+    return tally.mixed() + other.mixed() - _alike(tally, other, floor) >= doubt
 
 
-def _allowed(tally: Tally, other: Tally, factor: float, floor: float) -> float:
-    """The likelihood of both at the rates within the limit that explain them best."""
-
-    def at(rate: float) -> float:
-        return tally.likelihood(min(factor * max(rate, floor), 1.0)) + other.likelihood(rate)
-
-    # Beyond the floor it is the sum of two concave functions, so that what is in doubt can be halved.
-    low, high = max(other.rate, floor), min(max(tally.rate / factor, floor), 1.0)
-    for _ in range(_STEPS):
-        third = (high - low) / 3.0
-        low, high = (low + third, high) if at(low + third) < at(high - third) else (low, high - third)
-    return max(at((low + high) / 2.0), at(min(other.rate, floor)))
+def _alike(tally: Tally, other: Tally, floor: float) -> float:
+    """The likelihood of both at the best rates of which the first is not above the other, or not above the floor."""
+    same = max((tally.hits + other.hits) / (tally.calls + other.calls), floor)
+    low = min(other.rate, floor)
+    return max(
+        tally.likelihood(same) + other.likelihood(same),
+        tally.likelihood(floor) + other.likelihood(low),
+    )
 
 
 def _weighed(count: int, probability: float) -> float:

@@ -129,6 +129,13 @@ class History:
         else:
             write_whole(self._path(number), archive)
 
+    def discard(self, number: int) -> None:
+        """Forget the plan of a revision that never was."""
+        self._archives.pop(number, None)
+        if self._folder is not None:
+            with contextlib.suppress(OSError):
+                self._path(number).unlink()
+
     # Reading.
 
     @property

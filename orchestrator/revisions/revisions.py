@@ -10,7 +10,7 @@ import asyncio
 import logging
 import time
 from collections import deque
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Coroutine, Iterable, Iterator, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
 from types import TracebackType
@@ -22,7 +22,16 @@ from isolation.errors import IsolationError
 from isolation.generation import Generation
 from isolation.store.store import Store
 from orchestrator.engine.wiring import Route, Serving
-from orchestrator.events import ChangeApplied, ChangeRefused, Event, RevisionDraining, RevisionGone
+from orchestrator.events import (
+    CanaryAborted,
+    CanaryPromoted,
+    CanaryStarted,
+    ChangeApplied,
+    ChangeRefused,
+    Event,
+    RevisionDraining,
+    RevisionGone,
+)
 from orchestrator.generations import Fleet, Report, Wanted, wanted_of
 from orchestrator.journal.errors import JournalError
 from orchestrator.loading import Loaded
@@ -33,7 +42,8 @@ from orchestrator.revisions.history import Entry, History, NoSuchRevision, Outco
 from orchestrator.revisions.refusal import ChangeNotMade, refusal_of
 from orchestrator.revisions.revision import Candidate, Revision
 from orchestrator.revisions.selftest import self_test
-from pipelines.plan import PipelinePlan, Plan
+from orchestrator.revisions.trial import Trial, splits_of
+from pipelines.plan import PipelinePlan, Plan, SplitPlan
 from pipelines.problem import SpecError
 
 if TYPE_CHECKING:
@@ -47,6 +57,13 @@ log = logging.getLogger("penstock.revisions")
 
 KEPT_REVISIONS = 3
 """Earlier ones whose snapshots and environments stay, so that a rollback builds nothing."""
+
+CANARY = "canary"
+"""Who wanted a trial ended that was judged to be worse."""
+
+NO_JOURNAL_HINT = "start the host again, or use `penstock serve`, which always has one"
+
+NO_CANARY_HINT = "a change is put on trial where a stage that uses the plugin has `split`"
 
 UNDO_MARGIN_SECONDS = 1.0
 """What the end of a run takes beyond its own bounds: an answer on its way, a sync of the journal."""
@@ -89,12 +106,14 @@ class Join(Protocol):
 class Revisions:
     """Use it as an async context manager, `first` before all else. Changes are made one after another.
 
-    What serves is `current`; `engine` is given its routes. Leaving stops waiting for what drains.
+    What serves is `current`; `engine` is given its routes. Where runs are not `journaled`, durable pipelines need no
+    journal. Leaving stops waiting for what drains.
     """
 
     current: Revision
     engine: Engine
     durability: Durability | None = None
+    journaled = True
 
     def __init__(
         self,
@@ -114,6 +133,7 @@ class Revisions:
         self._breakers = breakers
         self._join = join
         self._publish = publish
+        self.trial: Trial | None = None
         self._turn = asyncio.Lock()
         self._draining: dict[int, Revision] = {}
         self._kept = deque[Revision]()
@@ -144,6 +164,8 @@ class Revisions:
 
     def _living(self) -> Iterable[Revision]:
         yield self.current
+        if self.trial is not None:
+            yield self.trial.revision
         yield from self._draining.values()
 
     # Coming into service.
@@ -175,7 +197,7 @@ class Revisions:
     async def apply(self, by: str, report: Report = lambda event: None) -> Applied:
         """Put into service what the files say now. Raises ChangeNotMade."""
         async with self._turn:
-            return await self._follow(by, 0, self.candidates.from_files, report)
+            return await self._follow(by, 0, self.candidates.from_files, report, splits_calls=True)
 
     async def plan(self) -> Change:
         """What `apply` would do, without doing it: nothing is built, started or written. Raises ChangeNotMade."""
@@ -191,6 +213,10 @@ class Revisions:
         Raises ChangeNotMade and NoSuchRevision.
         """
         async with self._turn:
+            if self.trial is not None and to is None:
+                change = difference(self.trial.revision.candidate.outline, self.current.candidate.outline)
+                await self._abort("rolled back", by)
+                return Applied(self.current, change, Outcome.ABORTED)
             number = self.history.before(self.current.number) if to is None else to
             if number != self.current.number and self.history.outcome(number) is None:
                 self.history.archive(number)  # says which there are
@@ -209,31 +235,57 @@ class Revisions:
             of = self.current.of
             return await self._follow(by, of, lambda report: self.candidates.from_archive(archive), lambda event: None)
 
-    async def _follow(self, by: str, of: int, made: Callable[[Report], Candidate], report: Report) -> Applied:
-        before = self.current
+    async def _follow(
+        self, by: str, of: int, made: Callable[[Report], Candidate], report: Report, *, splits_calls: bool = False
+    ) -> Applied:
         try:
             candidate = await asyncio.to_thread(made, report)
         except (SpecError, IsolationError) as error:
             raise await self._refuse(error, by) from error
-        change = difference(before.candidate.outline, candidate.outline)
-        if change.empty:
+        same = self._same(candidate)
+        if same is not None:
             self._release(candidate)
-            return Applied(before, change, None)
+            return same
+        if self.trial is not None:
+            await self._abort("another change was made", by)
+        before = self.current
+        change = difference(before.candidate.outline, candidate.outline)
+        number = self.history.next_number
         try:
-            revision = await self._bring_up(candidate, change, by, of, report)
+            splits = _splits(candidate, change) if splits_calls else {}
+            outcome = Outcome.CANARY if splits else Outcome.APPLIED
+            revision = await self._bring_up(candidate, change, by, of, report, splits)
         except (IsolationError, ChangeNotMade, JournalError, OSError) as error:
+            self.history.discard(number)
             self._release(candidate)
             raise await self._refuse(error, by) from error
         except BaseException:
+            self.history.discard(number)
             self._release(candidate)
             raise
-        await self._note(revision, change, Outcome.APPLIED, before.number)
+        await self._note(revision, change, outcome, before.number)
         self._publish(ChangeApplied(revision.number, by, change.record()))
         log.info("revision.applied", extra={"revision": revision.number, "by": by})
-        return Applied(revision, change, Outcome.APPLIED)
+        return Applied(revision, change, outcome)
 
-    async def _bring_up(self, candidate: Candidate, change: Change, by: str, of: int, report: Report) -> Revision:
-        """Start what is new and swap to it; where that fails, stop what was started and raise."""
+    def _same(self, candidate: Candidate) -> Applied | None:
+        """What serves, or is on trial, where it is no other than the candidate."""
+        if self.trial is not None:
+            change = difference(self.trial.revision.candidate.outline, candidate.outline)
+            return Applied(self.trial.revision, change, None) if change.empty else None
+        change = difference(self.current.candidate.outline, candidate.outline)
+        return Applied(self.current, change, None) if change.empty else None
+
+    async def _bring_up(
+        self,
+        candidate: Candidate,
+        change: Change,
+        by: str,
+        of: int,
+        report: Report,
+        splits: Mapping[str, SplitPlan],
+    ) -> Revision:
+        """Start what is new and swap to it, or put it on trial; where that fails, stop what was started and raise."""
         before = self.current
         wanted = wanted_of(candidate.loaded, candidate.prepared)
         actions = change.plugins
@@ -248,7 +300,10 @@ class Revisions:
             if in_place:
                 fresh |= await self._replace(candidate, in_place, report)
             revision = self._revision(candidate, {**kept, **fresh}, plan_kept, by, of)
-            self._swap(revision)
+            if splits:
+                self._try(revision, splits)
+            else:
+                self._swap(revision)
         except BaseException:
             await self._stop(fresh.values())
             await self._narrow(kept.values())
@@ -268,6 +323,10 @@ class Revisions:
     async def _kept_plan(self, candidate: Candidate, number: int = 0) -> _Kept:
         """Keep a plan before anything of it starts: nothing serves that could not be had again."""
         number = number or self.history.next_number
+        if self.durability is None and self.journaled and candidate.loaded.plan.durable:
+            raise ChangeNotMade(
+                "penstock.no_journal", "a pipeline is durable now, and the host has no journal", hint=NO_JOURNAL_HINT
+            )
         await asyncio.to_thread(self.history.keep, number, msgspec.msgpack.encode(_archived(candidate)))
         origin = ""
         if self.durability is not None:
@@ -289,6 +348,65 @@ class Revisions:
         before, self.current = self.current, revision
         self.engine.serving = revision.serving
         self._drain(before)
+
+    # A revision on trial.
+
+    def _try(self, revision: Revision, splits: Mapping[str, SplitPlan]) -> None:
+        self.trial = Trial(revision, self.current.number, splits, self._worse)
+        self.engine.split = self.trial
+        self._publish(CanaryStarted(revision.number, self.trial.percent, self.trial.hooks))
+
+    def _worse(self, reason: str) -> None:
+        """End the trial at once: no call more. What follows from that takes its time."""
+        if self.engine.split is not None:
+            self.engine.split = None
+            self._own(self._abort_worse(reason))
+
+    async def _abort_worse(self, reason: str) -> None:
+        async with self._turn:
+            if self.trial is not None and self.engine.split is None:
+                await self._abort(reason, CANARY)
+
+    async def _abort(self, reason: str, by: str) -> None:
+        trial, self.trial, self.engine.split = self.trial, None, None
+        assert trial is not None
+        revision = trial.revision
+        self._drain(revision)
+        log.warning("canary.aborted", extra={"revision": revision.number, "by": by, "reason": reason})
+        self._publish(CanaryAborted(revision.number, by, reason))
+        stable = self.current.number
+        await self._write(Entry(time.time(), by, Outcome.ABORTED, number=revision.number, after=stable, reason=reason))
+
+    def split(self, percent: float) -> Trial:
+        """Give another part of the calls to the revision on trial. Raises ChangeNotMade where there is none."""
+        trial = self._on_trial()
+        trial.percent = percent
+        self._publish(CanaryStarted(trial.revision.number, percent, trial.hooks))
+        return trial
+
+    async def promote(self, by: str) -> Revision:
+        """Give all calls to the revision on trial. Raises ChangeNotMade where there is none."""
+        async with self._turn:
+            revision = self._on_trial().revision
+            after = self.current.number
+            self.trial = self.engine.split = None
+            self._swap(revision)
+            self._publish(CanaryPromoted(revision.number, by))
+            log.info("canary.promoted", extra={"revision": revision.number, "by": by})
+            await self._write(Entry(time.time(), by, Outcome.PROMOTED, number=revision.number, after=after))
+            return revision
+
+    async def abort(self, by: str, reason: str) -> Revision:
+        """End the trial; what served before serves all calls. Raises ChangeNotMade where there is none."""
+        async with self._turn:
+            self._on_trial()
+            await self._abort(reason, by)
+            return self.current
+
+    def _on_trial(self) -> Trial:
+        if self.trial is None:
+            raise ChangeNotMade("penstock.no_canary", "no revision is on trial", hint=NO_CANARY_HINT)
+        return self.trial
 
     # Replacing a plugin of which there can be only one generation.
 
@@ -378,7 +496,10 @@ class Revisions:
 
     def _drain(self, revision: Revision) -> None:
         self._draining[revision.number] = revision
-        task = self._drains.create_task(self._drained(revision))
+        self._own(self._drained(revision))
+
+    def _own(self, work: Coroutine[object, object, None]) -> None:
+        task = self._drains.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
@@ -461,6 +582,14 @@ def _archived(candidate: Candidate) -> ArchivedRevision:
         archived_plan(candidate.loaded, candidate.prepared),
         {name: ArchivedOutline(dict(plugin.locked), plugin.process) for name, plugin in plugins},
     )
+
+
+def _splits(candidate: Candidate, change: Change) -> Mapping[str, SplitPlan]:
+    """What of the calls goes to a candidate; nothing where it would have to stand beside what bears no second."""
+    if Action.REPLACE in change.plugins.values():
+        return {}
+    swapped = frozenset(name for name, action in change.plugins.items() if action is Action.SWAP)
+    return splits_of(candidate.loaded.plan, swapped)
 
 
 def _longest(pipeline: PipelinePlan) -> float:
