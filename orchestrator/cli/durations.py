@@ -7,7 +7,7 @@ import click
 __all__ = ["DURATION"]
 
 
-class _Duration(click.ParamType):
+class _Duration(click.ParamType):  # type: ignore[type-arg]  # of two in click 8.5, of none in 8.2
     name = "duration"
 
     def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> float:

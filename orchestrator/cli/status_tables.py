@@ -56,7 +56,7 @@ def _revision(revision: Record, now: float) -> str:
 def _news(status: Record, now: float) -> Iterator[tuple[str, str]]:
     """What happened to the host itself, a line each."""
     frozen = status.get("frozen")
-    if frozen:
+    if frozen.get("frozen", True) if isinstance(frozen, Mapping) else frozen:
         yield f"frozen: the watcher applies nothing{_because(frozen)}", "yellow"
     watcher = status.get("watcher")
     if isinstance(watcher, Mapping):
@@ -67,15 +67,19 @@ def _news(status: Record, now: float) -> Iterator[tuple[str, str]]:
     if changed:
         why = text(changed, "reason")
         yield (
-            f"last change: revision {text(changed, 'revision')} {text(changed, 'outcome')} "
-            f"{age(number(changed, 'when'), now)} by {text(changed, 'by')}" + (f": {why}" if why else ""),
+            f"last change: revision {text(changed, 'number')} {text(changed, 'outcome')} "
+            f"{age(_when(changed), now)} by {text(changed, 'by')}" + (f": {why}" if why else ""),
             "dim",
         )
     refused = members(status, "refused")
     if refused:
         where = text(refused, "where")
-        head = f"change refused {age(number(refused, 'when'), now)} by {text(refused, 'by')}"
+        head = f"change refused {age(_when(refused), now)} by {text(refused, 'by')}"
         yield f"{head}: {f'{where}: ' if where else ''}{text(refused, 'reason')}", "bold red"
+
+
+def _when(change: Record) -> float:
+    return number(change, "when") or number(change, "at")
 
 
 def _because(holder: object) -> str:
@@ -146,7 +150,8 @@ def _draining(status: Record, _: float) -> Iterator[RenderableType]:
         runs = one.get("runs")
         names = [str(run) for run in runs] if isinstance(runs, list) else []
         held = ", ".join(names[:SHOWN_RUNS]) + (f" and {len(names) - SHOWN_RUNS} more" if names[SHOWN_RUNS:] else "")
-        what = text(one, "generation") or text(one, "plugin")
+        generations = members(one, "generations")
+        what = ", ".join(map(str, generations.values())) or text(one, "generation") or text(one, "plugin")
         words = f"revision {text(one, 'revision')}{f' ({what})' if what else ''} drains"
         yield Text(printable(f"{words}; held by {held or 'no run any more'}"), style="yellow")
 
