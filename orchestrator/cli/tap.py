@@ -71,10 +71,19 @@ def tapped(seen: Mapping[str, object]) -> str:
     given = seen.get("given")
     parts = [*given.items()] if isinstance(given, Mapping) else []
     parts.append(("answer", seen.get("answer")))
+    parts = [(name, _said(value) if name == "context" else value) for name, value in parts]
     lines += [f"  {name:<8}{_shown(value)}" for name, value in parts if value not in (None, {})]
     if seen.get("passed"):
         lines.append(f"  {seen['passed']} calls before it were not shown")
     return "\n".join(lines)
+
+
+def _said(context: object) -> object:
+    """A context without the members that its caller left out."""
+    if not isinstance(context, Mapping):
+        return context
+    said = {name: _said(value) for name, value in context.items()}
+    return {name: value for name, value in said.items() if value not in ("text(0)", "", [], {})}
 
 
 def _shown(value: object) -> str:

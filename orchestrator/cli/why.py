@@ -105,6 +105,8 @@ def _who(found: Record) -> Iterator[str]:
         facts.append(f"{found['generation']}{version}")
     facts += [f"worker {found['worker']}"] if found.get("worker") else []
     attempts = found.get("attempts")
+    if found.get("why") == "breaker" and not found.get("worker"):
+        attempts = 0  # the breaker was asked
     if isinstance(attempts, int):
         facts.append("1 attempt" if attempts == 1 else f"{attempts} attempts" if attempts else "nobody was asked")
     facts += [f"mode {found['mode']}"] if found.get("mode") else []

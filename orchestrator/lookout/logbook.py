@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 from collections import deque
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 
 import msgspec
@@ -201,10 +201,8 @@ class _HostLines(logging.Handler):
             0, record.created, record.levelno, HOST, "", "", str(run), str(stage), record.name,
             record.getMessage()[:LONGEST_CHARACTERS], fields, trace[:LONGEST_CHARACTERS],
         )  # fmt: skip
-        try:
+        with suppress(RuntimeError):  # the loop is closed: nobody can look any more
             self._take(entry)
-        except RuntimeError:
-            self.handleError(record)  # the loop is closed: nobody can look any more
 
 
 def _plain(value: object) -> object:

@@ -105,8 +105,8 @@ class Tap:
         }
 
     def _given(self, attempt: Attempt) -> dict[str, object] | None:
-        if not attempt.tried:
-            return None  # nobody was called
+        if not attempt.tried or (attempt.fault is not None and not attempt.fault.sent):
+            return None  # the plugin saw nothing
         sent = attempt.invocation
         return {
             "payload": self._shown(sent.payload),
