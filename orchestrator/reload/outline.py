@@ -165,7 +165,7 @@ def _process(manifest: Manifest, preview: Preview, host: Mapping[str, str]) -> s
     variables = child_environment(host, manifest.env_pass, manifest.env_set)
     # The data of a plugin belongs to its place: the same files elsewhere have other data.
     data = str(manifest.script or manifest.root) if manifest.data else None
-    said = plain_text([manifest.name, manifest.version, str(preview.interpreter), data, sorted(variables.items())])
+    said = plain_text([manifest.name, manifest.version, str(preview.python), data, sorted(variables.items())])
     return hashlib.sha256(said.encode("utf-8", "surrogateescape")).hexdigest()[:32]
 
 
