@@ -33,6 +33,7 @@ from orchestrator.record.summary import Summary
 from orchestrator.resilience.breakers import Breakers
 from orchestrator.resilience.listening import Listener
 from orchestrator.revisions.candidates import Candidates
+from orchestrator.revisions.freezing import Freezing
 from orchestrator.revisions.history import History
 from orchestrator.revisions.revisions import Revisions
 from orchestrator.run_logs import traced_logs
@@ -44,6 +45,9 @@ log = logging.getLogger("penstock.orchestrator")
 
 HISTORY_FOLDER = "revisions"
 """In the state folder: what was changed when, and the plan of every revision."""
+
+FROZEN = "frozen.json"
+"""There as long as the watcher holds back."""
 
 __all__ = ["HookResult", "Orchestrator", "StartEvent", "StartFailures"]
 
@@ -84,6 +88,7 @@ class Orchestrator:
 
     engine: Engine
     revisions: Revisions
+    freezing: Freezing
     durability: Durability | None = None
 
     def __init__(
@@ -131,17 +136,21 @@ class Orchestrator:
         listener = Listener(lambda name, before, after: self.events.publish(BreakerChanged(name, before, after)))
         self.breakers = Breakers(clock.now, (listener,))
         fleet = Fleet(self.events.publish)
-        if _lasts(self._first) and not self._rehearsal:
+        # A host that keeps a history may be given a durable pipeline later.
+        if (self._first.plan.durable or self._keeps_history) and not self._rehearsal:
             self.durability = Durability(self.state, self.store, fleet, self.events, self._join)
             await self._stack.enter_async_context(self.durability)
         await self._stack.enter_async_context(fleet)
-        history = History(self.state / HISTORY_FOLDER if self._keeps_history else None)
+        folder = self.state / HISTORY_FOLDER if self._keeps_history else None
+        history = History(folder)
         await asyncio.to_thread(history.load)
         candidates = Candidates(self._first.path, self._first.profile, self.store)
         self.revisions = Revisions(
             self.store, fleet, self.breakers, history, candidates, self._join, self.events.publish
         )
         self.revisions.durability = self.durability
+        self.revisions.journaled = not self._rehearsal
+        self.freezing = Freezing(None if folder is None else folder / FROZEN, self.events.publish)
         candidate = await asyncio.to_thread(candidates.prepared, self._first, self._report)
         current = await self.revisions.first(candidate, self._report)
         self.engine = Engine(current.serving, loop, clock=clock, ended=self._ended)
@@ -314,10 +323,6 @@ class Orchestrator:
 
 
 _Value = TypeVar("_Value")
-
-
-def _lasts(loaded: Loaded) -> bool:
-    return any(pipeline.durable for route in loaded.plan.routes.values() for pipeline in route)
 
 
 def _resolve(future: asyncio.Future[_Value], value: _Value) -> None:

@@ -311,3 +311,8 @@ class Plan:
     cases: tuple[Case, ...] = ()
     files: tuple[str, ...] = ()
     warnings: tuple[Problem, ...] = field(default=())
+
+    @property
+    def durable(self) -> bool:
+        """Whether any pipeline's runs are journaled."""
+        return any(pipeline.durable for route in self.routes.values() for pipeline in route)

@@ -14,6 +14,7 @@ import msgspec
 from isolation.errors import IsolationError
 from orchestrator.clock import Clock
 from orchestrator.control.backlog import Backlog
+from orchestrator.control.changes import ChangeCommands, standing
 from orchestrator.control.refusal import Actor, Answer, Refused
 from orchestrator.durable.durability import RunNotHad, RunStands
 from orchestrator.engine.lasting import Lasting
@@ -162,6 +163,7 @@ class Control(RunCommands):
             "breakers.reset": (Named, self._reset),
             "plugin.restart": (Named, self._restart),
         }
+        self.commands |= ChangeCommands(orchestrator.revisions, orchestrator.freezing).commands
         self.streams |= {
             "events": (Nothing, self._events),
         }
@@ -192,6 +194,7 @@ class Control(RunCommands):
             "plugins": [self._plugin(name) for name in self._orchestrator.generations],
             "calls": engine.under_way,
             "open_runs": sorted(engine.open),
+            **standing(self._orchestrator.revisions, self._orchestrator.freezing),
         }
 
     def _plugin(self, name: str) -> dict[str, object]:

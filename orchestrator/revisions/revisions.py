@@ -61,6 +61,8 @@ KEPT_REVISIONS = 3
 CANARY = "canary"
 """Who wanted a trial ended that was judged to be worse."""
 
+NO_JOURNAL_HINT = "start the host again, or use `penstock serve`, which always has one"
+
 NO_CANARY_HINT = "a change is put on trial where a stage that uses the plugin has `split`"
 
 UNDO_MARGIN_SECONDS = 1.0
@@ -104,12 +106,14 @@ class Join(Protocol):
 class Revisions:
     """Use it as an async context manager, `first` before all else. Changes are made one after another.
 
-    What serves is `current`; `engine` is given its routes. Leaving stops waiting for what drains.
+    What serves is `current`; `engine` is given its routes. Where runs are not `journaled`, durable pipelines need no
+    journal. Leaving stops waiting for what drains.
     """
 
     current: Revision
     engine: Engine
     durability: Durability | None = None
+    journaled = True
 
     def __init__(
         self,
@@ -319,6 +323,10 @@ class Revisions:
     async def _kept_plan(self, candidate: Candidate, number: int = 0) -> _Kept:
         """Keep a plan before anything of it starts: nothing serves that could not be had again."""
         number = number or self.history.next_number
+        if self.durability is None and self.journaled and candidate.loaded.plan.durable:
+            raise ChangeNotMade(
+                "penstock.no_journal", "a pipeline is durable now, and the host has no journal", hint=NO_JOURNAL_HINT
+            )
         await asyncio.to_thread(self.history.keep, number, msgspec.msgpack.encode(_archived(candidate)))
         origin = ""
         if self.durability is not None:
