@@ -11,7 +11,6 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from isolation.store.interpreters import host_interpreter
 from isolation.store.preview import Preview
 from isolation.store.store import Prepared, Store
 from orchestrator.generations import Report, prepare
@@ -73,7 +72,8 @@ class Candidates:
 
     def _previews(self, loaded: Loaded) -> dict[str, Preview]:
         plugins = loaded.plan.plugins
-        return {name: self._store.preview(loaded.manifests[name], plugin.extras) for name, plugin in plugins.items()}
+        wanted = [(loaded.manifests[name], plugin.extras) for name, plugin in plugins.items()]
+        return dict(zip(plugins, self._store.preview_all(wanted), strict=True))
 
     def from_archive(self, archive: ArchivedRevision) -> Candidate:
         """A revision as it was. Raises SpecError, and EnvironmentBuildError where the store has it no more."""
@@ -109,21 +109,20 @@ def _git(folder: Path, *words: str) -> str:
 
 
 def _as_made(preview: Preview, made: Prepared) -> Preview:
-    return replace(preview, digest=made.digest, fingerprint=made.fingerprint)
+    return replace(preview, digest=made.digest, fingerprint=made.fingerprint, python=made.python)
 
 
 def _outline(loaded: Loaded, made: Mapping[str, Prepared], archive: ArchivedRevision) -> Outline:
     """The outline of a revision; what the store cannot say of it again was archived with it."""
-    interpreter = host_interpreter()
     previews = {
         name: Preview(
             plugin=one.plugin,
             fingerprint=one.fingerprint,
             digest=one.digest,
+            python=one.python,
             environment_ready=True,
             snapshot_ready=True,
             locked=archive.plugins[name].locked,
-            interpreter=interpreter,
         )
         for name, one in made.items()
     }
