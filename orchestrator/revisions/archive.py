@@ -23,7 +23,7 @@ __all__ = [
 
 
 class ArchivedPlugin(msgspec.Struct, array_like=True, frozen=True):
-    """A plugin as it was prepared. `source` is the absolute path that the file names; `script` its file where it is one.
+    """A plugin as it was prepared. `source` is the absolute path in the file, `script` its file where it is one.
 
     What the path led to is no matter: a link may be turned, and a plan that was read back lies in the store.
     """

@@ -152,6 +152,11 @@ class History:
         return list(dict.fromkeys(map(self.plan_of, served)))[:count]
 
     @property
+    def latest_served(self) -> int:
+        """The revision that served last; 0 where none did."""
+        return next((entry.number for entry in reversed(self.entries) if entry.outcome in IN_SERVICE), 0)
+
+    @property
     def next_number(self) -> int:
         """The number of the next revision: none is given twice, also where its entry could not be written."""
         given = [entry.number for entry in self.entries]
