@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from types import TracebackType
@@ -108,6 +108,7 @@ class Fleet:
         self._hear = hear
         self._berths: dict[Generation, _Berth] = {}
         self._owners = asyncio.TaskGroup()
+        self._closing = False
 
     async def __aenter__(self) -> Fleet:
         await self._owners.__aenter__()
@@ -116,6 +117,7 @@ class Fleet:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._closing = True
         for berth in self._berths.values():
             berth.let_go.set()
         await self._owners.__aexit__(kind, error, trace)
@@ -130,14 +132,16 @@ class Fleet:
     ) -> dict[str, Generation]:
         """Start all of them side by side; where any fails, say so of every one that did. Raises StartFailures.
 
-        None of them is left running then, unless failed ones are to be kept: they answer their calls at once, and
-        wait for somebody to ask for a restart.
+        None of them is left running then, nor when it is given up, unless failed ones are to be kept: they answer their
+        calls at once, and wait for somebody to ask for a restart.
         """
+        if self._closing and wanted:
+            raise StartFailures(tuple(StartError(f"{name}: the host is stopping") for name in wanted))
         fresh = {name: self._begin(name, each, report) for name, each in wanted.items()}
         try:
             ends = await asyncio.gather(*(self._started(generation, report) for generation in fresh.values()))
         except BaseException:
-            self._let_go(fresh.values())
+            await asyncio.gather(*map(self.stop, fresh.values()))
             raise
         failures = tuple(end for end in ends if end is not None)
         if failures and not keep_failed:
@@ -152,10 +156,6 @@ class Fleet:
             berth.let_go.set()
             assert berth.owner is not None
             await asyncio.shield(berth.owner)
-
-    def _let_go(self, generations: Iterable[Generation]) -> None:
-        for generation in generations:
-            self._berths[generation].let_go.set()
 
     def _begin(self, name: str, wanted: Wanted, report: Report) -> Generation:
         generation = self._generation(name, wanted, report)

@@ -22,7 +22,7 @@ from pipelines.plan import Plan
 from pipelines.problem import Mark, Problem, SpecError
 from pipelines.suggest import nearest
 
-__all__ = ["Archive", "Footprint", "Loaded", "load", "load_tree", "reload"]
+__all__ = ["Archive", "Footprint", "Loaded", "load", "load_tree", "reload", "source_of"]
 
 FILE_NAME = "pipeline.yaml"
 
@@ -77,6 +77,13 @@ def reload(archive: Archive, sources: Mapping[str, Path]) -> Loaded:
     return _load(Path(archive.path), archive.profile, _Archived(Footprint(), files=archive.files, sources=sources))
 
 
+def source_of(loaded: Loaded, plugin: str) -> str:
+    """The absolute path of a plugin's source as its file names it, whatever it leads to: what `reload` asks by."""
+    plan = loaded.plan.plugins[plugin]
+    assert plan.mark is not None
+    return os.path.abspath(_beside(plan.source, plan.mark.file))
+
+
 def _load(file: Path, profile: str | None, disk: _Disk) -> Loaded:
     layers = stack(_shown(file), disk)
     plan = check(layers, disk, disk, profile)
@@ -101,6 +108,10 @@ def _merged(layers: Layers, profile: str | None) -> Table:
     return layers.root if profile is None else overlay(layers.root, layers.profiles[profile], profile, PROFILE.keys, [])
 
 
+def _beside(written: str, beside: str) -> Path:
+    return Path(beside).parent / Path(written).expanduser()
+
+
 def _shown(path: Path) -> str:
     """The path as the user would type it: from here where it is below, else whole."""
     absolute = Path(os.path.abspath(path))
@@ -119,7 +130,7 @@ class _Disk:
     _manifests: dict[Path, Manifest | ManifestError] = field(default_factory=dict)
 
     def resolve(self, written: str, beside: str) -> str:
-        return _shown(Path(beside).parent / Path(written).expanduser())
+        return _shown(_beside(written, beside))
 
     def read(self, name: str) -> bytes:
         absolute = os.path.abspath(name)

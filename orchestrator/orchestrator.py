@@ -161,7 +161,6 @@ class Orchestrator:
         if (self._first.plan.durable or self._keeps_history) and not self._rehearsal:
             self.durability = Durability(self.state, self.store, fleet, self.events, self._join)
             await self._stack.enter_async_context(self.durability)
-        await self._stack.enter_async_context(fleet)
         folder = self.state / HISTORY_FOLDER if self._keeps_history else None
         history = History(folder)
         await asyncio.to_thread(history.load)
@@ -172,8 +171,9 @@ class Orchestrator:
         self.revisions.durability = self.durability
         self.revisions.journaled = not self._rehearsal
         self.freezing = Freezing(None if folder is None else folder / FROZEN, self.events.publish)
-        candidate = await asyncio.to_thread(candidates.prepared, self._first, self._report)
-        current = await self.revisions.first(candidate, self._report)
+        self._stack.callback(self.revisions.let_go)
+        await self._stack.enter_async_context(fleet)
+        current = await self.revisions.first(partial(candidates.prepared, self._first), self._report)
         self.engine = Engine(
             current.serving,
             loop,
@@ -194,9 +194,7 @@ class Orchestrator:
             await self._stack.enter_async_context(self._known())
 
     async def _close_engine(self) -> None:
-        routes = self.engine.serving.routes
-        undo_seconds = max((route.plan.undo_seconds for chain in routes.values() for route in chain), default=0.0)
-        await self.engine.close(undo_seconds)
+        await self.engine.close(self.revisions.undo_seconds)
 
     @asynccontextmanager
     async def _known(self) -> AsyncIterator[None]:
@@ -237,6 +235,7 @@ class Orchestrator:
     def _ended(self, run: Traversal) -> None:
         summary = Summary(run)
         self.ring.add(summary)
+        self.revisions.ended(run)
         self.lookout.meters.add(summary)
         if isinstance(run, Lasting):
             self.metrics.closed(run)

@@ -63,11 +63,12 @@ class RunStands(RunNotHad):
 
 @dataclass(slots=True)
 class _Earlier:
-    """A plan of an earlier start, in service for the runs that began with it."""
+    """A plan that was in service before, and is again for the runs that began with it."""
 
     ready: asyncio.Future[Routes]
     unneeded: asyncio.Event = field(default_factory=asyncio.Event)
     needed_by: set[str] = field(default_factory=set)
+    plugins: frozenset[str] = frozenset()
 
 
 class Durability:
@@ -103,6 +104,11 @@ class Durability:
     def _let_go(self) -> None:
         for earlier in self._earlier.values():
             earlier.unneeded.set()
+
+    def runs_of(self, plugins: frozenset[str]) -> tuple[str, ...]:
+        """The runs for which a generation of one of these plugins is in service that serves nothing else."""
+        found = (earlier.needed_by for earlier in self._earlier.values() if earlier.plugins & plugins)
+        return tuple(sorted(set[str]().union(*found)))
 
     async def keep(self, loaded: Loaded, prepared: Mapping[str, Prepared]) -> str:
         """Archive a plan that is put into service, and hold what every archived one needs of the store.
@@ -235,9 +241,10 @@ class Durability:
 
     def released(self, run: str) -> None:
         """A run is over: an earlier plan that nobody else needs is taken out of service."""
-        for earlier in self._earlier.values():
+        for origin, earlier in tuple(self._earlier.items()):
             earlier.needed_by.discard(run)
             if not earlier.needed_by:
+                del self._earlier[origin]  # whoever comes now must not be given what is about to stop
                 earlier.unneeded.set()
 
     async def _serve(self, origin: str, earlier: _Earlier) -> None:
@@ -248,6 +255,7 @@ class Durability:
             self._refuse(origin, earlier, _why_no_plan(error))
             return
         generations: Mapping[str, Generation] = {}
+        earlier.plugins = frozenset(prepared)
         try:
             generations = await self._fleet.start(wanted_of(loaded, prepared))
             earlier.ready.set_result(self._join(loaded, generations, origin))
@@ -255,13 +263,17 @@ class Durability:
         except IsolationError as error:
             self._refuse(origin, earlier, f"its generation cannot be started: {error}")
         finally:
-            self._earlier.pop(origin, None)
+            self._forget(origin, earlier)
             await asyncio.gather(*map(self._fleet.stop, generations.values()))
             for one in prepared.values():
                 self._store.release(one)
 
+    def _forget(self, origin: str, earlier: _Earlier) -> None:
+        if self._earlier.get(origin) is earlier:
+            del self._earlier[origin]
+
     def _refuse(self, origin: str, earlier: _Earlier, why: str) -> None:
-        self._earlier.pop(origin, None)
+        self._forget(origin, earlier)
         if not earlier.ready.done():
             earlier.ready.set_exception(RunNotHad(why))
             earlier.ready.exception()

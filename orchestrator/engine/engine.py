@@ -33,6 +33,10 @@ _HELD = StageFault(
     "DeadlineExceeded", "penstock.timeout", "the hook's calls waited for a plugin that is being replaced, too long"
 )
 
+_WITHDRAWN = StageFault(
+    "Interrupted", "penstock.interrupted", "what was to answer the call was taken out of service while it waited"
+)
+
 _GONE = StageFault("Interrupted", "penstock.interrupted", "the run that has this idempotency_key cannot be read back")
 
 
@@ -157,7 +161,7 @@ class Engine:
             return call
         self._calls.add(call)
         call.serving.calls += 1
-        if hook in self._held:
+        if hook in self._held and call.left:
             self._wait(call, pipeline)
         else:
             call.advance()
@@ -200,7 +204,10 @@ class Engine:
             call.serving.calls += 1
             routes = self.serving.routes.get(call.hook, ())
             call.left = tuple(route for route in routes if call.pipeline in (None, route.plan.name))
-            call.advance()
+            if call.left or (call.hook in self.serving.hooks and call.pipeline is None):
+                call.advance()
+            else:
+                call.give(refused(call, _WITHDRAWN))  # a new call would be told that there is no such thing
 
     # What is left of a revision.
 

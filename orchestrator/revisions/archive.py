@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import msgspec
 
 from isolation.store.store import Prepared
-from orchestrator.loading import Archive, Loaded, reload
+from orchestrator.loading import Archive, Loaded, reload, source_of
 
 __all__ = [
     "ArchivedPlan",
@@ -23,7 +22,10 @@ __all__ = [
 
 
 class ArchivedPlugin(msgspec.Struct, array_like=True, frozen=True):
-    """A plugin as it was prepared. `source` is the absolute path of its source; `script` its file where it is one."""
+    """A plugin as it was prepared. `source` is the absolute path in the file, `script` its file where it is one.
+
+    What the path led to is no matter: a link may be turned, and a plan that was read back lies in the store.
+    """
 
     source: str
     script: str | None
@@ -96,9 +98,8 @@ def archived(loaded: Loaded, prepared: Mapping[str, Prepared]) -> tuple[str, byt
 
 def _plugin(loaded: Loaded, name: str, prepared: Prepared) -> ArchivedPlugin:
     manifest = loaded.manifests[name]
-    source = manifest.script or manifest.root
     return ArchivedPlugin(
-        os.path.abspath(source),
+        source_of(loaded, name),
         None if manifest.script is None else manifest.script.name,
         prepared.plugin,
         str(prepared.snapshot),

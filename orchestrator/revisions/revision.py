@@ -14,7 +14,7 @@ from orchestrator.reload.outline import Outline
 __all__ = ["Candidate", "Revision"]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Candidate:
     """A plan whose plugins the store has prepared, and nothing started. Its leases of the store are its holder's."""
 
