@@ -16,6 +16,7 @@ from isolation.store.events import BuildEvent
 from isolation.store.store import Prepared, Store
 from isolation.supervision import Intensity
 from orchestrator.loading import Loaded
+from orchestrator.secrets import Handover, Vault, without_secrets
 from pipelines.plan import RestartPolicy
 
 __all__ = ["Generations", "StartEvent", "StartFailures"]
@@ -41,16 +42,23 @@ class StartFailures(StartError):
 
 
 class Generations:
-    """`by_name` has the generation of every plugin of the plan, by its name in the file.
+    """`by_name` has the generation of every plugin of the plan, by its name in the file, `handed` what it was handed.
 
     `report` is told of every step, from other threads too; `notify` of what becomes of workers later.
     """
 
     def __init__(
-        self, loaded: Loaded, *, report: Callable[[StartEvent], None], notify: Callable[[GenerationEvent], None]
+        self,
+        loaded: Loaded,
+        vault: Vault,
+        *,
+        report: Callable[[StartEvent], None],
+        notify: Callable[[GenerationEvent], None],
     ) -> None:
         self.by_name: dict[str, Generation] = {}
+        self.handed: Mapping[str, Handover] = {}
         self._loaded = loaded
+        self._vault = vault
         self._report = report
         self._notify = notify
         self._stack = AsyncExitStack()
@@ -68,10 +76,13 @@ class Generations:
                 self._report(StartEvent(name, event.phase, event.detail, event.fraction))
 
     async def start(self, prepared: Mapping[str, Prepared]) -> None:
-        """Start all plugins side by side; when any fails, say so of every one that did. Raises StartFailures.
+        """Start all plugins side by side; when any fails, say so of every one that did.
+
+        Raises StartFailures, and SecretError before anything is started where a secret is not to be had.
 
         `close` must follow, in the same asyncio task, also after a failure.
         """
+        self.handed = await asyncio.to_thread(self._vault.hand_over, self._loaded.plan)
         for name in self._loaded.plan.plugins:
             generation = self.by_name[name] = self._generation(name, prepared[name])
             self._report(StartEvent(name, "start"))
@@ -81,6 +92,11 @@ class Generations:
         failures = tuple(end for end in ends if end is not None)
         if failures:
             raise StartFailures(failures)
+
+    @property
+    def config_ids(self) -> dict[str, Mapping[str, str]]:
+        """By plugin, what its workers call the configurations of the plan."""
+        return {name: handover.ids for name, handover in self.handed.items()}
 
     async def close(self) -> None:
         """Stop every worker. Bounded by the stop ladder."""
@@ -98,15 +114,15 @@ class Generations:
 
     def _generation(self, name: str, prepared: Prepared) -> Generation:
         plugin = self._loaded.plan.plugins[name]
-        spec = WorkerSpec.of(name, self._loaded.manifests[name], prepared, os.environ)
-        configs = {id: {"with": values, "secrets": {}} for id, values in plugin.configs.items()}
+        environ = without_secrets(self._loaded.plan, os.environ)
+        spec = WorkerSpec.of(name, self._loaded.manifests[name], prepared, environ)
 
         def report(message: str, fraction: float | None) -> None:
             self._report(StartEvent(name, "start", message, fraction))
 
         return Generation(
             spec,
-            configs,
+            self.handed[name].table,
             replicas=plugin.replicas,
             concurrency=plugin.concurrency,
             queue=plugin.queue,

@@ -32,6 +32,7 @@ from orchestrator.record.ring import Ring
 from orchestrator.record.summary import Summary
 from orchestrator.resilience.breakers import Breakers
 from orchestrator.resilience.listening import Listener
+from orchestrator.secrets import Vault
 from orchestrator.state import RING_FILE, hold_state, state_folder
 from pipelines.body import Body
 from pipelines.run import Undo
@@ -86,6 +87,7 @@ class Orchestrator:
         report: Callable[[StartEvent], None] | None = None,
         state: Path | None = None,
         rehearsal: bool = False,
+        vault: Vault | None = None,
     ) -> None:
         self.loaded = loaded
         self.store = store
@@ -96,6 +98,7 @@ class Orchestrator:
         self._rehearsal = rehearsal
         self._stack = AsyncExitStack()
         self._draw = random.Random().uniform
+        self.vault = vault or Vault()
 
     @property
     def generations(self) -> Mapping[str, Generation]:
@@ -118,9 +121,9 @@ class Orchestrator:
         self.breakers = Breakers(clock.now, (listener,))
         durable = any(pipeline.durable for route in plan.routes.values() for pipeline in route)
         if durable and not self._rehearsal:
-            self.durability = Durability(self.state, self.store, self.events, self._join)
+            self.durability = Durability(self.state, self.store, self.events, self._join, self.vault)
             await self._stack.enter_async_context(self.durability)
-        self._generations = Generations(self.loaded, report=self._report, notify=self.events.publish)
+        self._generations = Generations(self.loaded, self.vault, report=self._report, notify=self.events.publish)
         prepared = await asyncio.to_thread(self._generations.prepare, self.store)
         self._stack.push_async_callback(self._generations.close)
         await self._generations.start(prepared)
@@ -157,7 +160,9 @@ class Orchestrator:
                 log.warning("ring.not_saved", extra={"where": str(memory), "reason": str(error)})
 
     def _join(self, loaded: Loaded, generations: Generations, origin: str) -> dict[str, tuple[Route, ...]]:
-        return routes_of(loaded.plan.routes, generations.by_name, self.breakers, self._draw, origin)
+        return routes_of(
+            loaded.plan.routes, generations.by_name, self.breakers, self._draw, origin, generations.config_ids
+        )
 
     def _ended(self, run: Traversal) -> None:
         summary = Summary(run)

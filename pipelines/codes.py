@@ -48,6 +48,13 @@ GROUPS: Mapping[str, Mapping[str, str]] = MappingProxyType(
             "unused-grant": "The pipeline file grants a permission that the plugin does not ask for (warning).",
             "unused-plugin": "A plugin is declared and no stage uses it (warning).",
         },
+        "Secrets": {
+            "unknown-secret": "No secret of that name is declared under `secrets`.",
+            "bad-secret": "A secret has a key that belongs to another source.",
+            "not-handed": "The plugin asks for a secret that is granted, and is handed none under that name.",
+            "not-asked": "The plugin is handed a secret under a name that its manifest does not ask for.",
+            "unused-secret": "A secret is declared and no plugin is handed it (warning).",
+        },
         "Hooks": {
             "unknown-hook": "Neither the catalogue nor the `hooks` section of the file has a hook of that name.",
             "hook-exists": "The `hooks` section declares a hook that the catalogue already has.",

@@ -31,6 +31,8 @@ __all__ = [
     "Recover",
     "RestartPolicy",
     "RetryPolicy",
+    "SecretPlan",
+    "SecretSource",
     "StagePlan",
     "StageState",
     "UndoPlan",
@@ -92,6 +94,13 @@ class Recover(enum.Enum):
 
     UNDO = "undo"
     RESUME = "resume"
+
+
+class SecretSource(enum.Enum):
+    """Where the value of a secret is found."""
+
+    FILE = "file"
+    ENV = "env"
 
 
 @dataclass(frozen=True, slots=True)
@@ -249,8 +258,20 @@ class PipelinePlan:
 
 
 @dataclass(frozen=True, slots=True)
+class SecretPlan:
+    """Where a secret is found, never what it is. `where` is a path as written in the file of `mark`, or a variable."""
+
+    name: str
+    source: SecretSource
+    where: str
+    mark: Mark
+
+
+@dataclass(frozen=True, slots=True)
 class PluginPlan:
     """A plugin as the file uses it. `source` is as written; `configs` holds every distinct `with` by its id.
+
+    `secrets` maps the names that the plugin uses to those of `Plan.secrets`. An id of `configs` says nothing of them.
 
     `concurrency` bounds the calls that its workers have at once, None where only their own windows do; `queue` bounds
     those that wait. `restart` is None where the host's own policy holds.
@@ -265,6 +286,7 @@ class PluginPlan:
     concurrency: int | None = None
     queue: int = DEFAULT_QUEUE
     restart: RestartPolicy | None = None
+    secrets: Mapping[str, str] = field(default_factory=dict)
     mark: Mark | None = None
 
 
@@ -291,6 +313,7 @@ class Plan:
     routes: Mapping[str, tuple[PipelinePlan, ...]]
     hooks: Mapping[str, Hook]
     unmatched: Mapping[str, Unmatched]
+    secrets: Mapping[str, SecretPlan] = field(default_factory=dict)
     cases: tuple[Case, ...] = ()
     files: tuple[str, ...] = ()
     warnings: tuple[Problem, ...] = field(default=())

@@ -30,6 +30,7 @@ from orchestrator.journal.opening import open_journal
 from orchestrator.journal.rows import RunRow
 from orchestrator.loading import Loaded
 from orchestrator.record.unmanned import UnmannedRoutes
+from orchestrator.secrets import Vault
 from pipelines.problem import Severity, SpecError
 from pipelines.run import MACHINE_VERSION
 
@@ -75,12 +76,13 @@ class Durability:
     journal: Journal
     engine: Engine
 
-    def __init__(self, folder: Path, store: Store, events: Events, join: Join) -> None:
+    def __init__(self, folder: Path, store: Store, events: Events, join: Join, vault: Vault) -> None:
         self.folder = folder
         self.origin = ""
         self._store = store
         self._events = events
         self._join = join
+        self._vault = vault
         self._earlier: dict[str, _Earlier] = {}
         self._stack = AsyncExitStack()
 
@@ -227,7 +229,7 @@ class Durability:
         except (SpecError, IsolationError, JournalError, msgspec.DecodeError) as error:
             self._refuse(origin, earlier, _why_no_plan(error))
             return
-        generations = Generations(loaded, report=lambda event: None, notify=self._events.publish)
+        generations = Generations(loaded, self._vault, report=lambda event: None, notify=self._events.publish)
         try:
             await generations.start(prepared)
             earlier.ready.set_result(self._join(loaded, generations, origin))

@@ -17,6 +17,7 @@ from pipelines.lint.hooks import known_hooks, unmatched
 from pipelines.lint.pipelines import Woven, weave_pipeline
 from pipelines.lint.plugins import check_unused, declare, plugin_plans
 from pipelines.lint.policies import Policies
+from pipelines.lint.secrets import secret_plans
 from pipelines.plan import PipelinePlan, Plan
 from pipelines.problem import Problem, Severity, SpecError
 from pipelines.suggest import nearest
@@ -88,6 +89,7 @@ def _plan(draft: Draft, files: tuple[str, ...]) -> Plan:
         routes=routes,
         hooks=hooks,
         unmatched=unmatched(draft, hooks, routes),
+        secrets=secret_plans(draft),
         cases=tuple(cases(draft, {name: Subject(w.hooks, w.uses, w.finals) for name, w in woven.items()})),
         files=files,
     )
