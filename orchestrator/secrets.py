@@ -88,10 +88,14 @@ class _Handed(dict[str, str]):
 
 @dataclass(frozen=True, slots=True)
 class Handover:
-    """What one plugin is handed: `table` for `configure`, and `ids`, what the table calls each id of the plan."""
+    """What one plugin is handed: `table` for `configure`, and `ids`, what the table calls each id of the plan.
+
+    `fingerprint` changes with the values of its secrets and tells nothing of them; it is "" where it has none.
+    """
 
     table: Mapping[str, object] = field(repr=False)
     ids: Mapping[str, str]
+    fingerprint: str = ""
 
 
 class Vault:
@@ -140,17 +144,14 @@ class Vault:
 
 def _handover(plugin: PluginPlan, secrets: Mapping[str, Secret], key: bytes) -> Handover:
     handed = _Handed({name: secrets[secret].reveal() for name, secret in sorted(plugin.secrets.items())})
-    ids = {config: _id(config, handed, key) for config in plugin.configs}
+    ids = {config: f"c{_keyed([config, *handed.items()], key)}" if handed else config for config in plugin.configs}
     table = {ids[config]: {"with": values, "secrets": handed} for config, values in plugin.configs.items()}
-    return Handover(table, ids)
+    return Handover(table, ids, _keyed([*handed.items()], key) if handed else "")
 
 
-def _id(config: str, handed: Mapping[str, str], key: bytes) -> str:
-    """An id that changes with the configuration and with its secrets. Without the key nothing can be read off it."""
-    if not handed:
-        return config
-    said = json.dumps([config, *handed.items()]).encode()
-    return "c" + hashlib.blake2b(said, digest_size=_ID_BYTES, key=key).hexdigest()
+def _keyed(values: list[object], key: bytes) -> str:
+    """A digest that nobody without the key can try values against."""
+    return hashlib.blake2b(json.dumps(values).encode(), digest_size=_ID_BYTES, key=key).hexdigest()
 
 
 def secret_files(plan: Plan) -> tuple[Path, ...]:

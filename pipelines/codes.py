@@ -66,6 +66,7 @@ GROUPS: Mapping[str, Mapping[str, str]] = MappingProxyType(
             "unknown-timeout": "No timeout of that name is declared under `policies.timeouts`.",
             "unmeetable-need": "A need can never be met, so the stage can never run (warning).",
             "merge-conflict": "Two stages without an order between them may write the same place.",
+            "split-conflict": "Two stages split the calls of one hook in different ways.",
             "fallback-allows": "A fallback that allows stands on a pipeline with an enforcing stage.",
         },
         "Policies": {

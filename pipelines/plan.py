@@ -15,9 +15,11 @@ from pipelines.hooks import Hook
 from pipelines.problem import Mark, Problem
 
 __all__ = [
+    "DEFAULT_ABORT",
     "DEFAULT_QUEUE",
     "DEFAULT_UNDO_RETRY",
     "DEFAULT_UNDO_SECONDS",
+    "AbortPolicy",
     "BreakerPolicy",
     "Case",
     "Fallback",
@@ -33,6 +35,7 @@ __all__ = [
     "RetryPolicy",
     "SecretPlan",
     "SecretSource",
+    "SplitPlan",
     "StagePlan",
     "StageState",
     "UndoPlan",
@@ -161,6 +164,35 @@ class RestartPolicy:
 
 
 @dataclass(frozen=True, slots=True)
+class AbortPolicy:
+    """A canary goes when, after `minimum_calls` of its own, it fails more than `error_factor` times as often as the
+    stable generation, or its high latencies are more than `latency_factor` times as long.
+    """
+
+    error_factor: float
+    latency_factor: float
+    minimum_calls: int
+
+
+DEFAULT_ABORT = AbortPolicy(error_factor=2.0, latency_factor=2.0, minimum_calls=50)
+"""Twice as bad over fifty calls is no chance; what is a little worse is for people to see."""
+
+
+@dataclass(frozen=True, slots=True)
+class SplitPlan:
+    """A new generation takes `percent` (0 to 100) of the calls at first: whole calls, chosen by `key`.
+
+    `key` gives a string over payload and context; equal ones go the same way, and one that cannot be worked out stays
+    with the stable generation. All splits on one hook are equal but for their `mark`.
+    """
+
+    percent: float
+    key: Expression
+    abort: AbortPolicy
+    mark: Mark | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Need:
     """An edge of the DAG: `stage` is the index of the stage needed; `states` is None for a plain need."""
 
@@ -205,7 +237,8 @@ class StagePlan:
     directly or not. `variants` holds the overrides in file order and, last, the stage as written (`when` None).
     `inputs` maps names of `call.input` to a constant or an expression. `writes` is None when the manifest
     declares none for this hook, which means that anything may change; paths start with "payload".
-    `retry` and `breaker` are None where the stage has none; `undo` is None where nothing compensates it.
+    `retry` and `breaker` are None where the stage has none; `undo` is None where nothing compensates it, `split` where
+    new generations take all calls at once.
     """
 
     id: str
@@ -223,6 +256,7 @@ class StagePlan:
     retry: RetryPolicy | None = None
     breaker: BreakerPolicy | None = None
     undo: UndoPlan | None = None
+    split: SplitPlan | None = None
     mark: Mark | None = None
 
 

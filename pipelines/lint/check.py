@@ -18,6 +18,7 @@ from pipelines.lint.pipelines import Woven, weave_pipeline
 from pipelines.lint.plugins import check_unused, declare, plugin_plans
 from pipelines.lint.policies import Policies
 from pipelines.lint.secrets import secret_plans
+from pipelines.lint.splits import check_splits
 from pipelines.plan import PipelinePlan, Plan
 from pipelines.problem import Problem, Severity, SpecError
 from pipelines.suggest import nearest
@@ -82,6 +83,7 @@ def _plan(draft: Draft, files: tuple[str, ...]) -> Plan:
         name: weave_pipeline(draft, name, spec, hooks, configs, policies) for name, spec in draft.spec.pipelines.items()
     }
     routes = _routes(woven)
+    check_splits(draft, routes)
     check_unused(draft, configs)
     return Plan(
         name=draft.spec.name,

@@ -13,7 +13,7 @@ from pipelines.file.layers import Unreadable, stack
 from pipelines.lint.check import check
 from pipelines.lint.draft import BadPlugin
 from pipelines.plan import Plan
-from pipelines.problem import SpecError
+from pipelines.problem import Problem, SpecError
 
 ARGS = HookUse(writes=(("payload", "args"),))
 NAME = HookUse(writes=(("payload", "name"),))
@@ -74,8 +74,12 @@ class World:
         self.files["p.yaml"] = text
         return check(stack("p.yaml", self), self, self, profile)
 
-    def refused(self, text: str, profile: str | None = None) -> list[str]:
-        """What is wrong with `text`, each problem as `line:column code path`."""
+    def problems(self, text: str, profile: str | None = None) -> tuple[Problem, ...]:
+        """What is wrong with `text`."""
         with pytest.raises(SpecError) as error:
             self.plan(text, profile)
-        return [f"{p.mark.line}:{p.mark.column} {p.code} {p.path}" for p in error.value.problems]
+        return error.value.problems
+
+    def refused(self, text: str, profile: str | None = None) -> list[str]:
+        """What is wrong with `text`, each problem as `line:column code path`."""
+        return [f"{p.mark.line}:{p.mark.column} {p.code} {p.path}" for p in self.problems(text, profile)]
