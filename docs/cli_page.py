@@ -59,6 +59,7 @@ STAGE_MEMBERS: Mapping[str, str] = {
     "undo": "what became of its compensation, see below; null where none was due",
     "violation": "as above, also where the mode only records it",
     "error": "as above, also where `on_error: continue` went past it",
+    "override": "why its mode was changed by command; null where it was not",
     "out": "the values the stage put out, or its `otherwise`; else null",
 }
 

@@ -85,6 +85,10 @@ GROUPS: Mapping[str, Mapping[str, str]] = MappingProxyType(
             "final-enforces": "A stage of `finally` enforces, and the verdict is given already.",
             "name-taken": "A stage of `finally` has the name of a stage of its pipeline.",
         },
+        "Overrides by command": {
+            "ambiguous-stage": "Several pipelines have a stage of that name: it is written with its pipeline.",
+            "open-admission": "An override leaves an admission hook without a stage that enforces.",
+        },
         "Expressions": {
             "expression-syntax": "The text is not a CEL expression.",
             "expression-name": "An expression names something that is not there.",

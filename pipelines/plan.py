@@ -238,7 +238,7 @@ class StagePlan:
     `inputs` maps names of `call.input` to a constant or an expression. `writes` is None when the manifest
     declares none for this hook, which means that anything may change; paths start with "payload".
     `retry` and `breaker` are None where the stage has none; `undo` is None where nothing compensates it, `split` where
-    new generations take all calls at once.
+    new generations take all calls at once. `overridden` is why its mode was changed by command, "" where it was not.
     """
 
     id: str
@@ -257,6 +257,7 @@ class StagePlan:
     breaker: BreakerPolicy | None = None
     undo: UndoPlan | None = None
     split: SplitPlan | None = None
+    overridden: str = ""
     mark: Mark | None = None
 
 

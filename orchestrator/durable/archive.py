@@ -11,6 +11,8 @@ import msgspec
 
 from isolation.store.store import Prepared
 from orchestrator.loading import Archive, Loaded, reload
+from pipelines.file.overriding import Override
+from pipelines.plan import Mode
 
 __all__ = ["ArchivedPlan", "archived", "read_archive"]
 
@@ -42,6 +44,16 @@ class ArchivedPlugin(msgspec.Struct, array_like=True, frozen=True):
         )
 
 
+class ArchivedOverride(msgspec.Struct, array_like=True, frozen=True):
+    """A mode that was set by command; see `pipelines/file/overriding.py`."""
+
+    stage: str
+    mode: Mode
+    until: float
+    reason: str
+    by: str
+
+
 class ArchivedPlan(msgspec.Struct, array_like=True, frozen=True):
     """Everything that a plan was made from."""
 
@@ -49,6 +61,7 @@ class ArchivedPlan(msgspec.Struct, array_like=True, frozen=True):
     profile: str | None
     files: dict[str, bytes]
     plugins: dict[str, ArchivedPlugin]
+    overrides: tuple[ArchivedOverride, ...] = ()
 
     @property
     def names(self) -> Iterator[str]:
@@ -64,15 +77,17 @@ class ArchivedPlan(msgspec.Struct, array_like=True, frozen=True):
             plugin.source: Path(plugin.snapshot) / plugin.script if plugin.script else Path(plugin.snapshot)
             for plugin in self.plugins.values()
         }
-        return reload(Archive(self.path, self.profile, self.files), sources)
+        overrides = (Override(one.stage, one.mode, one.until, one.reason, one.by) for one in self.overrides)
+        return reload(Archive(self.path, self.profile, self.files, tuple(overrides)), sources)
 
 
 def archived(loaded: Loaded, prepared: Mapping[str, Prepared]) -> tuple[str, bytes]:
     """A plan's digest, and itself as bytes."""
     plugins = {name: _plugin(loaded, name, one) for name, one in sorted(prepared.items())}
     archive = loaded.archive
+    overrides = tuple(ArchivedOverride(o.stage, o.mode, o.until, o.reason, o.by) for o in archive.overrides)
     body = msgspec.msgpack.encode(
-        ArchivedPlan(archive.path, archive.profile, dict(sorted(archive.files.items())), plugins)
+        ArchivedPlan(archive.path, archive.profile, dict(sorted(archive.files.items())), plugins, overrides)
     )
     return hashlib.sha256(body).hexdigest(), body
 

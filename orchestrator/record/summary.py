@@ -93,7 +93,10 @@ class Summary:
             "violation": self.violation,
             "error": self.error,
             "duration_ms": _ms(self.seconds) if self.verdict is not None else None,
-            "stages": {stage.id: dict(_NEVER) if taken is None else _fields(taken) for stage, taken in stages},
+            "stages": {
+                stage.id: (dict(_NEVER) if taken is None else _fields(taken)) | {"override": stage.overridden or None}
+                for stage, taken in stages
+            },
             "finally": dict(self.finals),
         }
 

@@ -107,6 +107,7 @@ class Weaver:
             breaker=self._common[name].breaker,
             undo=self.undoing.weave(name, desk, hook),
             split=split_plan(desk, (*path, "split"), stage.split),
+            overridden=self.draft.overridden.get((str(self.path[-1]), name), ""),
             mark=self.draft.key(path),
         )
 

@@ -10,6 +10,7 @@ import pytest
 
 from pipelines.declaration import HookUse, PluginDeclaration, StageDeclaration
 from pipelines.file.layers import Unreadable, stack
+from pipelines.file.overriding import Override
 from pipelines.lint.check import check
 from pipelines.lint.draft import BadPlugin
 from pipelines.plan import Plan
@@ -69,15 +70,15 @@ class World:
             raise BadPlugin("no such folder")
         return self.plugins[source]
 
-    def plan(self, text: str, profile: str | None = None) -> Plan:
+    def plan(self, text: str, profile: str | None = None, *overrides: Override) -> Plan:
         """Check `text` as the file p.yaml."""
         self.files["p.yaml"] = text
-        return check(stack("p.yaml", self), self, self, profile)
+        return check(stack("p.yaml", self), self, self, profile, overrides)
 
-    def problems(self, text: str, profile: str | None = None) -> tuple[Problem, ...]:
+    def problems(self, text: str, profile: str | None = None, *overrides: Override) -> tuple[Problem, ...]:
         """What is wrong with `text`."""
         with pytest.raises(SpecError) as error:
-            self.plan(text, profile)
+            self.plan(text, profile, *overrides)
         return error.value.problems
 
     def refused(self, text: str, profile: str | None = None) -> list[str]:
