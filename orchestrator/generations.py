@@ -19,6 +19,7 @@ from isolation.store.events import BuildEvent
 from isolation.store.store import Prepared, Store
 from isolation.supervision import Intensity
 from orchestrator.loading import Loaded
+from orchestrator.secrets import Handover, without_secrets
 from pipelines.plan import PluginPlan, RestartPolicy
 
 __all__ = ["Fleet", "Hearer", "StartEvent", "StartFailures", "Wanted", "prepare", "wanted_of"]
@@ -59,17 +60,15 @@ class Wanted:
 
     spec: WorkerSpec
     plugin: PluginPlan
-
-    @property
-    def configs(self) -> Mapping[str, object]:
-        """The table that its workers are configured with."""
-        return {id: {"with": values, "secrets": {}} for id, values in self.plugin.configs.items()}
+    configs: Mapping[str, object]
+    """The table that its workers are configured with; it holds secrets, and is silent about them."""
 
 
-def wanted_of(loaded: Loaded, prepared: Mapping[str, Prepared]) -> dict[str, Wanted]:
+def wanted_of(loaded: Loaded, prepared: Mapping[str, Prepared], handed: Mapping[str, Handover]) -> dict[str, Wanted]:
     """What a plan asks for, by the plugin's name in the file."""
+    environ = without_secrets(loaded.plan, os.environ)
     return {
-        name: Wanted(WorkerSpec.of(name, loaded.manifests[name], prepared[name], os.environ), plugin)
+        name: Wanted(WorkerSpec.of(name, loaded.manifests[name], prepared[name], environ), plugin, handed[name].table)
         for name, plugin in loaded.plan.plugins.items()
     }
 

@@ -6,7 +6,7 @@ What is right or wrong is decided in `pipelines.lint`; this file only fetches, a
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -14,6 +14,7 @@ from isolation.errors import ManifestError, ManifestProblem
 from isolation.manifest import HookRule, Manifest, StageManifest, read_manifest
 from pipelines.declaration import Asks, HookUse, PluginDeclaration, StageDeclaration
 from pipelines.file.layers import Layers, Unreadable, overlay, stack
+from pipelines.file.overriding import Override, override
 from pipelines.file.spec import PROFILE
 from pipelines.file.tree import Table
 from pipelines.lint.check import check
@@ -32,11 +33,15 @@ MAX_READ_BYTES = 64 * 2**20
 
 @dataclass(frozen=True, slots=True)
 class Archive:
-    """All that a plan was made from but the plugins, so that it can be made again: every file by its absolute path."""
+    """All that a plan was made from but the plugins, so that it can be made again: every file by its absolute path.
+
+    `overrides` are those that were laid over the file, whether their time is over by now or not.
+    """
 
     path: str
     profile: str | None
     files: Mapping[str, bytes]
+    overrides: tuple[Override, ...] = ()
 
 
 @dataclass(slots=True)
@@ -59,14 +64,15 @@ class Loaded:
     profile: str | None = None
 
 
-def load(path: Path, *, profile: str | None = None, footprint: Footprint | None = None) -> Loaded:
+def load(
+    path: Path, *, profile: str | None = None, overrides: Sequence[Override] = (), footprint: Footprint | None = None
+) -> Loaded:
     """Load a pipeline file, or the `pipeline.yaml` of a folder. Raise SpecError with every mistake found.
 
-    `footprint` is filled also when that happens.
+    `overrides` are laid over it: what they make of it has to be right, too. `footprint` is filled also when it is not.
     """
-    return _load(
-        path / FILE_NAME if path.is_dir() else path, profile, _Disk(Footprint() if footprint is None else footprint)
-    )
+    disk = _Disk(Footprint() if footprint is None else footprint)
+    return _load(path / FILE_NAME if path.is_dir() else path, profile, tuple(overrides), disk)
 
 
 def reload(archive: Archive, sources: Mapping[str, Path]) -> Loaded:
@@ -74,7 +80,8 @@ def reload(archive: Archive, sources: Mapping[str, Path]) -> Loaded:
 
     Raise SpecError when this penstock does not take what an earlier one took.
     """
-    return _load(Path(archive.path), archive.profile, _Archived(Footprint(), files=archive.files, sources=sources))
+    archived = _Archived(Footprint(), files=archive.files, sources=sources)
+    return _load(Path(archive.path), archive.profile, archive.overrides, archived)
 
 
 def source_of(loaded: Loaded, plugin: str) -> str:
@@ -84,12 +91,12 @@ def source_of(loaded: Loaded, plugin: str) -> str:
     return os.path.abspath(_beside(plan.source, plan.mark.file))
 
 
-def _load(file: Path, profile: str | None, disk: _Disk) -> Loaded:
+def _load(file: Path, profile: str | None, overrides: tuple[Override, ...], disk: _Disk) -> Loaded:
     layers = stack(_shown(file), disk)
-    plan = check(layers, disk, disk, profile)
+    plan = check(layers, disk, disk, profile, overrides)
     manifests = {name: disk.manifest(plugin.source, plugin.mark) for name, plugin in plan.plugins.items()}
-    archive = Archive(os.path.abspath(file), profile, disk.seen)
-    return Loaded(plan, manifests, file, _merged(layers, profile), archive, profile)
+    archive = Archive(os.path.abspath(file), profile, disk.seen, overrides)
+    return Loaded(plan, manifests, file, override(_merged(layers, profile), overrides).root, archive, profile)
 
 
 def load_tree(path: Path, *, profile: str | None = None) -> Table:

@@ -44,6 +44,7 @@ from orchestrator.revisions.freezing import Freezing
 from orchestrator.revisions.history import History
 from orchestrator.revisions.revisions import Revisions
 from orchestrator.run_logs import traced_logs
+from orchestrator.secrets import Handover, Vault
 from orchestrator.state import RING_FILE, hold_state, state_folder
 from orchestrator.watching import Watch
 from pipelines.body import Body
@@ -114,6 +115,7 @@ class Orchestrator:
         rehearsal: bool = False,
         keeps_history: bool = False,
         hold: FileLock | None = None,
+        vault: Vault | None = None,
     ) -> None:
         self.store = store
         self.events = Events()
@@ -128,6 +130,7 @@ class Orchestrator:
         self._hold = hold
         self._stack = AsyncExitStack()
         self._draw = random.Random().uniform
+        self.vault = vault or Vault()
 
     @property
     def loaded(self) -> Loaded:
@@ -159,12 +162,12 @@ class Orchestrator:
         fleet = Fleet(self.events.publish, self.lookout.logbook.hear)
         # A host that keeps a history may be given a durable pipeline later.
         if (self._first.plan.durable or self._keeps_history) and not self._rehearsal:
-            self.durability = Durability(self.state, self.store, fleet, self.events, self._join)
+            self.durability = Durability(self.state, self.store, fleet, self.events, self._join, self.vault)
             await self._stack.enter_async_context(self.durability)
         folder = self.state / HISTORY_FOLDER if self._keeps_history else None
         history = History(folder)
         await asyncio.to_thread(history.load)
-        candidates = Candidates(self._first.path, self._first.profile, self.store)
+        candidates = Candidates(self._first.path, self._first.profile, self.store, self.vault)
         self.revisions = Revisions(
             self.store, fleet, self.breakers, history, candidates, self._join, self.events.publish
         )
@@ -218,9 +221,15 @@ class Orchestrator:
                 log.warning("ring.not_saved", extra={"where": str(memory), "reason": str(error)})
 
     def _join(
-        self, loaded: Loaded, generations: Mapping[str, Generation], origin: str, revision: int = 0
+        self,
+        loaded: Loaded,
+        generations: Mapping[str, Generation],
+        handed: Mapping[str, Handover],
+        origin: str,
+        revision: int = 0,
     ) -> dict[str, tuple[Route, ...]]:
-        return routes_of(loaded.plan.routes, generations, self.breakers, self._draw, origin, revision)
+        ids = {name: handover.ids for name, handover in handed.items()}
+        return routes_of(loaded.plan.routes, generations, self.breakers, self._draw, origin, revision, ids)
 
     def _hang(self, taps: Taps | None) -> None:
         self.engine.onlooker = taps

@@ -31,6 +31,7 @@ from orchestrator.journal.rows import RunRow
 from orchestrator.loading import Loaded
 from orchestrator.record.unmanned import UnmannedRoutes
 from orchestrator.revisions.archive import archived, read_archive
+from orchestrator.secrets import Handover, Vault
 from pipelines.problem import Severity, SpecError
 from pipelines.run import MACHINE_VERSION
 
@@ -43,8 +44,8 @@ RETAINED_RUNS = 10_000
 log = logging.getLogger("penstock.recovery")
 
 Routes = Mapping[str, tuple[Route, ...]]
-Join = Callable[[Loaded, Mapping[str, Generation], str], Routes]
-"""Joins a plan with its generations; the text is the digest under which the journal keeps the plan."""
+Join = Callable[[Loaded, Mapping[str, Generation], Mapping[str, Handover], str], Routes]
+"""Joins a plan with its generations and what they were handed; the text is the plan's digest in the journal."""
 
 
 class RunNotHad(Exception):
@@ -77,7 +78,7 @@ class Durability:
     journal: Journal
     engine: Engine
 
-    def __init__(self, folder: Path, store: Store, fleet: Fleet, events: Events, join: Join) -> None:
+    def __init__(self, folder: Path, store: Store, fleet: Fleet, events: Events, join: Join, vault: Vault) -> None:
         self.folder = folder
         self._fleet = fleet
         self._serving: dict[str, Routes] = {}
@@ -86,6 +87,7 @@ class Durability:
         self._store = store
         self._events = events
         self._join = join
+        self._vault = vault
         self._earlier: dict[str, _Earlier] = {}
         self._stack = AsyncExitStack()
 
@@ -257,8 +259,9 @@ class Durability:
         generations: Mapping[str, Generation] = {}
         earlier.plugins = frozenset(prepared)
         try:
-            generations = await self._fleet.start(wanted_of(loaded, prepared))
-            earlier.ready.set_result(self._join(loaded, generations, origin))
+            handed = await asyncio.to_thread(self._vault.hand_over, loaded.plan)
+            generations = await self._fleet.start(wanted_of(loaded, prepared, handed))
+            earlier.ready.set_result(self._join(loaded, generations, handed, origin))
             await earlier.unneeded.wait()
         except IsolationError as error:
             self._refuse(origin, earlier, f"its generation cannot be started: {error}")

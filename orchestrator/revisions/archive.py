@@ -10,6 +10,8 @@ import msgspec
 
 from isolation.store.store import Prepared
 from orchestrator.loading import Archive, Loaded, reload, source_of
+from pipelines.file.overriding import Override
+from pipelines.plan import Mode
 
 __all__ = [
     "ArchivedPlan",
@@ -51,6 +53,16 @@ class ArchivedPlugin(msgspec.Struct, array_like=True, frozen=True):
         )
 
 
+class ArchivedOverride(msgspec.Struct, array_like=True, frozen=True):
+    """A mode that was set by command; see `pipelines/file/overriding.py`."""
+
+    stage: str
+    mode: Mode
+    until: float
+    reason: str
+    by: str
+
+
 class ArchivedPlan(msgspec.Struct, array_like=True, frozen=True):
     """Everything that a plan was made from."""
 
@@ -58,6 +70,7 @@ class ArchivedPlan(msgspec.Struct, array_like=True, frozen=True):
     profile: str | None
     files: dict[str, bytes]
     plugins: dict[str, ArchivedPlugin]
+    overrides: tuple[ArchivedOverride, ...] = ()
 
     @property
     def names(self) -> Iterator[str]:
@@ -67,13 +80,19 @@ class ArchivedPlan(msgspec.Struct, array_like=True, frozen=True):
             if plugin.fingerprint is not None:
                 yield plugin.fingerprint
 
-    def load(self) -> Loaded:
-        """Make the plan again, from the snapshots of its plugins. Raise SpecError."""
+    def load(self, overrides: tuple[Override, ...] | None = None) -> Loaded:
+        """Make the plan again, from the snapshots of its plugins. Raise SpecError.
+
+        `overrides`, where they are given, are laid over it instead of those that were then.
+        """
         sources = {
             plugin.source: Path(plugin.snapshot) / plugin.script if plugin.script else Path(plugin.snapshot)
             for plugin in self.plugins.values()
         }
-        return reload(Archive(self.path, self.profile, self.files), sources)
+        if overrides is None:
+            then = self.overrides
+            overrides = tuple(Override(one.stage, one.mode, one.until, one.reason, one.by) for one in then)
+        return reload(Archive(self.path, self.profile, self.files, overrides), sources)
 
 
 class ArchivedRevision(msgspec.Struct, array_like=True, frozen=True):
@@ -87,7 +106,8 @@ def archived_plan(loaded: Loaded, prepared: Mapping[str, Prepared]) -> ArchivedP
     """Everything that a plan was made from, its plugins as the store has them."""
     plugins = {name: _plugin(loaded, name, one) for name, one in sorted(prepared.items())}
     archive = loaded.archive
-    return ArchivedPlan(archive.path, archive.profile, dict(sorted(archive.files.items())), plugins)
+    overrides = tuple(ArchivedOverride(o.stage, o.mode, o.until, o.reason, o.by) for o in archive.overrides)
+    return ArchivedPlan(archive.path, archive.profile, dict(sorted(archive.files.items())), plugins, overrides)
 
 
 def archived(loaded: Loaded, prepared: Mapping[str, Prepared]) -> tuple[str, bytes]:

@@ -8,8 +8,10 @@ from dataclasses import dataclass
 from isolation.generation import Generation
 from isolation.store.store import Prepared
 from orchestrator.engine.wiring import Serving
+from orchestrator.generations import Wanted, wanted_of
 from orchestrator.loading import Loaded
 from orchestrator.reload.outline import Outline
+from orchestrator.secrets import Handover
 
 __all__ = ["Candidate", "Revision"]
 
@@ -20,7 +22,13 @@ class Candidate:
 
     loaded: Loaded
     prepared: Mapping[str, Prepared]
+    handed: Mapping[str, Handover]
     outline: Outline
+
+    @property
+    def wanted(self) -> dict[str, Wanted]:
+        """The generations that it asks for, by the plugin's name in the file."""
+        return wanted_of(self.loaded, self.prepared, self.handed)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -34,7 +34,7 @@ from orchestrator.events import (
     RevisionDraining,
     RevisionGone,
 )
-from orchestrator.generations import Fleet, Report, Wanted, wanted_of
+from orchestrator.generations import Fleet, Report, Wanted
 from orchestrator.journal.errors import JournalError
 from orchestrator.loading import Loaded
 from orchestrator.reload.change import Action, Change, difference
@@ -46,6 +46,7 @@ from orchestrator.revisions.refusal import ChangeNotMade, refusal_of
 from orchestrator.revisions.revision import Candidate, Revision
 from orchestrator.revisions.selftest import self_test
 from orchestrator.revisions.trial import Trial, splits_of
+from orchestrator.secrets import Handover
 from pipelines.plan import PipelinePlan, Plan, SplitPlan
 from pipelines.problem import SpecError
 
@@ -104,7 +105,12 @@ class Join(Protocol):
     """Joins a plan with its generations."""
 
     def __call__(
-        self, loaded: Loaded, generations: Mapping[str, Generation], origin: str, revision: int
+        self,
+        loaded: Loaded,
+        generations: Mapping[str, Generation],
+        handed: Mapping[str, Handover],
+        origin: str,
+        revision: int,
     ) -> Mapping[str, tuple[Route, ...]]:
         """The routes of every hook. `origin` is the digest under which the journal keeps the plan."""
 
@@ -205,7 +211,7 @@ class Revisions:
         kept: _Kept | None = None
         try:
             kept = await self._kept_plan(candidate, number)
-            generations = await self._fleet.start(wanted_of(candidate.loaded, candidate.prepared), report)
+            generations = await self._fleet.start(candidate.wanted, report)
             await self._tested(candidate, generations)
         except BaseException:
             self._release(candidate)
@@ -365,7 +371,7 @@ class Revisions:
     ) -> Revision:
         """Start what is new and swap to it, or put it on trial; where that fails, stop what was started and raise."""
         before = self.current
-        wanted = wanted_of(candidate.loaded, candidate.prepared)
+        wanted = candidate.wanted
         actions = change.plugins
         beside = {name: wanted[name] for name in wanted if actions[name] in (Action.START, Action.SWAP)}
         in_place = {name: wanted[name] for name in wanted if actions[name] is Action.REPLACE}
@@ -392,7 +398,7 @@ class Revisions:
         return revision
 
     async def _tested(self, candidate: Candidate, generations: Mapping[str, Generation]) -> None:
-        wanted = wanted_of(candidate.loaded, candidate.prepared)
+        wanted = candidate.wanted
         try:
             await asyncio.gather(*(self_test(each, tuple(wanted[name].configs)) for name, each in generations.items()))
         except BaseException:
@@ -417,7 +423,7 @@ class Revisions:
     ) -> Revision:
         plan = candidate.loaded.plan
         ordered = {name: generations[name] for name in plan.plugins}
-        routes = self._join(candidate.loaded, ordered, kept.origin, kept.number)
+        routes = self._join(candidate.loaded, ordered, candidate.handed, kept.origin, kept.number)
         serving = Serving(routes, plan.unmatched, frozenset(plan.hooks), kept.number)
         if self.durability is not None:
             self.durability.serves(kept.origin, routes)
@@ -554,10 +560,10 @@ class Revisions:
 
     async def _put_back(self, before: Revision, names: Mapping[str, Wanted]) -> None:
         """Start again what was stopped for its successor, which failed."""
-        wanted = wanted_of(before.loaded, before.candidate.prepared)
+        wanted = before.candidate.wanted
         again = await self._fleet.start({name: wanted[name] for name in names}, keep_failed=True)
         generations = {**before.generations, **again}
-        routes = self._join(before.loaded, generations, before.origin, before.number)
+        routes = self._join(before.loaded, generations, before.candidate.handed, before.origin, before.number)
         serving = Serving(routes, before.serving.unmatched, before.serving.hooks, before.number)
         self.current = replace(before, generations=generations, serving=serving)
         self.engine.serving = serving
@@ -589,7 +595,7 @@ class Revisions:
         for one in self._living():
             for name, each in one.generations.items():
                 if each is generation:
-                    table |= wanted_of(one.loaded, one.candidate.prepared)[name].configs
+                    table |= one.candidate.handed[name].table
         return table
 
     # Going out of service.

@@ -51,9 +51,9 @@ class Trial:
         self._draw = random.Random().random
         self._judge = CanaryJudge(
             CanaryPolicy(
-                minimum_calls=first.minimum_calls,
-                error_factor=first.error_factor,
-                latency_factor=first.latency_factor,
+                minimum_calls=first.abort.minimum_calls,
+                error_factor=first.abort.error_factor,
+                latency_factor=first.abort.latency_factor,
             )
         )
 
