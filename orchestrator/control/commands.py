@@ -171,7 +171,7 @@ class Control(RunCommands):
             "breakers.reset": (Named, self._reset),
             "plugin.restart": (Named, self._restart),
         }
-        self.commands |= ChangeCommands(orchestrator.revisions, orchestrator.freezing).commands
+        self.commands |= ChangeCommands(orchestrator.revisions, orchestrator.freezing, orchestrator.overrides).commands
         self.streams |= {
             "events": (Nothing, self._events),
         }
