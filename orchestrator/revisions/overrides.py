@@ -26,6 +26,9 @@ __all__ = ["MAX_SECONDS", "OVERRIDE", "Overrides"]
 
 log = logging.getLogger("penstock.revisions")
 
+START = "start"
+"""Who ended an override whose stage was gone when the host started."""
+
 OVERRIDE = "override"
 """Who wanted the change when an override ended because its time was up."""
 
@@ -85,6 +88,7 @@ class Overrides:
     async def __aenter__(self) -> Overrides:
         await self._owner.__aenter__()
         self._watch = self._owner.create_task(self._end_in_time())
+        self._settle(START)
         return self
 
     async def __aexit__(
@@ -123,14 +127,18 @@ class Overrides:
 
     def hear(self, event: Event) -> None:
         """Take note when a change came without a stage that was overridden."""
-        if isinstance(event, ChangeApplied):
-            candidates, laid = self._revisions.candidates, self._revisions.current.loaded.archive.overrides
-            gone = [one for one in candidates.overrides if one not in laid]
-            if gone and self._revisions.trial is None and not self._turn.locked():
-                candidates.overrides = laid
-                for one in gone:
-                    self._publish(OverrideEnded(one.stage, event.by))
-                    log.warning("override.without_stage", extra={"stage": one.stage, "by": event.by})
+        if isinstance(event, ChangeApplied) and self._revisions.trial is None and not self._turn.locked():
+            self._settle(event.by)
+
+    def _settle(self, by: str) -> None:
+        candidates, laid = self._revisions.candidates, self._revisions.current.loaded.archive.overrides
+        gone = [one for one in candidates.overrides if one not in laid]
+        candidates.overrides = laid
+        for one in gone:
+            self._publish(OverrideEnded(one.stage, by))
+            log.warning("override.without_stage", extra={"stage": one.stage, "by": by})
+        if gone:
+            self._owner.create_task(self._keep())
 
     async def set(self, stage: str, mode: Mode, seconds: float, reason: str, by: str) -> Applied:
         """Override the mode of a stage for so long. Raises ChangeNotMade, and what serves is as it was."""
@@ -165,14 +173,17 @@ class Overrides:
         except BaseException:
             candidates.overrides = before
             raise
+        await self._keep()
+        return applied
+
+    async def _keep(self) -> None:
         try:
-            await asyncio.to_thread(self._keep)
+            await asyncio.to_thread(self._write)
         except OSError as error:
             # It holds, and a restart would forget it: worth a word, and no reason to take it back at three at night.
             log.error("override.not_kept", extra={"reason": error.strerror or str(error)})
-        return applied
 
-    def _keep(self) -> None:
+    def _write(self) -> None:
         if self._file is None:
             return
         kept = [_Kept(one.stage, one.mode, one.until, one.reason, one.by) for one in self.in_force]
