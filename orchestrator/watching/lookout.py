@@ -36,9 +36,9 @@ class Pace:
     """How long the lookout waits for what.
 
     `look_seconds`: it looks even if it hears nothing, for overflows of the kernel's queue and for file systems that
-    tell nothing. `poll_seconds`, `arm_seconds`: how often it looks while it hears nothing at all, and tries to hear again.
-    `patience_seconds`: the longest it waits for a burst to end. `absence_seconds`: how long a file that was there may
-    be missing before that is told; an editor that saves in steps takes less.
+    tell nothing. `poll_seconds`, `arm_seconds`: how often it looks while it hears nothing at all, and tries to hear
+    again. `patience_seconds`: the longest it waits for a burst to end. `absence_seconds`: how long a file that was
+    there may be missing before that is told; an editor that saves in steps takes less.
     """
 
     look_seconds: float = 30.0

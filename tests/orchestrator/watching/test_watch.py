@@ -648,6 +648,12 @@ def test_where_the_kernel_gives_no_watches_it_polls_and_says_so(
     assert [record.message for record in caplog.records] == ["watch.polling", "watch.hears_again"]
 
 
+def test_listening_fails_where_it_would_hear_nothing(tmp_path: Path) -> None:
+    """watchfiles can be told to ignore errors, and then ignores also that there are no more watches."""
+    with pytest.raises(FileNotFoundError):
+        listen([str(tmp_path), str(tmp_path / "gone")])
+
+
 @contextmanager
 def _as_nobody(folder: Path) -> Iterator[None]:
     """Be somebody whom permissions bind, and own a folder. Who is not root is that already."""
