@@ -253,7 +253,8 @@ class PluginPlan:
     """A plugin as the file uses it. `source` is as written; `configs` holds every distinct `with` by its id.
 
     `concurrency` bounds the calls that its workers have at once, None where only their own windows do; `queue` bounds
-    those that wait. `restart` is None where the host's own policy holds.
+    those that wait. `restart` is None where the host's own policy holds. `version` is the specifier that the plugin's
+    version satisfies.
     """
 
     name: str
@@ -265,6 +266,7 @@ class PluginPlan:
     concurrency: int | None = None
     queue: int = DEFAULT_QUEUE
     restart: RestartPolicy | None = None
+    version: str | None = None
     mark: Mark | None = None
 
 
