@@ -8,7 +8,25 @@ from dataclasses import dataclass
 
 from isolation.status import GenerationEvent
 
-__all__ = ["BreakerChanged", "Event", "Events", "RunEnded", "RunParked", "RunTakenUp"]
+__all__ = [
+    "BreakerChanged",
+    "CanaryAborted",
+    "CanaryPromoted",
+    "CanaryStarted",
+    "ChangeApplied",
+    "ChangeRefused",
+    "Event",
+    "Events",
+    "Frozen",
+    "OverrideEnded",
+    "OverrideSet",
+    "RevisionDraining",
+    "RevisionGone",
+    "RunEnded",
+    "RunParked",
+    "RunTakenUp",
+    "Thawed",
+]
 
 log = logging.getLogger("penstock.events")
 
@@ -47,7 +65,118 @@ class BreakerChanged:
     after: str
 
 
-Event = RunEnded | RunTakenUp | RunParked | BreakerChanged | GenerationEvent
+@dataclass(frozen=True, slots=True)
+class ChangeApplied:
+    """A revision was put into service. `change` is what `penstock plan` says of it, `by` who wanted it."""
+
+    revision: int
+    by: str
+    change: dict[str, object]
+
+
+@dataclass(frozen=True, slots=True)
+class ChangeRefused:
+    """A change was not made, and everything is as it was. `where` is file:line:column, a plugin's name, or ""."""
+
+    by: str
+    code: str
+    reason: str
+    where: str
+
+
+@dataclass(frozen=True, slots=True)
+class RevisionDraining:
+    """A revision takes no new calls; `runs` still need it."""
+
+    revision: int
+    runs: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class RevisionGone:
+    """Nothing needs a revision any more; those of its workers that no other one has were stopped."""
+
+    revision: int
+
+
+@dataclass(frozen=True, slots=True)
+class CanaryStarted:
+    """A revision takes `percent` of the calls of `hooks`."""
+
+    revision: int
+    percent: float
+    hooks: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class CanaryPromoted:
+    """A revision on trial takes all calls now."""
+
+    revision: int
+    by: str
+
+
+@dataclass(frozen=True, slots=True)
+class CanaryAborted:
+    """A revision on trial takes no calls any more."""
+
+    revision: int
+    by: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class OverrideSet:
+    """The mode of a stage was overridden; `until` is in seconds since 1970."""
+
+    stage: str
+    mode: str
+    until: float
+    reason: str
+    by: str
+
+
+@dataclass(frozen=True, slots=True)
+class OverrideEnded:
+    """A stage is as its file says again: its time was up, or somebody said so."""
+
+    stage: str
+    by: str
+
+
+@dataclass(frozen=True, slots=True)
+class Frozen:
+    """The watcher applies nothing."""
+
+    by: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Thawed:
+    """The watcher applies what it sees again."""
+
+    by: str
+
+
+Event = (
+    RunEnded
+    | RunTakenUp
+    | RunParked
+    | BreakerChanged
+    | ChangeApplied
+    | ChangeRefused
+    | RevisionDraining
+    | RevisionGone
+    | CanaryStarted
+    | CanaryPromoted
+    | CanaryAborted
+    | OverrideSet
+    | OverrideEnded
+    | Frozen
+    | Thawed
+    | GenerationEvent
+)
 
 
 class Events:
