@@ -309,7 +309,8 @@ class PluginPlan:
     `secrets` maps the names that the plugin uses to those of `Plan.secrets`. An id of `configs` says nothing of them.
 
     `concurrency` bounds the calls that its workers have at once, None where only their own windows do; `queue` bounds
-    those that wait. `restart` is None where the host's own policy holds.
+    those that wait. `restart` is None where the host's own policy holds. `version` is the specifier that the plugin's
+    version satisfies.
     """
 
     name: str
@@ -322,6 +323,7 @@ class PluginPlan:
     queue: int = DEFAULT_QUEUE
     restart: RestartPolicy | None = None
     secrets: Mapping[str, str] = field(default_factory=dict)
+    version: str | None = None
     mark: Mark | None = None
 
 
