@@ -35,6 +35,8 @@ RUN_MEMBERS: Mapping[str, str] = {
     "reason": 'why it stands so: what it was parked or undone for, else the code of its denial, else `""`',
     "durable": "whether the run is in the journal",
     "began": "when, in seconds since 1970; null when no pipeline applied",
+    "request_id": 'the `request_id` of its context, `""` where it had none, and when no pipeline applied',
+    "trace": 'the W3C `traceparent` of its caller, `""` where it gave none',
     "violation": "why it was denied: `code`, `reason`, `description`, `details`, `http_status`, `http_headers`, "
     "`retry_after_ms`; else null",
     "error": "what went wrong in a failed run: `class`, `code`, `message`; else null. A failed run is denied",

@@ -139,6 +139,21 @@ class Generation:
         """
         await self._supervisor.restart()
 
+    async def configure(self, configs: Mapping[str, object]) -> None:
+        """Replace the table of configurations; calls go on meanwhile, each with the configuration that it names.
+
+        So `configs` must hold the ids of all calls that are still out; leave ids out when their calls are over.
+        Raises ConfigureError when one replica refuses: none has the new table then, and the old one holds. Replicas
+        that start later get the newest table that was taken. Where no replica is left, they are started with it.
+        May be given up at any time: the change goes on to its end.
+        """
+        await self._supervisor.configure(configs)
+
+    @property
+    def table(self) -> Mapping[str, object]:
+        """The table of configurations that is in force."""
+        return self._supervisor.table
+
     async def close(self) -> None:
         """Stop every worker; calls that still wait fail as not sent. Bounded by the stop ladder."""
         try:
@@ -238,6 +253,8 @@ class Generation:
 
     def freed(self, worker: Worker) -> None:
         """Hand waiting calls to `worker` while it has room."""
+        if not self._bulkhead.waiting or worker not in self._routable:  # it may be told its configurations first
+            return
         if self._bounded:
             self._hand_out()  # its place is the generation's: any worker may take the next call
             return

@@ -194,12 +194,27 @@ class Worker:
         raise failure from error
 
     async def configure(self, configs: Mapping[str, object]) -> None:
-        """Hand over a new table of configurations; raises CallError when the plugin refuses one."""
-        try:
-            async with asyncio.timeout(self.spec.startup_seconds):
-                await self._ask("configure", {"configs": configs})
-        except TimeoutError as error:
-            raise DeadlineExceeded(f"`configure` was not answered within {self.spec.startup_seconds:g} s") from error
+        """Hand over a new table of configurations; raises CallError when the plugin refuses one.
+
+        A worker that does not answer in time is ended: nobody could say later which table it has. A sequential one
+        first answers the calls before; its time begins when `configure` is what it is at.
+        """
+        question = self._question("configure", {"configs": configs})
+        was_oldest = False
+        while not question.reply.done():
+            if was_oldest:
+                self._end_unconfigured()
+                raise DeadlineExceeded(f"`configure` was not answered within {self.spec.startup_seconds:g} s")
+            was_oldest = not self._window.sequential or self._ledger.oldest() is question
+            await asyncio.wait([question.reply], timeout=self.spec.startup_seconds)
+        question.reply.result()
+
+    def _end_unconfigured(self) -> None:
+        if self._window.sequential:
+            self.planned_end = True
+            self.kill("did not answer `configure` in time")
+        else:
+            self._overran_beside_others()
 
     async def _ask(self, method: str, params: Mapping[str, object]) -> bytes:
         return await self._question(method, params).reply

@@ -8,7 +8,25 @@ from dataclasses import dataclass
 
 from isolation.status import GenerationEvent
 
-__all__ = ["BreakerChanged", "Event", "Events", "RunEnded", "RunParked", "RunTakenUp"]
+__all__ = [
+    "BreakerChanged",
+    "CanaryAborted",
+    "CanaryPromoted",
+    "CanaryStarted",
+    "ChangeApplied",
+    "ChangeRefused",
+    "Event",
+    "Events",
+    "Frozen",
+    "OverrideEnded",
+    "OverrideSet",
+    "RevisionDraining",
+    "RevisionGone",
+    "RunEnded",
+    "RunParked",
+    "RunTakenUp",
+    "Thawed",
+]
 
 log = logging.getLogger("penstock.events")
 
@@ -47,7 +65,118 @@ class BreakerChanged:
     after: str
 
 
-Event = RunEnded | RunTakenUp | RunParked | BreakerChanged | GenerationEvent
+@dataclass(frozen=True, slots=True)
+class ChangeApplied:
+    """A revision was put into service. `change` is what `penstock plan` says of it, `by` who wanted it."""
+
+    revision: int
+    by: str
+    change: dict[str, object]
+
+
+@dataclass(frozen=True, slots=True)
+class ChangeRefused:
+    """A change was not made, and everything is as it was. `where` is file:line:column, a plugin's name, or ""."""
+
+    by: str
+    code: str
+    reason: str
+    where: str
+
+
+@dataclass(frozen=True, slots=True)
+class RevisionDraining:
+    """A revision takes no new calls; `runs` still need it."""
+
+    revision: int
+    runs: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class RevisionGone:
+    """Nothing needs a revision any more; those of its workers that no other one has were stopped."""
+
+    revision: int
+
+
+@dataclass(frozen=True, slots=True)
+class CanaryStarted:
+    """A revision takes `percent` of the calls of `hooks`."""
+
+    revision: int
+    percent: float
+    hooks: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class CanaryPromoted:
+    """A revision on trial takes all calls now."""
+
+    revision: int
+    by: str
+
+
+@dataclass(frozen=True, slots=True)
+class CanaryAborted:
+    """A revision on trial takes no calls any more."""
+
+    revision: int
+    by: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class OverrideSet:
+    """The mode of a stage was overridden; `until` is in seconds since 1970."""
+
+    stage: str
+    mode: str
+    until: float
+    reason: str
+    by: str
+
+
+@dataclass(frozen=True, slots=True)
+class OverrideEnded:
+    """A stage is as its file says again: its time was up, or somebody said so."""
+
+    stage: str
+    by: str
+
+
+@dataclass(frozen=True, slots=True)
+class Frozen:
+    """The watcher applies nothing."""
+
+    by: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Thawed:
+    """The watcher applies what it sees again."""
+
+    by: str
+
+
+Event = (
+    RunEnded
+    | RunTakenUp
+    | RunParked
+    | BreakerChanged
+    | ChangeApplied
+    | ChangeRefused
+    | RevisionDraining
+    | RevisionGone
+    | CanaryStarted
+    | CanaryPromoted
+    | CanaryAborted
+    | OverrideSet
+    | OverrideEnded
+    | Frozen
+    | Thawed
+    | GenerationEvent
+)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -59,11 +188,11 @@ class _Subscriber:
 class Events:
     """Tells subscribers of events, in order, on the event loop's thread.
 
-    A listener that hands events on and cannot keep up is let go by whoever hands them on, who adds to `dropped`.
+    Who keeps events for a listener that does not keep up, and lets one go, says so with `note_missed`.
     """
 
     def __init__(self) -> None:
-        self.dropped = 0
+        self.missed = 0
         self.heard = False
         """Whether anybody hears of the end of runs: what to tell of it takes a while to make."""
         self._subscribers: list[_Subscriber] = []
@@ -77,6 +206,10 @@ class Events:
     def _changed(self, subscribers: list[_Subscriber]) -> None:
         self._subscribers = subscribers
         self.heard = any(not one.kinds or RunEnded in one.kinds for one in subscribers)
+
+    def note_missed(self) -> None:
+        """Count one that a listener went without."""
+        self.missed += 1
 
     def publish(self, event: Event) -> None:
         """Tell everybody. What one of them raises is logged and costs no other its own."""

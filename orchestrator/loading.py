@@ -22,7 +22,7 @@ from pipelines.plan import Plan
 from pipelines.problem import Mark, Problem, SpecError
 from pipelines.suggest import nearest
 
-__all__ = ["Archive", "Loaded", "load", "load_tree", "reload"]
+__all__ = ["Archive", "Footprint", "Loaded", "load", "load_tree", "reload"]
 
 FILE_NAME = "pipeline.yaml"
 
@@ -39,6 +39,14 @@ class Archive:
     files: Mapping[str, bytes]
 
 
+@dataclass(slots=True)
+class Footprint:
+    """The absolute paths of all that was looked at, there or not: the files, and the folder or file of each plugin."""
+
+    files: set[str] = field(default_factory=set)
+    plugins: set[str] = field(default_factory=set)
+
+
 @dataclass(frozen=True, slots=True)
 class Loaded:
     """A checked file. `manifests` has those of `plan.plugins`; `tree` is the merged text with every value's place."""
@@ -51,9 +59,14 @@ class Loaded:
     profile: str | None = None
 
 
-def load(path: Path, *, profile: str | None = None) -> Loaded:
-    """Load a pipeline file, or the `pipeline.yaml` of a folder. Raise SpecError with every mistake found."""
-    return _load(path / FILE_NAME if path.is_dir() else path, profile, _Disk())
+def load(path: Path, *, profile: str | None = None, footprint: Footprint | None = None) -> Loaded:
+    """Load a pipeline file, or the `pipeline.yaml` of a folder. Raise SpecError with every mistake found.
+
+    `footprint` is filled also when that happens.
+    """
+    return _load(
+        path / FILE_NAME if path.is_dir() else path, profile, _Disk(Footprint() if footprint is None else footprint)
+    )
 
 
 def reload(archive: Archive, sources: Mapping[str, Path]) -> Loaded:
@@ -61,7 +74,7 @@ def reload(archive: Archive, sources: Mapping[str, Path]) -> Loaded:
 
     Raise SpecError when this penstock does not take what an earlier one took.
     """
-    return _load(Path(archive.path), archive.profile, _Archived(files=archive.files, sources=sources))
+    return _load(Path(archive.path), archive.profile, _Archived(Footprint(), files=archive.files, sources=sources))
 
 
 def _load(file: Path, profile: str | None, disk: _Disk) -> Loaded:
@@ -74,7 +87,7 @@ def _load(file: Path, profile: str | None, disk: _Disk) -> Loaded:
 
 def load_tree(path: Path, *, profile: str | None = None) -> Table:
     """The merged text alone, whatever it says. Raise SpecError when there is no reading it, or no such profile."""
-    layers = stack(_shown(path / FILE_NAME if path.is_dir() else path), _Disk())
+    layers = stack(_shown(path / FILE_NAME if path.is_dir() else path), _Disk(Footprint()))
     if profile is not None and profile not in layers.profiles:
         near = nearest(profile, layers.profiles)
         missing = Problem(layers.root.mark, "unknown-profile", "profiles", f"the file has no profile {profile!r}", near)
@@ -101,6 +114,7 @@ def _shown(path: Path) -> str:
 class _Disk:
     """Files and manifests of this machine. Each manifest is read once; `seen` keeps what was read of files."""
 
+    footprint: Footprint
     seen: dict[str, bytes] = field(default_factory=dict)
     _manifests: dict[Path, Manifest | ManifestError] = field(default_factory=dict)
 
@@ -109,6 +123,7 @@ class _Disk:
 
     def read(self, name: str) -> bytes:
         absolute = os.path.abspath(name)
+        self.footprint.files.add(absolute)
         self.seen[absolute] = data = self._bytes(name)
         return data
 
@@ -128,6 +143,7 @@ class _Disk:
 
     def declaration(self, source: str, beside: str) -> PluginDeclaration:
         path = Path(self.resolve(source, beside))
+        self.footprint.plugins.add(os.path.abspath(path))
         if not self.source(path).exists():
             raise BadPlugin(f"there is no folder or file {_shown(path)}")
         found = self._read(path)

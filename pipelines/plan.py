@@ -31,6 +31,7 @@ __all__ = [
     "Recover",
     "RestartPolicy",
     "RetryPolicy",
+    "SplitPlan",
     "StagePlan",
     "StageState",
     "UndoPlan",
@@ -189,6 +190,21 @@ class UndoPlan:
 
 
 @dataclass(frozen=True, slots=True)
+class SplitPlan:
+    """How calls are split while the plugin of a stage has a new generation on trial: `percent` (0 to 100) to that one.
+
+    `key` gives a string; the same one always goes the same way. The trial ends when the new generation fails more than
+    `error_factor` times as often, or takes more than `latency_factor` times as long, after `minimum_calls` of its own.
+    """
+
+    percent: float
+    key: Expression
+    error_factor: float = 2.0
+    latency_factor: float = 2.0
+    minimum_calls: int = 50
+
+
+@dataclass(frozen=True, slots=True)
 class StagePlan:
     """One stage of one pipeline on one hook.
 
@@ -214,6 +230,7 @@ class StagePlan:
     retry: RetryPolicy | None = None
     breaker: BreakerPolicy | None = None
     undo: UndoPlan | None = None
+    split: SplitPlan | None = None
     mark: Mark | None = None
 
 
@@ -294,3 +311,8 @@ class Plan:
     cases: tuple[Case, ...] = ()
     files: tuple[str, ...] = ()
     warnings: tuple[Problem, ...] = field(default=())
+
+    @property
+    def durable(self) -> bool:
+        """Whether any pipeline's runs are journaled."""
+        return any(pipeline.durable for route in self.routes.values() for pipeline in route)

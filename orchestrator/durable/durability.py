@@ -13,8 +13,8 @@ from pathlib import Path
 import msgspec
 
 from isolation.errors import IsolationError
+from isolation.generation import Generation
 from isolation.store.store import Prepared, Store
-from orchestrator.durable.archive import archived, read_archive
 from orchestrator.durable.recorder import JournalRecorder
 from orchestrator.durable.recovery import read_back, take_up
 from orchestrator.durable.replay import ReplayDiffers
@@ -22,7 +22,7 @@ from orchestrator.engine.engine import Engine
 from orchestrator.engine.lasting import Lasting
 from orchestrator.engine.wiring import Route
 from orchestrator.events import Events, RunParked, RunTakenUp
-from orchestrator.generations import Generations
+from orchestrator.generations import Fleet, wanted_of
 from orchestrator.journal.awaiting import AwaitedJournal
 from orchestrator.journal.errors import JournalError, Unreadable
 from orchestrator.journal.journal import Journal
@@ -30,6 +30,7 @@ from orchestrator.journal.opening import open_journal
 from orchestrator.journal.rows import RunRow
 from orchestrator.loading import Loaded
 from orchestrator.record.unmanned import UnmannedRoutes
+from orchestrator.revisions.archive import archived, read_archive
 from pipelines.problem import Severity, SpecError
 from pipelines.run import MACHINE_VERSION
 
@@ -42,7 +43,7 @@ RETAINED_RUNS = 10_000
 log = logging.getLogger("penstock.recovery")
 
 Routes = Mapping[str, tuple[Route, ...]]
-Join = Callable[[Loaded, Generations, str], Routes]
+Join = Callable[[Loaded, Mapping[str, Generation], str], Routes]
 """Joins a plan with its generations; the text is the digest under which the journal keeps the plan."""
 
 
@@ -75,9 +76,12 @@ class Durability:
     journal: Journal
     engine: Engine
 
-    def __init__(self, folder: Path, store: Store, events: Events, join: Join) -> None:
+    def __init__(self, folder: Path, store: Store, fleet: Fleet, events: Events, join: Join) -> None:
         self.folder = folder
-        self.origin = ""
+        self._fleet = fleet
+        self._serving: dict[str, Routes] = {}
+        self._names: dict[str, frozenset[str]] = {}
+        self._pruned = False
         self._store = store
         self._events = events
         self._join = join
@@ -101,16 +105,32 @@ class Durability:
             earlier.unneeded.set()
 
     async def keep(self, loaded: Loaded, prepared: Mapping[str, Prepared]) -> str:
-        """Archive the plan that is put into service, and hold what every archived one needs of the store."""
-        self.origin, body = archived(loaded, prepared)
-        await AwaitedJournal(self.journal).put_plan(self.origin, body)
+        """Archive a plan that is put into service, and hold what every archived one needs of the store.
+
+        Return its digest. Raises JournalError.
+        """
+        origin, body = archived(loaded, prepared)
+        await AwaitedJournal(self.journal).put_plan(origin, body)
+        if not self._pruned:
+            self._pruned = True
+            await AwaitedJournal(self.journal).prune(time.time() - RETENTION_SECONDS, RETAINED_RUNS)
         names: set[str] = set()
         for digest in self.journal.plans():
-            kept = self.journal.plan(digest)
-            names.update(read_archive(kept).names if kept is not None else ())
+            if digest not in self._names:
+                kept = self.journal.plan(digest)
+                self._names[digest] = frozenset(() if kept is None else read_archive(kept).names)
+            names |= self._names[digest]
         self._store.hold(self.folder, names)
-        await AwaitedJournal(self.journal).prune(time.time() - RETENTION_SECONDS, RETAINED_RUNS)
-        return self.origin
+        return origin
+
+    def serves(self, origin: str, routes: Routes) -> None:
+        """Note that the runs of a plan can go on here and now."""
+        self._serving[origin] = routes
+
+    def no_longer(self, origin: str, routes: Routes) -> None:
+        """Note that a plan is out of service, unless it was put into service again."""
+        if self._serving.get(origin) is routes:
+            del self._serving[origin]
 
     def recorder(self, engine: Engine) -> JournalRecorder:
         """Where the runs of `engine` are written down."""
@@ -126,10 +146,10 @@ class Durability:
         for row in rows:
             if isinstance(row, Unreadable):
                 self._park(row.run, "", str(row))
-            elif row.plan == self.origin:
-                self._take_up(row, self.engine.routes)
+            elif row.plan in self._serving:
+                self._take_up(row, self._serving[row.plan])
         for row in rows:
-            if isinstance(row, RunRow) and row.plan != self.origin:
+            if isinstance(row, RunRow) and row.plan not in self._serving:
                 await self._take_up_earlier(row)
 
     async def _take_up_earlier(self, row: RunRow) -> None:
@@ -171,8 +191,8 @@ class Durability:
             row = self.journal.run(run)
             if row is None:
                 return None
-            if row.plan == self.origin:
-                return self._read_back(row, self.engine.routes)
+            if row.plan in self._serving:
+                return self._read_back(row, self._serving[row.plan])
             # Nobody is called any more, so the generations of an earlier plan need not be there.
             route = self._unmanned(row)
             return None if route is None else self._read_back(row, {row.hook: (route,)})
@@ -188,8 +208,8 @@ class Durability:
         row = self.journal.run(run)
         if row is None:
             raise RunNotHad(f"the journal has no run {run}")
-        if row.plan == self.origin:
-            return self._read_back(row, self.engine.routes)
+        if row.plan in self._serving:
+            return self._read_back(row, self._serving[row.plan])
         routes = await self._routes(row.plan, run)
         # Somebody else may have asked for it meanwhile, and there must never be two of one run.
         return self.engine.open.get(run) or self._read_back(row, routes)
@@ -227,16 +247,16 @@ class Durability:
         except (SpecError, IsolationError, JournalError, msgspec.DecodeError) as error:
             self._refuse(origin, earlier, _why_no_plan(error))
             return
-        generations = Generations(loaded, report=lambda event: None, notify=self._events.publish)
+        generations: Mapping[str, Generation] = {}
         try:
-            await generations.start(prepared)
+            generations = await self._fleet.start(wanted_of(loaded, prepared))
             earlier.ready.set_result(self._join(loaded, generations, origin))
             await earlier.unneeded.wait()
         except IsolationError as error:
             self._refuse(origin, earlier, f"its generation cannot be started: {error}")
         finally:
             self._earlier.pop(origin, None)
-            await generations.close()
+            await asyncio.gather(*map(self._fleet.stop, generations.values()))
             for one in prepared.values():
                 self._store.release(one)
 

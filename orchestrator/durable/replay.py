@@ -112,6 +112,7 @@ class _Replay:
             recorder=recorder,
         )
         self.run.began = row.started_at
+        self.run.trace = begin.trace
         self.spent = 0.0
 
     def follow(self, events: Sequence[EventRow]) -> Lasting:

@@ -44,6 +44,8 @@ log = logging.getLogger("penstock.run")
 
 DONE, UNKNOWN = Effect.DONE, Effect.UNKNOWN
 
+NO_TRACE = b"null"
+
 
 def _over(run: Traversal) -> None:
     """Stand in for `done` once it was called."""
@@ -53,7 +55,8 @@ class Traversal:
     """A run of one pipeline. `done` is called once, when the verdict is settled.
 
     After that `denied`, `violation`, `fault`, `payload`, `state`, `hints` and `result` are what the door answers with.
-    `began` is in seconds since 1970, of a run that does not last only once it is summed up.
+    `began` is in seconds since 1970, of a run that does not last only once it is summed up. `trace` is the W3C
+    traceparent of its caller, "" where there is none.
     """
 
     began = 0.0
@@ -67,6 +70,7 @@ class Traversal:
     state: Mapping[str, object] | None = None
     hints: dict[str, object] | None = None
     result: Mapping[str, object] | None = None
+    trace = ""
 
     def __init__(
         self,
@@ -100,6 +104,11 @@ class Traversal:
         if self.denied:
             return "deny"
         return "modify" if self.payload is not self.seen else "allow"
+
+    @property
+    def encoded_trace(self) -> bytes:
+        """The trace as plugins are sent it."""
+        return b'"%b"' % self.trace.encode() if self.trace else NO_TRACE
 
     # Events in, commands out.
 
@@ -275,7 +284,14 @@ class Traversal:
         if wire.plan.inputs:
             inputs = encoded(inputs_of(wire.plan.inputs, partial(self.evaluate, attempt=attempt, payload=payload)))
         attempt.invocation = Invocation(
-            envelope, run, run + wire.key, inputs, self.context_of(attempt).raw, payload.raw
+            envelope,
+            run,
+            run + wire.key,
+            inputs,
+            self.context_of(attempt).raw,
+            payload.raw,
+            1,
+            self.encoded_trace if self.trace else NO_TRACE,
         )
         attempt.deadline = min(attempt.started + attempt.variant.timeout_seconds, self.deadline)
         attempt.tried = 1

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from isolation.call import Call
@@ -12,10 +12,10 @@ from isolation.spec import WorkerSpec
 from orchestrator.resilience.breaker import Breaker
 from orchestrator.resilience.breakers import Breakers
 from orchestrator.resilience.retry import Draw, Retries
-from pipelines.plan import PipelinePlan, RetryPolicy, StagePlan, UndoPlan, Variant
+from pipelines.plan import PipelinePlan, RetryPolicy, StagePlan, UndoPlan, Unmatched, Variant
 from pipelines.run import Shape
 
-__all__ = ["Callee", "Route", "UndoWire", "Wire", "routes_of"]
+__all__ = ["Callee", "Route", "Serving", "UndoWire", "Wire", "routes_of"]
 
 
 class Callee(Protocol):
@@ -64,13 +64,28 @@ class Wire:
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """One pipeline on one hook, ready to run. `origin` names the archived plan that a durable one was made from."""
+    """One pipeline on one hook, ready to run. `origin` names the archived plan that a durable one was made from.
+
+    `revision` is the one that put it into service, 0 where it serves only the runs of an earlier start.
+    """
 
     plan: PipelinePlan
     shape: Shape
     wires: tuple[Wire, ...]
     finals: tuple[Wire, ...] = ()
     origin: str = ""
+    revision: int = 0
+
+
+@dataclass(slots=True, eq=False)
+class Serving:
+    """What answers calls, all of one revision. It never changes but for `calls`, which counts those under way."""
+
+    routes: Mapping[str, tuple[Route, ...]]
+    unmatched: Mapping[str, Unmatched]
+    hooks: frozenset[str]
+    revision: int = 0
+    calls: int = field(default=0, init=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +134,7 @@ def routes_of(
     breakers: Breakers,
     draw: Draw,
     origin: str = "",
+    revision: int = 0,
 ) -> dict[str, tuple[Route, ...]]:
     """Join every pipeline of every hook with the generations that serve its stages.
 
@@ -127,11 +143,11 @@ def routes_of(
     routes: dict[str, tuple[Route, ...]] = {}
     for hook, pipelines in plans.items():
         loom = _Loom(hook, generations, breakers, draw)
-        routes[hook] = tuple(_route(plan, loom, origin) for plan in pipelines)
+        routes[hook] = tuple(_route(plan, loom, origin, revision) for plan in pipelines)
     return routes
 
 
-def _route(plan: PipelinePlan, loom: _Loom, origin: str) -> Route:
+def _route(plan: PipelinePlan, loom: _Loom, origin: str, revision: int) -> Route:
     shape = Shape.of(
         [stage.needs for stage in plan.stages],
         compensated=frozenset(stage.index for stage in plan.stages if stage.undo is not None),
@@ -140,4 +156,4 @@ def _route(plan: PipelinePlan, loom: _Loom, origin: str) -> Route:
     )
     wires = tuple(loom.wire(stage) for stage in plan.stages)
     finals = tuple(loom.wire(stage, b"/finally/") for stage in plan.finals)
-    return Route(plan, shape, wires, finals, origin if plan.durable else "")
+    return Route(plan, shape, wires, finals, origin if plan.durable else "", revision)

@@ -283,6 +283,8 @@ def _of_sketch(sketch: RunSketch) -> Record:
         "reason": sketch.reason,
         "durable": True,
         "began": round(sketch.started_at, 3),
+        "request_id": "",
+        "trace": "",
         "violation": None,
         "error": None,
         "duration_ms": None,

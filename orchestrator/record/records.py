@@ -39,6 +39,8 @@ def _unmatched(reply: Reply) -> _Json:
         "reason": "" if reply.violation is None else reply.violation.code,
         "durable": False,
         "began": None,
+        "request_id": "",
+        "trace": "",
         "violation": _violation(reply.violation),
         "error": _fault(reply.fault),
         "duration_ms": 0.0,

@@ -10,6 +10,7 @@ from types import MappingProxyType
 from typing import NamedTuple
 
 from isolation.spec import WorkerSpec
+from orchestrator.contexts import request_id_of
 from orchestrator.engine.attempt import Attempt, UndoRecord
 from orchestrator.engine.finals import FinalRecord
 from orchestrator.engine.lasting import Lasting
@@ -44,6 +45,8 @@ class Summary:
     def __init__(self, run: Traversal) -> None:
         self.run_id = run.id
         self.plan = run.route.plan
+        self.request_id = request_id_of(run.context)
+        self.trace = run.trace
         if not run.began:
             run.began = run.clock.wall() - run.clock.now() + run.started
         self.began = run.began
@@ -90,6 +93,8 @@ class Summary:
             "reason": self.reason,
             "durable": self.plan.durable,
             "began": round(self.began, 3),
+            "request_id": self.request_id,
+            "trace": self.trace,
             "violation": self.violation,
             "error": self.error,
             "duration_ms": _ms(self.seconds) if self.verdict is not None else None,

@@ -207,9 +207,10 @@ class Gate:
 
     async def reached(self) -> None:
         """Wait until the plugin stands at the gate, and let it pass: the two are one act."""
-        await until(self._opened)
+        await until(self.opened)
 
-    def _opened(self) -> bool:
+    def opened(self) -> bool:
+        """Let pass whoever stands at the gate; False when nobody does."""
         try:
             os.close(os.open(self.path, os.O_WRONLY | os.O_NONBLOCK))
         except OSError:  # ENXIO: nobody reads yet

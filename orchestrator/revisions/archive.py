@@ -1,4 +1,4 @@
-"""A plan with its generations as the journal keeps it: enough to run it again on another day, or to say why not."""
+"""A plan with its generations as journal and history keep it: enough to run it again another day, or to say why not."""
 
 from __future__ import annotations
 
@@ -12,7 +12,14 @@ import msgspec
 from isolation.store.store import Prepared
 from orchestrator.loading import Archive, Loaded, reload
 
-__all__ = ["ArchivedPlan", "archived", "read_archive"]
+__all__ = [
+    "ArchivedPlan",
+    "ArchivedRevision",
+    "archived",
+    "archived_plan",
+    "read_archive",
+    "read_archived_revision",
+]
 
 
 class ArchivedPlugin(msgspec.Struct, array_like=True, frozen=True):
@@ -67,13 +74,23 @@ class ArchivedPlan(msgspec.Struct, array_like=True, frozen=True):
         return reload(Archive(self.path, self.profile, self.files), sources)
 
 
-def archived(loaded: Loaded, prepared: Mapping[str, Prepared]) -> tuple[str, bytes]:
-    """A plan's digest, and itself as bytes."""
+class ArchivedRevision(msgspec.Struct, array_like=True, frozen=True):
+    """A plan as it was in service. `processes` has what PluginOutline.process was of each plugin."""
+
+    plan: ArchivedPlan
+    processes: dict[str, str]
+
+
+def archived_plan(loaded: Loaded, prepared: Mapping[str, Prepared]) -> ArchivedPlan:
+    """Everything that a plan was made from, its plugins as the store has them."""
     plugins = {name: _plugin(loaded, name, one) for name, one in sorted(prepared.items())}
     archive = loaded.archive
-    body = msgspec.msgpack.encode(
-        ArchivedPlan(archive.path, archive.profile, dict(sorted(archive.files.items())), plugins)
-    )
+    return ArchivedPlan(archive.path, archive.profile, dict(sorted(archive.files.items())), plugins)
+
+
+def archived(loaded: Loaded, prepared: Mapping[str, Prepared]) -> tuple[str, bytes]:
+    """A plan's digest, and itself as bytes."""
+    body = msgspec.msgpack.encode(archived_plan(loaded, prepared))
     return hashlib.sha256(body).hexdigest(), body
 
 
@@ -96,3 +113,8 @@ def _plugin(loaded: Loaded, name: str, prepared: Prepared) -> ArchivedPlugin:
 def read_archive(body: bytes) -> ArchivedPlan:
     """Raise msgspec.DecodeError for what is none."""
     return msgspec.msgpack.decode(body, type=ArchivedPlan)
+
+
+def read_archived_revision(body: bytes) -> ArchivedRevision:
+    """Raise msgspec.DecodeError for what is none."""
+    return msgspec.msgpack.decode(body, type=ArchivedRevision)
