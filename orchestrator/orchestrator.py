@@ -42,6 +42,7 @@ from orchestrator.revisions.history import History
 from orchestrator.revisions.revisions import Revisions
 from orchestrator.run_logs import traced_logs
 from orchestrator.state import RING_FILE, hold_state, state_folder
+from orchestrator.watching import Watch
 from pipelines.body import Body
 from pipelines.run import Undo
 
@@ -88,7 +89,8 @@ class Orchestrator:
     Entering raises EnvironmentBuildError, StartFailures and, where the file has durable pipelines, JournalError.
     `report` is told of every step; it is called from other threads too. `state` is the folder of the journal; where it
     is None, the one that `orchestrator.state` names. With `rehearsal` nothing is journaled: for tests of a file.
-    `hold` is the lock of that folder where the caller has it already, and keeps it for longer.
+    `hold` is the lock of that folder where the caller has it already, and keeps it for longer. A host that holds it, or
+    `keeps_history`, has its revisions there too, and always a journal.
     """
 
     engine: Engine
@@ -96,6 +98,7 @@ class Orchestrator:
     revisions: Revisions
     freezing: Freezing
     control: Control
+    watch: Watch | None = None
     durability: Durability | None = None
 
     def __init__(
@@ -118,7 +121,7 @@ class Orchestrator:
         self._first = loaded
         self._report = report or (lambda event: None)
         self._rehearsal = rehearsal
-        self._keeps_history = keeps_history
+        self._keeps_history = keeps_history or hold is not None
         self._hold = hold
         self._stack = AsyncExitStack()
         self._draw = random.Random().uniform

@@ -195,7 +195,7 @@ class Control(RunCommands):
             "plugins": [self._plugin(name) for name in self._orchestrator.generations],
             "calls": engine.under_way,
             "open_runs": sorted(engine.open),
-            **standing(self._orchestrator.revisions, self._orchestrator.freezing),
+            **standing(self._orchestrator.revisions, self._orchestrator.freezing, self._orchestrator.watch),
         }
 
     def _plugin(self, name: str) -> dict[str, object]:
