@@ -30,6 +30,8 @@ from orchestrator.loading import load
 from orchestrator.metrics.catalogue import CATALOGUE, Kind
 from orchestrator.metrics.exposition import MetricsCollector, exposed, exposition
 from orchestrator.orchestrator import Orchestrator
+from orchestrator.revisions.trial import Trial
+from pipelines.plan import SplitPlan
 
 ROOT = Path(__file__).parents[3]
 PAGE = ROOT / "docs" / "metrics.md"
