@@ -309,11 +309,11 @@ def _counts() -> str:
 def pages() -> dict[str, str]:
     """Return every generated page by its file name."""
     file_page = runpy.run_path(str(PAGES / "file_page.py"))["file_page"]
-    metrics_page = runpy.run_path(str(PAGES / "metrics_page.py"))["metrics_page"]
     openapi = runpy.run_path(str(PAGES / "api_page.py"))["openapi_json"]
+    metrics_page = runpy.run_path(str(PAGES / "metrics_page.py"))["metrics_page"]
     made = {"hooks.md": hooks_page(), "errors.md": errors_page(), "expressions.md": expressions_page()}
-    made |= {"pipeline-file.md": file_page(), "resilience.md": resilience_page()}
-    return made | {"metrics.md": metrics_page(), "openapi.json": openapi()}
+    made |= {"pipeline-file.md": file_page(), "resilience.md": resilience_page(), "metrics.md": metrics_page()}
+    return made | {"openapi.json": openapi()}
 
 
 if __name__ == "__main__":

@@ -25,6 +25,7 @@ __all__ = [
     "RunEnded",
     "RunParked",
     "RunTakenUp",
+    "StageTapped",
     "Thawed",
 ]
 
@@ -63,6 +64,16 @@ class BreakerChanged:
     breaker: str
     before: str
     after: str
+
+
+@dataclass(frozen=True, slots=True)
+class StageTapped:
+    """Somebody looks at what a stage is given and answers, in one pipeline or in all; `values` included, or not."""
+
+    stage: str
+    pipeline: str | None
+    by: str
+    values: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,6 +175,7 @@ Event = (
     | RunTakenUp
     | RunParked
     | BreakerChanged
+    | StageTapped
     | ChangeApplied
     | ChangeRefused
     | RevisionDraining

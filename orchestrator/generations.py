@@ -6,10 +6,13 @@ import asyncio
 import os
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from types import TracebackType
+from typing import Protocol
 
 from isolation.errors import StartError
 from isolation.generation import Generation
+from isolation.plugin_log import LogLine
 from isolation.spec import WorkerSpec
 from isolation.status import GenerationEvent
 from isolation.store.events import BuildEvent
@@ -18,7 +21,7 @@ from isolation.supervision import Intensity
 from orchestrator.loading import Loaded
 from pipelines.plan import PluginPlan, RestartPolicy
 
-__all__ = ["Fleet", "StartEvent", "StartFailures", "Wanted", "prepare", "wanted_of"]
+__all__ = ["Fleet", "Hearer", "StartEvent", "StartFailures", "Wanted", "prepare", "wanted_of"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +35,13 @@ class StartEvent:
 
 
 Report = Callable[[StartEvent], None]
+
+
+class Hearer(Protocol):
+    """Who hears what plugins log."""
+
+    def __call__(self, spec: WorkerSpec, worker: str, line: LogLine, /) -> None:
+        """Take a line of a worker."""
 
 
 class StartFailures(StartError):
@@ -88,10 +98,14 @@ class _Berth:
 
 
 class Fleet:
-    """Use it as an async context manager; leaving stops every generation. `notify` hears what becomes of workers."""
+    """Use it as an async context manager; leaving stops every generation.
 
-    def __init__(self, notify: Callable[[GenerationEvent], None]) -> None:
+    `notify` hears what becomes of workers, `hear` what plugins log.
+    """
+
+    def __init__(self, notify: Callable[[GenerationEvent], None], hear: Hearer | None = None) -> None:
         self._notify = notify
+        self._hear = hear
         self._berths: dict[Generation, _Berth] = {}
         self._owners = asyncio.TaskGroup()
 
@@ -188,6 +202,7 @@ class Fleet:
             intensity=_intensity(plugin.restart),
             report=told,
             notify=self._notify,
+            hear=None if self._hear is None else partial(self._hear, wanted.spec),
         )
 
 

@@ -18,6 +18,7 @@ from isolation.generation import Generation
 from isolation.store.filelock import FileLock
 from isolation.store.store import Store
 from orchestrator.clock import LoopClock
+from orchestrator.contexts import request_id_of
 from orchestrator.control.commands import Control
 from orchestrator.control.socket import served
 from orchestrator.door import DoorError
@@ -29,11 +30,13 @@ from orchestrator.engine.wiring import Route, routes_of
 from orchestrator.events import BreakerChanged, Events, RunEnded, RunParked
 from orchestrator.generations import Fleet, StartEvent, StartFailures
 from orchestrator.loading import Loaded
+from orchestrator.lookout.lookout import Lookout
+from orchestrator.lookout.taps import Taps
 from orchestrator.metrics.in_service import InService
 from orchestrator.metrics.metrics import HEARD, Metrics
 from orchestrator.record.records import records_of
-from orchestrator.record.ring import Ring
-from orchestrator.record.summary import Summary
+from orchestrator.record.ring import Ring, Untaken
+from orchestrator.record.summary import SAID_CHARACTERS, Summary, brief
 from orchestrator.resilience.breakers import Breakers
 from orchestrator.resilience.listening import Listener
 from orchestrator.revisions.candidates import Candidates
@@ -94,11 +97,11 @@ class Orchestrator:
     """
 
     engine: Engine
-    fleet: Fleet
     revisions: Revisions
     freezing: Freezing
     control: Control
     watch: Watch | None = None
+    lookout: Lookout
     durability: Durability | None = None
 
     def __init__(
@@ -151,7 +154,9 @@ class Orchestrator:
         self.breakers = Breakers(clock.now, (listener,))
         self.metrics.pulse.start(clock)
         self._stack.callback(self.metrics.pulse.stop)
-        fleet = self.fleet = Fleet(self.events.publish)
+        self.lookout = Lookout(clock, loop, self._hang)
+        self._stack.enter_context(self.lookout.logbook.listening())
+        fleet = Fleet(self.events.publish, self.lookout.logbook.hear)
         # A host that keeps a history may be given a durable pipeline later.
         if (self._first.plan.durable or self._keeps_history) and not self._rehearsal:
             self.durability = Durability(self.state, self.store, fleet, self.events, self._join)
@@ -169,7 +174,14 @@ class Orchestrator:
         self.freezing = Freezing(None if folder is None else folder / FROZEN, self.events.publish)
         candidate = await asyncio.to_thread(candidates.prepared, self._first, self._report)
         current = await self.revisions.first(candidate, self._report)
-        self.engine = Engine(current.serving, loop, clock=clock, ended=self._ended, told=self.metrics.answered)
+        self.engine = Engine(
+            current.serving,
+            loop,
+            clock=clock,
+            ended=self._ended,
+            untaken=self._untaken,
+            told=self.metrics.answered,
+        )
         self.revisions.engine = self.engine
         self._stack.push_async_callback(self._close_engine)
         self._stack.enter_context(traced_logs(self.engine.traced))
@@ -212,9 +224,20 @@ class Orchestrator:
     ) -> dict[str, tuple[Route, ...]]:
         return routes_of(loaded.plan.routes, generations, self.breakers, self._draw, origin, revision)
 
+    def _hang(self, taps: Taps | None) -> None:
+        self.engine.onlooker = taps
+
+    def _untaken(self, call: HookCall, reply: Reply) -> None:
+        violation = reply.violation
+        code, reason = (None, None) if violation is None else (violation.code, brief(violation.reason))
+        request_id = request_id_of(call.context)[:SAID_CHARACTERS]
+        clock = self.engine.clock
+        self.ring.untaken.append(Untaken(request_id, call.hook, reply.verdict, code, reason, clock.wall()))
+
     def _ended(self, run: Traversal) -> None:
         summary = Summary(run)
         self.ring.add(summary)
+        self.lookout.meters.add(summary)
         if isinstance(run, Lasting):
             self.metrics.closed(run)
             if run.machine.parked:

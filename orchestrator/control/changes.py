@@ -15,7 +15,7 @@ from orchestrator.revisions.refusal import ChangeNotMade
 from orchestrator.revisions.revisions import Applied, Draining, Revisions
 from orchestrator.watching import Watch
 
-__all__ = ["ChangeCommands", "entry_record", "standing"]
+__all__ = ["ChangeCommands", "Nothing", "entry_record", "standing"]
 
 
 class Nothing(msgspec.Struct, forbid_unknown_fields=True):

@@ -15,7 +15,7 @@ from orchestrator.contexts import request_id_of
 from orchestrator.door import admit_context, admit_payload, admit_trace
 from orchestrator.engine.hookcall import HookCall, Reply, refused
 from orchestrator.engine.lasting import Lasting, Recorder
-from orchestrator.engine.traversal import Traversal
+from orchestrator.engine.traversal import Onlooker, Traversal
 from orchestrator.engine.wiring import Serving
 from orchestrator.faults import SHUTDOWN, StageFault
 from orchestrator.ids import RunIds
@@ -75,11 +75,14 @@ class Engine:
     """Takes every call to what serves. `serving` is replaced in one assignment; a call under way keeps what it has.
 
     `split`, where there is one, is asked first. `ended` is told of every run when it is over, its verdict and all that
-    followed it; `told` of every call when it is answered. `open` are the runs that last, until they are closed;
-    `passing` those that end with their verdict.
+    followed it, `untaken` of every call that no run took, `told` of every call when it is answered. `open` are the runs
+    that last, until they are closed; `passing` those that end with their verdict. `onlooker`, where there is one, looks
+    at the stages of runs that begin from now on; `answers` counts the calls that were answered.
     """
 
     split: Split | None = None
+    onlooker: Onlooker | None = None
+    answers = 0
 
     def __init__(
         self,
@@ -91,6 +94,7 @@ class Engine:
         ids: Ids | None = None,
         ended: Callable[[Traversal], None] = lambda run: None,
         told: Callable[[HookCall], None] = lambda call: None,
+        untaken: Callable[[HookCall, Reply], None] = lambda call, reply: None,
     ) -> None:
         self.serving = serving
         self.loop = loop
@@ -102,6 +106,7 @@ class Engine:
         self.passing: dict[str, Traversal] = {}
         self.told = told
         self._ended = ended
+        self._untaken = untaken
         self._calls = set[HookCall]()
         self._held: frozenset[str] = frozenset()
         self._drains: list[tuple[int, frozenset[str] | None, asyncio.Event]] = []
@@ -238,8 +243,11 @@ class Engine:
         """Forget a call that was answered."""
         if call in self._calls:
             self._calls.discard(call)
+            self.answers += 1
             call.waits = False
             call.serving.calls -= 1
+            if not call.runs and call.given is not None:
+                self._untaken(call, call.given)
             for run in call.runs:
                 if not isinstance(run, Lasting):
                     self._ended(run)

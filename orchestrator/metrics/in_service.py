@@ -64,7 +64,7 @@ class InService:
     @property
     def every_generation(self) -> tuple[Generation, ...]:
         """Those that have workers, whether they take new calls or drain."""
-        return self._orchestrator.fleet.generations
+        return self.revisions.generations
 
     def generations(self) -> Mapping[str, Sequence[Generation]]:
         """Those that take new calls, by their plugin: what serves first, then what is on trial."""

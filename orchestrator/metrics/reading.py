@@ -149,7 +149,7 @@ def _revisions(metrics: Metrics, service: InService) -> Iterator[Figure]:
     for outcome, count in metrics.canaries.items():
         yield "penstock_canaries_total", (outcome,), count
     trial = revisions.trial
-    yield "penstock_canary_percent", (), trial.percent if trial is not None else 0
+    yield "penstock_canary_ratio", (), trial.percent / 100 if trial is not None else 0
     for side, calls, failed in () if trial is None else trial.counted():
         yield "penstock_canary_calls", (side,), calls
         yield "penstock_canary_failed_calls", (side,), failed

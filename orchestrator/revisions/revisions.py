@@ -162,6 +162,11 @@ class Revisions:
         """What takes no new calls and is needed still, oldest first."""
         return tuple(Draining(one, self.engine.holders(number)) for number, one in sorted(self._draining.items()))
 
+    @property
+    def generations(self) -> tuple[Generation, ...]:
+        """Every generation that has workers, or is about to: those that serve, are on trial, drain, or start."""
+        return self._fleet.generations
+
     def _living(self) -> Iterable[Revision]:
         yield self.current
         if self.trial is not None:
