@@ -241,7 +241,9 @@ GROUPS: Mapping[str, tuple[Metric, ...]] = MappingProxyType(
                 "2",
             ),
             Metric(
-                "penstock_canary_ratio", _GAUGE, "The part of the calls, 0 to 1, that a revision on trial gets; 0 without one."
+                "penstock_canary_ratio",
+                _GAUGE,
+                "What part of the calls, 0 to 1, a revision on trial gets; 0 without.",
             ),
             Metric(
                 "penstock_canary_calls",
