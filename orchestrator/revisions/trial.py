@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 from orchestrator.engine.hookcall import HookCall
 from orchestrator.engine.traversal import Traversal
@@ -87,6 +87,10 @@ class Trial:
         reason = self._judge.finished(side, failed=failed, seconds=run.ended - run.started)
         if reason:
             self._worse(reason)
+
+    def counted(self) -> Iterator[tuple[str, int, int]]:
+        """Each side with its calls so far, and how many of them failed."""
+        yield from self._judge.counted()
 
     def record(self) -> dict[str, object]:
         """The JSON object of `status`."""
