@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Callable, Iterator, Mapping
 
 from orchestrator.engine.hookcall import HookCall
@@ -48,7 +47,6 @@ class Trial:
         self._splits = splits
         self._worse = worse
         self._salt = str(revision.number).encode()
-        self._draw = random.Random().random
         self._judge = CanaryJudge(
             CanaryPolicy(
                 minimum_calls=first.abort.minimum_calls,
@@ -58,18 +56,15 @@ class Trial:
         )
 
     def of(self, call: HookCall) -> Serving | None:
-        """The canary's routes for a call that is among the chosen; a caller without a key is drawn each time anew."""
+        """The canary's routes for a call that is among the chosen; who has no key is not."""
         split = self._splits.get(call.hook)
         if split is None:
             return None
         try:
             key = split.key.evaluate({"payload": call.payload.tree, "context": call.context.tree})
         except ExpressionFailed:
-            key = ""
-        if isinstance(key, str) and key:
-            taken = chosen(key.encode("utf-8", "surrogatepass"), self._salt, self.percent)
-        else:
-            taken = self._draw() * 100 < self.percent
+            return None
+        taken = isinstance(key, str) and chosen(key.encode("utf-8", "surrogatepass"), self._salt, self.percent)
         return self.revision.serving if taken else None
 
     def heard(self, run: Traversal) -> None:
