@@ -310,8 +310,9 @@ def pages() -> dict[str, str]:
     """Return every generated page by its file name."""
     file_page = runpy.run_path(str(PAGES / "file_page.py"))["file_page"]
     openapi = runpy.run_path(str(PAGES / "api_page.py"))["openapi_json"]
+    metrics_page = runpy.run_path(str(PAGES / "metrics_page.py"))["metrics_page"]
     made = {"hooks.md": hooks_page(), "errors.md": errors_page(), "expressions.md": expressions_page()}
-    made |= {"pipeline-file.md": file_page(), "resilience.md": resilience_page()}
+    made |= {"pipeline-file.md": file_page(), "resilience.md": resilience_page(), "metrics.md": metrics_page()}
     return made | {"openapi.json": openapi()}
 
 

@@ -78,6 +78,11 @@ class Supervisor:
         self._pauses_end = asyncio.Event()
         self._stack = AsyncExitStack()
 
+    @property
+    def started_workers(self) -> int:
+        """How many were started so far, those that never came to be ready included."""
+        return self._number
+
     def refusal(self) -> NotSent | None:
         """Why a call can be taken neither now nor later; None while it can."""
         if self.rules.is_over:

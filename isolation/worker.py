@@ -24,7 +24,7 @@ from isolation.errors import (
     WorkerLost,
 )
 from isolation.handshake import Window, agree
-from isolation.plugin_log import Printed, pass_on
+from isolation.plugin_log import LogLine, Printed, pass_on
 from isolation.process import ChildProcess, Spawn
 from isolation.protocol import messages
 from isolation.protocol.frames import FrameReader, FrameTooLarge
@@ -64,6 +64,9 @@ class WorkerEvents(Protocol):
 
     def progressed(self, worker: Worker, params: bytes) -> None:
         """The plugin reports progress while it starts."""
+
+    def logged(self, worker: Worker, line: LogLine) -> None:
+        """The plugin logged or printed a line."""
 
 
 class _Question(Outstanding):
@@ -106,7 +109,7 @@ class Worker:
         self._retired = False
         self._startup: asyncio.Timeout | None = None
         self._ping: asyncio.TimerHandle | None = None
-        self._printed = Printed(spec.plugin, self.name)
+        self._printed = Printed(spec.plugin, self.name, self._heard)
         self._process = ChildProcess(Spawn(spec.argv(), spec.environment, spec.root), self, loop)
 
     @property
@@ -377,7 +380,7 @@ class Worker:
 
     def _notified(self, message: Notification) -> None:
         if message.method == "log":
-            pass_on(message.params, plugin=self.spec.plugin, worker=self.name)
+            pass_on(message.params, self._heard, plugin=self.spec.plugin, worker=self.name)
         elif message.method == "$/progress" and self._startup is not None and not self._startup.expired():
             self._startup.reschedule(self._loop.time() + self.spec.startup_seconds)
             self._events.progressed(self, message.params)
@@ -400,6 +403,9 @@ class Worker:
         error = RemoteProtocolError(f"worker {self.name} broke the protocol: {reason}")
         for entry in self._ledger.close():
             entry.reject(error)
+
+    def _heard(self, line: LogLine) -> None:
+        self._events.logged(self, line)
 
     def printed(self, data: bytes) -> None:
         """What the child wrote to its stderr is its log, too."""

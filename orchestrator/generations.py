@@ -4,21 +4,25 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from types import TracebackType
+from typing import Protocol
 
 from isolation.errors import StartError
 from isolation.generation import Generation
+from isolation.plugin_log import LogLine
 from isolation.spec import WorkerSpec
 from isolation.status import GenerationEvent
 from isolation.store.events import BuildEvent
 from isolation.store.store import Prepared, Store
 from isolation.supervision import Intensity
 from orchestrator.loading import Loaded
+from orchestrator.secrets import Handover, without_secrets
 from pipelines.plan import PluginPlan, RestartPolicy
 
-__all__ = ["Fleet", "StartEvent", "StartFailures", "Wanted", "prepare", "wanted_of"]
+__all__ = ["Fleet", "Hearer", "StartEvent", "StartFailures", "Wanted", "prepare", "wanted_of"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +36,13 @@ class StartEvent:
 
 
 Report = Callable[[StartEvent], None]
+
+
+class Hearer(Protocol):
+    """Who hears what plugins log."""
+
+    def __call__(self, spec: WorkerSpec, worker: str, line: LogLine, /) -> None:
+        """Take a line of a worker."""
 
 
 class StartFailures(StartError):
@@ -49,17 +60,15 @@ class Wanted:
 
     spec: WorkerSpec
     plugin: PluginPlan
-
-    @property
-    def configs(self) -> Mapping[str, object]:
-        """The table that its workers are configured with."""
-        return {id: {"with": values, "secrets": {}} for id, values in self.plugin.configs.items()}
+    configs: Mapping[str, object]
+    """The table that its workers are configured with; it holds secrets, and is silent about them."""
 
 
-def wanted_of(loaded: Loaded, prepared: Mapping[str, Prepared]) -> dict[str, Wanted]:
+def wanted_of(loaded: Loaded, prepared: Mapping[str, Prepared], handed: Mapping[str, Handover]) -> dict[str, Wanted]:
     """What a plan asks for, by the plugin's name in the file."""
+    environ = without_secrets(loaded.plan, os.environ)
     return {
-        name: Wanted(WorkerSpec.of(name, loaded.manifests[name], prepared[name], os.environ), plugin)
+        name: Wanted(WorkerSpec.of(name, loaded.manifests[name], prepared[name], environ), plugin, handed[name].table)
         for name, plugin in loaded.plan.plugins.items()
     }
 
@@ -88,12 +97,17 @@ class _Berth:
 
 
 class Fleet:
-    """Use it as an async context manager; leaving stops every generation. `notify` hears what becomes of workers."""
+    """Use it as an async context manager; leaving stops every generation.
 
-    def __init__(self, notify: Callable[[GenerationEvent], None]) -> None:
+    `notify` hears what becomes of workers, `hear` what plugins log.
+    """
+
+    def __init__(self, notify: Callable[[GenerationEvent], None], hear: Hearer | None = None) -> None:
         self._notify = notify
+        self._hear = hear
         self._berths: dict[Generation, _Berth] = {}
         self._owners = asyncio.TaskGroup()
+        self._closing = False
 
     async def __aenter__(self) -> Fleet:
         await self._owners.__aenter__()
@@ -102,6 +116,7 @@ class Fleet:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._closing = True
         for berth in self._berths.values():
             berth.let_go.set()
         await self._owners.__aexit__(kind, error, trace)
@@ -116,14 +131,16 @@ class Fleet:
     ) -> dict[str, Generation]:
         """Start all of them side by side; where any fails, say so of every one that did. Raises StartFailures.
 
-        None of them is left running then, unless failed ones are to be kept: they answer their calls at once, and
-        wait for somebody to ask for a restart.
+        None of them is left running then, nor when it is given up, unless failed ones are to be kept: they answer their
+        calls at once, and wait for somebody to ask for a restart.
         """
+        if self._closing and wanted:
+            raise StartFailures(tuple(StartError(f"{name}: the host is stopping") for name in wanted))
         fresh = {name: self._begin(name, each, report) for name, each in wanted.items()}
         try:
             ends = await asyncio.gather(*(self._started(generation, report) for generation in fresh.values()))
         except BaseException:
-            self._let_go(fresh.values())
+            await asyncio.gather(*map(self.stop, fresh.values()))
             raise
         failures = tuple(end for end in ends if end is not None)
         if failures and not keep_failed:
@@ -138,10 +155,6 @@ class Fleet:
             berth.let_go.set()
             assert berth.owner is not None
             await asyncio.shield(berth.owner)
-
-    def _let_go(self, generations: Iterable[Generation]) -> None:
-        for generation in generations:
-            self._berths[generation].let_go.set()
 
     def _begin(self, name: str, wanted: Wanted, report: Report) -> Generation:
         generation = self._generation(name, wanted, report)
@@ -188,6 +201,7 @@ class Fleet:
             intensity=_intensity(plugin.restart),
             report=told,
             notify=self._notify,
+            hear=None if self._hear is None else partial(self._hear, wanted.spec),
         )
 
 

@@ -10,7 +10,7 @@ from click.shell_completion import CompletionItem
 if TYPE_CHECKING:
     import click
 
-__all__ = ["pipelines", "places", "profiles", "run_ids", "tests"]
+__all__ = ["pipelines", "places", "plugins", "plugins_and_host", "profiles", "run_ids", "stages", "tests"]
 
 COMPLETED_RUNS = 100
 ANSWER_SECONDS = 1.0
@@ -50,6 +50,24 @@ def _starting(words: list[str], incomplete: str) -> list[CompletionItem]:
 def pipelines(ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[CompletionItem]:
     """Names of the file's pipelines."""
     return _starting(_members(_document(ctx).get("pipelines")), incomplete)
+
+
+def plugins(ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Names of the file's plugins."""
+    return _starting(_members(_document(ctx).get("plugins")), incomplete)
+
+
+def plugins_and_host(ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """The same, and `host`, whose lines stand beside theirs."""
+    return _starting(["host", *_members(_document(ctx).get("plugins"))], incomplete)
+
+
+def stages(ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Ids of the stages of the file's pipelines, each once."""
+    found = _document(ctx).get("pipelines")
+    written = found.values() if isinstance(found, dict) else ()
+    ids = (id for pipeline in written if isinstance(pipeline, dict) for id in _members(pipeline.get("stages")))
+    return _starting(list(dict.fromkeys(ids)), incomplete)
 
 
 def profiles(ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[CompletionItem]:

@@ -13,6 +13,7 @@ from orchestrator.revisions.freezing import Freezing
 from orchestrator.revisions.history import Entry, NoSuchRevision
 from orchestrator.revisions.refusal import ChangeNotMade
 from orchestrator.revisions.revisions import Applied, Draining, Revisions
+from orchestrator.watching import Watch
 
 __all__ = ["ChangeCommands", "entry_record", "standing"]
 
@@ -113,12 +114,13 @@ class ChangeCommands:
             return {"revision": (await self._revisions.abort(by, why.reason or "by command")).number}
 
 
-def standing(revisions: Revisions, freezing: Freezing) -> dict[str, object]:
+def standing(revisions: Revisions, freezing: Freezing, watch: Watch | None) -> dict[str, object]:
     """What `status` says of revisions: which one serves, is on trial or drains, and what was refused last."""
     current, trial = revisions.current, revisions.trial
     return {
         "revision": {"number": current.number, "since": current.began, "by": current.by, "of": current.of},
         "frozen": freezing.record(),
+        "watching": None if watch is None else {"folders": watch.watched_folders, "polling": watch.polling},
         "refused": None if revisions.refused is None else entry_record(revisions.refused),
         "canary": None if trial is None else trial.record(),
         "draining": [_draining(one, revisions) for one in revisions.draining],

@@ -15,7 +15,7 @@ from orchestrator.contexts import request_id_of
 from orchestrator.door import admit_context, admit_payload, admit_trace
 from orchestrator.engine.hookcall import HookCall, Reply, refused
 from orchestrator.engine.lasting import Lasting, Recorder
-from orchestrator.engine.traversal import Traversal
+from orchestrator.engine.traversal import Onlooker, Traversal
 from orchestrator.engine.wiring import Serving
 from orchestrator.faults import SHUTDOWN, StageFault
 from orchestrator.ids import RunIds
@@ -31,6 +31,10 @@ PARKED_RUNS = 1000
 
 _HELD = StageFault(
     "DeadlineExceeded", "penstock.timeout", "the hook's calls waited for a plugin that is being replaced, too long"
+)
+
+_WITHDRAWN = StageFault(
+    "Interrupted", "penstock.interrupted", "what was to answer the call was taken out of service while it waited"
 )
 
 _GONE = StageFault("Interrupted", "penstock.interrupted", "the run that has this idempotency_key cannot be read back")
@@ -75,10 +79,14 @@ class Engine:
     """Takes every call to what serves. `serving` is replaced in one assignment; a call under way keeps what it has.
 
     `split`, where there is one, is asked first. `ended` is told of every run when it is over, its verdict and all that
-    followed it. `open` are the runs that last, until they are closed; `passing` those that end with their verdict.
+    followed it, `untaken` of every call that no run took, `told` of every call when it is answered. `open` are the runs
+    that last, until they are closed; `passing` those that end with their verdict. `onlooker`, where there is one, looks
+    at the stages of runs that begin from now on; `answers` counts the calls that were answered.
     """
 
     split: Split | None = None
+    onlooker: Onlooker | None = None
+    answers = 0
 
     def __init__(
         self,
@@ -89,6 +97,8 @@ class Engine:
         recorder: Memory | None = None,
         ids: Ids | None = None,
         ended: Callable[[Traversal], None] = lambda run: None,
+        told: Callable[[HookCall], None] = lambda call: None,
+        untaken: Callable[[HookCall, Reply], None] = lambda call, reply: None,
     ) -> None:
         self.serving = serving
         self.loop = loop
@@ -98,7 +108,9 @@ class Engine:
         self.open: dict[str, Lasting] = {}
         self.parked: dict[str, Lasting] = {}
         self.passing: dict[str, Traversal] = {}
+        self.told = told
         self._ended = ended
+        self._untaken = untaken
         self._calls = set[HookCall]()
         self._held: frozenset[str] = frozenset()
         self._drains: list[tuple[int, frozenset[str] | None, asyncio.Event]] = []
@@ -149,7 +161,7 @@ class Engine:
             return call
         self._calls.add(call)
         call.serving.calls += 1
-        if hook in self._held:
+        if hook in self._held and call.left:
             self._wait(call, pipeline)
         else:
             call.advance()
@@ -192,7 +204,10 @@ class Engine:
             call.serving.calls += 1
             routes = self.serving.routes.get(call.hook, ())
             call.left = tuple(route for route in routes if call.pipeline in (None, route.plan.name))
-            call.advance()
+            if call.left or (call.hook in self.serving.hooks and call.pipeline is None):
+                call.advance()
+            else:
+                call.give(refused(call, _WITHDRAWN))  # a new call would be told that there is no such thing
 
     # What is left of a revision.
 
@@ -235,14 +250,18 @@ class Engine:
         """Forget a call that was answered."""
         if call in self._calls:
             self._calls.discard(call)
+            self.answers += 1
             call.waits = False
             call.serving.calls -= 1
+            if not call.runs and call.given is not None:
+                self._untaken(call, call.given)
             for run in call.runs:
                 if not isinstance(run, Lasting):
                     self._ended(run)
                     self.passing.pop(run.id, None)
             if self._drains:
                 self._look_at_drains(call.serving.revision, call.serving.calls)
+            self.told(call)
             self._look()
 
     def opened(self, run: Lasting) -> None:

@@ -109,6 +109,8 @@ class HookCall:
             route = self.left[0]
             self.left = self.left[1:]
             run = self._traversal(route)
+            if self.engine.onlooker is not None:
+                run.onlooker = self.engine.onlooker
             if self._begins(route, run):
                 self.runs.append(run)
                 run.start()

@@ -41,6 +41,7 @@ def _unmatched(reply: Reply) -> _Json:
         "began": None,
         "request_id": "",
         "trace": "",
+        "revision": 0,
         "violation": _violation(reply.violation),
         "error": _fault(reply.fault),
         "duration_ms": 0.0,

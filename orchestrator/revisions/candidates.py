@@ -18,6 +18,8 @@ from orchestrator.loading import Footprint, Loaded, load
 from orchestrator.reload.outline import Outline, outline_of
 from orchestrator.revisions.archive import ArchivedRevision
 from orchestrator.revisions.revision import Candidate
+from orchestrator.secrets import Handover, Vault, secret_files, without_secrets
+from pipelines.file.overriding import Override
 from pipelines.problem import SpecError
 
 __all__ = ["Candidates"]
@@ -29,12 +31,15 @@ GIT_SECONDS = 2.0
 class Candidates:
     """Makes candidates of the file at `path`."""
 
-    def __init__(self, path: Path, profile: str | None, store: Store) -> None:
+    def __init__(self, path: Path, profile: str | None, store: Store, vault: Vault) -> None:
         self.path = path
+        self.overrides: tuple[Override, ...] = ()
+        """What is laid over the file now, whatever candidate is made."""
         self.footprint = Footprint()
         """All that the last reading looked at, whatever came of it."""
         self._profile = profile
         self._store = store
+        self._vault = vault
 
     def from_files(self, report: Report) -> Candidate:
         """What the files say now, its environments built. Raises SpecError and EnvironmentBuildError."""
@@ -44,7 +49,9 @@ class Candidates:
         """The checked file. Raises SpecError."""
         footprint = Footprint()
         try:
-            return load(self.path, profile=self._profile, footprint=footprint)
+            loaded = load(self.path, profile=self._profile, overrides=self.overrides, footprint=footprint)
+            footprint.files |= {str(path) for path in secret_files(loaded.plan)}
+            return loaded
         except SpecError:
             # What was there before may be needed to mend what is not: an include that is gone, and all behind it.
             footprint.files |= self.footprint.files
@@ -60,7 +67,8 @@ class Candidates:
         try:
             # Between the two somebody may have saved a file: what was prepared is what will run.
             seen = {name: _as_made(previews[name], self._store.describe(made[name])) for name in made}
-            return Candidate(loaded, made, outline_of(loaded.plan, loaded.manifests, seen, os.environ))
+            handed = self._vault.hand_over(loaded.plan)
+            return Candidate(loaded, made, handed, _outline(loaded, seen, handed))
         except BaseException:
             self._release(made)
             raise
@@ -68,7 +76,7 @@ class Candidates:
     def outline_of_files(self) -> Outline:
         """The same in outline, nothing built. Raises SpecError and EnvironmentBuildError."""
         loaded = self.read()
-        return outline_of(loaded.plan, loaded.manifests, self._previews(loaded), os.environ)
+        return _outline(loaded, self._previews(loaded), self._vault.hand_over(loaded.plan))
 
     def _previews(self, loaded: Loaded) -> dict[str, Preview]:
         plugins = loaded.plan.plugins
@@ -82,16 +90,18 @@ class Candidates:
             # The files first: a plan whose plugins are gone would be said to be wrong.
             for name, plugin in archive.plan.plugins.items():
                 made[name] = self._store.revive(plugin.prepared)
-            loaded = archive.plan.load()
-            return Candidate(loaded, made, self._outline(loaded, made, archive))
+            loaded = archive.plan.load(self.overrides)
+            handed = self._vault.hand_over(loaded.plan)
+            return Candidate(loaded, made, handed, self._as_archived(loaded, made, handed, archive))
         except BaseException:
             self._release(made)
             raise
 
-    def _outline(self, loaded: Loaded, made: Mapping[str, Prepared], archive: ArchivedRevision) -> Outline:
+    def _as_archived(
+        self, loaded: Loaded, made: Mapping[str, Prepared], handed: Mapping[str, Handover], archive: ArchivedRevision
+    ) -> Outline:
         """The outline of a revision. Its processes were archived: they name folders that may be elsewhere now."""
-        seen = {name: self._store.describe(one) for name, one in made.items()}
-        fresh = outline_of(loaded.plan, loaded.manifests, seen, os.environ)
+        fresh = _outline(loaded, {name: self._store.describe(one) for name, one in made.items()}, handed)
         plugins = {name: replace(one, process=archive.processes[name]) for name, one in fresh.plugins.items()}
         return replace(fresh, plugins=plugins)
 
@@ -104,6 +114,12 @@ class Candidates:
         folder = self.path if self.path.is_dir() else self.path.parent
         head = _git(folder, "rev-parse", "--short=12", "HEAD")
         return head and head + "+" * bool(_git(folder, "status", "--porcelain", "--", "."))
+
+
+def _outline(loaded: Loaded, seen: Mapping[str, Preview], handed: Mapping[str, Handover]) -> Outline:
+    environ = without_secrets(loaded.plan, os.environ)
+    secrets = {name: handover.fingerprint for name, handover in handed.items()}
+    return outline_of(loaded.plan, loaded.manifests, seen, environ, secrets)
 
 
 def _git(folder: Path, *words: str) -> str:

@@ -31,12 +31,16 @@ def splits_of(plan: Plan, plugins: frozenset[str]) -> dict[str, SplitPlan]:
 
 
 class Trial:
-    """`percent` (0 to 100) of the calls go to `revision`, always the same keys. `worse` is told why it must end."""
+    """`percent` (0 to 100) of the calls go to `revision`, always the same keys. `worse` is told why it must end.
+
+    `reason` says why it was ended.
+    """
 
     def __init__(
         self, revision: Revision, stable: int, splits: Mapping[str, SplitPlan], worse: Callable[[str], None]
     ) -> None:
         first = next(iter(splits.values()))
+        self.reason = ""
         self.revision = revision
         self.percent = first.percent
         self.hooks = tuple(splits)
@@ -47,9 +51,9 @@ class Trial:
         self._draw = random.Random().random
         self._judge = CanaryJudge(
             CanaryPolicy(
-                minimum_calls=first.minimum_calls,
-                error_factor=first.error_factor,
-                latency_factor=first.latency_factor,
+                minimum_calls=first.abort.minimum_calls,
+                error_factor=first.abort.error_factor,
+                latency_factor=first.abort.latency_factor,
             )
         )
 

@@ -9,6 +9,7 @@ from pipelines.file.spec import GrantSpec, PluginSpec
 from pipelines.lint.configuration import Configurations
 from pipelines.lint.draft import BadPlugin, Draft, Plugins
 from pipelines.lint.policies import Policies
+from pipelines.lint.secrets import check_handed
 from pipelines.plan import DEFAULT_QUEUE, PluginPlan
 from pipelines.suggest import nearest
 
@@ -27,6 +28,7 @@ def declare(draft: Draft, plugins: Plugins) -> dict[str, PluginDeclaration]:
             _check_version(draft, name, spec, found)
             _check_extras(draft, name, spec, found)
             _check_grants(draft, name, spec.grant, found.asks)
+            check_handed(draft, name, spec, found.asks)
     return declared
 
 
@@ -117,6 +119,7 @@ def plugin_plans(draft: Draft, configs: Configurations, policies: Policies) -> d
             queue=_first(spec.queue, default.queue, DEFAULT_QUEUE),
             restart=restart or standard,
             version=spec.version,
+            secrets=spec.secrets,
             mark=draft.value(("plugins", name, "source")),
         )
     return plans
