@@ -25,6 +25,7 @@ from rich.table import Table
 sys.path.insert(0, str(Path(__file__).parent))
 
 from baselines import AsyncioEcho, LoopPingPong, PipePingPong
+from http_door import HttpDoor
 
 from isolation.store.store import Store, default_store_root
 from orchestrator.door import admit_context, admit_payload
@@ -105,6 +106,12 @@ async def _one_cpu(penstock: Orchestrator, figures: Figures, rounds: int) -> Non
     one, chain = _hook(penstock, "bench_one", SMALL), _hook(penstock, "bench_chain", SMALL)
     door = _through_the_door(penstock, "bench_one", SMALL)
     line = SMALL + b"\n"
+    request = HttpDoor.request("bench_one", SMALL, CONTEXT)
+    async with HttpDoor(penstock) as http:
+        await http.check(request)
+        for _ in range(rounds):
+            await _latencies(figures.setdefault("door_beside", []), 200, door)
+            await _latencies(figures.setdefault("http", []), 200, lambda: http.call(request))
     with PipePingPong() as pipe, LoopPingPong() as loop:
         for _ in range(rounds):
             into = figures.setdefault("pipe", [])
@@ -131,7 +138,11 @@ async def _both_cpus(penstock: Orchestrator, figures: Figures, rounds: int) -> N
         "large_read": _hook(penstock, "bench_read", LARGE),
         "large_door": _through_the_door(penstock, "bench_one", LARGE),
     }
-    async with AsyncioEcho() as echo:
+    small_request, large_request = (HttpDoor.request("bench_one", payload, CONTEXT) for payload in (SMALL, LARGE))
+    async with AsyncioEcho() as echo, HttpDoor(penstock) as http:
+        await http.check(small_request)
+        contenders["many_http"] = lambda: http.call(small_request)
+        large["large_http"] = lambda: http.call(large_request)
         contenders["echo_many"] = lambda: echo.call(SMALL)
         large["echo_large"] = lambda: echo.call(LARGE)
         for _ in range(rounds):
@@ -177,12 +188,15 @@ ROWS = (
     ("the same, door included", "door", "pipe", "a bare pipe", None, False),
     ("the same, counted for metrics", "one", "one_uncounted", "not counted", None, False),
     ("counting one run, by itself", "count", "one", "one stage", None, False),
+    ("HTTP, one connection, one CPU: p50", "http", "door_beside", "the door in process", None, False),
     ("chain of five stages, one CPU: p50", "chain", "one", "one stage", 6.0, False),
     ("32 in flight, msgspec worker: calls/s", "many", "echo_many", ECHO, 2.5, True),
     ("the same, door included", "many_door", "echo_many", ECHO, None, True),
+    ("the same over HTTP", "many_http", "many_door", "the door in process", None, True),
     ("32 in flight, stdlib worker: calls/s", "many_plain", "echo_many", ECHO, 1.0, True),
     ("100 KB never looked at: calls/s", "large", "echo_large", ECHO, 10.0, True),
     ("the same, door included", "large_door", "echo_large", ECHO, None, True),
+    ("the same over HTTP", "large_http", "large_door", "the door in process", None, True),
     ("100 KB all read, nothing changed: calls/s", "large_read", "echo_large", ECHO, 5.0, True),
 )
 

@@ -27,7 +27,7 @@ from orchestrator.engine.engine import NO_DEADLINE_SECONDS, Engine, HookCall, Re
 from orchestrator.engine.lasting import Lasting
 from orchestrator.engine.traversal import Traversal
 from orchestrator.engine.wiring import Route, routes_of
-from orchestrator.events import BreakerChanged, Events, RunEnded, RunParked
+from orchestrator.events import BreakerChanged, ChangeApplied, Events, RunEnded, RunParked
 from orchestrator.generations import Fleet, StartEvent, StartFailures
 from orchestrator.loading import Loaded
 from orchestrator.lookout.lookout import Lookout
@@ -42,6 +42,7 @@ from orchestrator.resilience.listening import Listener
 from orchestrator.revisions.candidates import Candidates
 from orchestrator.revisions.freezing import Freezing
 from orchestrator.revisions.history import History
+from orchestrator.revisions.overrides import Overrides
 from orchestrator.revisions.revisions import Revisions
 from orchestrator.run_logs import traced_logs
 from orchestrator.secrets import Handover, Vault
@@ -57,6 +58,9 @@ HISTORY_FOLDER = "revisions"
 
 FROZEN = "frozen.json"
 """There as long as the watcher holds back."""
+
+OVERRIDES = "overrides.json"
+"""There as long as a stage is overridden."""
 
 __all__ = ["HookResult", "Orchestrator", "StartEvent", "StartFailures"]
 
@@ -100,6 +104,7 @@ class Orchestrator:
     engine: Engine
     revisions: Revisions
     freezing: Freezing
+    overrides: Overrides
     control: Control
     watch: Watch | None = None
     lookout: Lookout
@@ -174,9 +179,14 @@ class Orchestrator:
         self.revisions.durability = self.durability
         self.revisions.journaled = not self._rehearsal
         self.freezing = Freezing(None if folder is None else folder / FROZEN, self.events.publish)
+        overrides_file = None if folder is None else folder / OVERRIDES
+        self.overrides = Overrides(overrides_file, self.revisions, clock, self.events.publish)
+        self.overrides.load()
         self._stack.callback(self.revisions.let_go)
         await self._stack.enter_async_context(fleet)
-        current = await self.revisions.first(partial(candidates.prepared, self._first), self._report)
+        made = candidates.from_files if candidates.overrides else partial(candidates.prepared, self._first)
+        current = await self.revisions.first(made, self._report)
+        self.events.subscribe(self.overrides.hear, (ChangeApplied,))
         self.engine = Engine(
             current.serving,
             loop,
@@ -189,6 +199,7 @@ class Orchestrator:
         self._stack.push_async_callback(self._close_engine)
         self._stack.enter_context(traced_logs(self.engine.traced))
         await self._stack.enter_async_context(self.revisions)
+        await self._stack.enter_async_context(self.overrides)
         if self.durability is not None:
             self.engine.recorder = self.durability.recorder(self.engine)
             await self.durability.recover()

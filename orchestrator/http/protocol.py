@@ -84,6 +84,10 @@ class DoorProtocol(HttpToolsProtocol):
         if self._head_bytes > MAX_HEAD_BYTES:
             raise HeadTooLarge  # the parser makes it the error that ends the connection
 
+    def _unsupported_upgrade_warning(self) -> None:
+        """Answer the request as what it is, and hang up: the parser reads nothing behind it."""
+        self.cycle.keep_alive = False
+
     def send_400_response(self, msg: str) -> None:
         """Say that this is no request, and hang up."""
         text = "the head of the request is too large" if self._head_bytes > MAX_HEAD_BYTES else "no HTTP request"

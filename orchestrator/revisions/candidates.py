@@ -14,12 +14,12 @@ from pathlib import Path
 from isolation.store.preview import Preview
 from isolation.store.store import Prepared, Store
 from orchestrator.generations import Report, prepare
-from orchestrator.loading import Footprint, Loaded, load
+from orchestrator.loading import Footprint, Loaded, load, load_tree
 from orchestrator.reload.outline import Outline, outline_of
 from orchestrator.revisions.archive import ArchivedRevision
 from orchestrator.revisions.revision import Candidate
 from orchestrator.secrets import Handover, Vault, secret_files, without_secrets
-from pipelines.file.overriding import Override
+from pipelines.file.overriding import LAYER, Override, override
 from pipelines.problem import SpecError
 
 __all__ = ["Candidates"]
@@ -49,7 +49,7 @@ class Candidates:
         """The checked file. Raises SpecError."""
         footprint = Footprint()
         try:
-            loaded = load(self.path, profile=self._profile, overrides=self.overrides, footprint=footprint)
+            loaded = self._load(footprint)
             footprint.files |= {str(path) for path in secret_files(loaded.plan)}
             return loaded
         except SpecError:
@@ -59,6 +59,17 @@ class Candidates:
             raise
         finally:
             self.footprint = footprint
+
+    def _load(self, footprint: Footprint) -> Loaded:
+        """Load the file with its overrides, but for those whose stage is gone."""
+        try:
+            return load(self.path, profile=self._profile, overrides=self.overrides, footprint=footprint)
+        except SpecError as error:
+            if not any(problem.path == LAYER for problem in error.problems):
+                raise
+        tree = load_tree(self.path, profile=self._profile)
+        kept = [one for one in self.overrides if not override(tree, [one]).problems]
+        return load(self.path, profile=self._profile, overrides=kept, footprint=footprint)
 
     def prepared(self, loaded: Loaded, report: Report) -> Candidate:
         """A checked file with its environments built. Raises EnvironmentBuildError."""

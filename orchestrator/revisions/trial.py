@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 from orchestrator.engine.hookcall import HookCall
 from orchestrator.engine.traversal import Traversal
@@ -47,8 +47,8 @@ class Trial:
         self._stable = stable
         self._splits = splits
         self._worse = worse
-        self._salt = str(revision.number).encode()
         self._draw = random.Random().random
+        self._salt = str(revision.number).encode()
         self._judge = CanaryJudge(
             CanaryPolicy(
                 minimum_calls=first.abort.minimum_calls,
@@ -58,15 +58,21 @@ class Trial:
         )
 
     def of(self, call: HookCall) -> Serving | None:
-        """The canary's routes for a call that is among the chosen; a caller without a key is drawn each time anew."""
+        """The canary's routes for a call that is among the chosen.
+
+        Where the key cannot be worked out, it is not. An empty one names nobody: such calls are drawn one by one, or
+        all of a gateway that sends no tenant would go the same way.
+        """
         split = self._splits.get(call.hook)
         if split is None:
             return None
         try:
             key = split.key.evaluate({"payload": call.payload.tree, "context": call.context.tree})
         except ExpressionFailed:
-            key = ""
-        if isinstance(key, str) and key:
+            return None
+        if not isinstance(key, str):
+            return None
+        if key:
             taken = chosen(key.encode("utf-8", "surrogatepass"), self._salt, self.percent)
         else:
             taken = self._draw() * 100 < self.percent
@@ -87,6 +93,10 @@ class Trial:
         reason = self._judge.finished(side, failed=failed, seconds=run.ended - run.started)
         if reason:
             self._worse(reason)
+
+    def counted(self) -> Iterator[tuple[str, int, int]]:
+        """Each side with its calls so far, and how many of them failed."""
+        yield from self._judge.counted()
 
     def record(self) -> dict[str, object]:
         """The JSON object of `status`."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import math
+import os
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -35,14 +36,12 @@ class Pace:
     """How long the lookout waits for what.
 
     `look_seconds`: it looks even if it hears nothing, for overflows of the kernel's queue and for file systems that
-    tell nothing. `noise_seconds`: the same after events that do not matter, because one that does may be lost beside
-    them. `poll_seconds`, `arm_seconds`: how often it looks while it hears nothing at all, and tries to hear again.
-    `patience_seconds`: the longest it waits for a burst to end. `absence_seconds`: how long a file that was there may
-    be missing before that is told; an editor that saves in steps takes less.
+    tell nothing. `poll_seconds`, `arm_seconds`: how often it looks while it hears nothing at all, and tries to hear
+    again. `patience_seconds`: the longest it waits for a burst to end. `absence_seconds`: how long a file that was
+    there may be missing before that is told; an editor that saves in steps takes less.
     """
 
     look_seconds: float = 30.0
-    noise_seconds: float = 15.0
     poll_seconds: float = 1.0
     arm_seconds: float = 60.0
     patience_seconds: float = 1.0
@@ -77,9 +76,25 @@ Arming = Callable[[list[str]], Ears]
 
 def listen(folders: list[str]) -> Ears:
     """Hear of changes directly in each of these folders, parents first. Raises OSError, RuntimeError, ValueError."""
-    # Not recursively: folders that no snapshot holds, environments above all, are large and often written to. One
-    # that may not be read is only passed through, as /home often is, and holds nothing of ours.
-    return RustNotify(folders, False, False, 0, False, True)
+    try:
+        return _listen(folders)
+    except PermissionError:
+        # A folder on the way may often be passed through and not be read, as /home. Nothing of ours lies in it.
+        return _listen([folder for folder in folders if _may_be_read(folder)])
+
+
+def _listen(folders: list[str]) -> Ears:
+    # Not recursively: folders that no snapshot holds, environments above all, are large and often written to. And
+    # without `ignore_permission_denied`, which ignores every error, that there are no more watches too.
+    return RustNotify(folders, False, False, 0, False, False)
+
+
+def _may_be_read(folder: str) -> bool:
+    try:
+        os.close(os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC))
+    except PermissionError:
+        return False
+    return True
 
 
 class Lookout:
@@ -245,7 +260,6 @@ class Lookout:
                 return False
             if _matters(heard, sight):
                 return True
-            until = min(until, time.monotonic() + self._pace.noise_seconds)
         return False
 
     def _await_quiet(self, ears: Ears, sight: Sight) -> None:

@@ -108,9 +108,9 @@ def _touched(shown: Shown, since_ns: int) -> set[str]:
     return names or ({""} if shown.touched_ns >= since_ns else set())
 
 
-def look(places: Places, now_ns: int) -> Sight:
+def look(places: Places, now_ns: int, *, max_walked: int = MAX_WALKED) -> Sight:
     """Look at every place. Raises OSError where that is impossible now, though something may be there."""
-    looking = _Looking(now_ns)
+    looking = _Looking(now_ns, max_walked)
     shown = {place: looking.file(place) for place in sorted(places.files - places.folders)}
     shown |= {place: looking.folder(place) for place in sorted(places.folders)}
     ways = {folder: frozenset(names) for folder, names in looking.ways.items()}
@@ -120,12 +120,13 @@ def look(places: Places, now_ns: int) -> Sight:
 class _Looking:
     """One look. Keeps what it saw, because many places lie on one way."""
 
-    def __init__(self, now_ns: int) -> None:
+    def __init__(self, now_ns: int, max_walked: int) -> None:
         self.folders: dict[str, tuple[int, int]] = {}
         self.ways: dict[str, set[str]] = {}
         self.insides: dict[str, bool] = {}
         self.is_young = False
         self._now_ns = now_ns
+        self._max_walked = max_walked
         self._touched_ns = 0
 
     def file(self, place: Path) -> Shown:
@@ -204,7 +205,7 @@ class _Looking:
         """Look at all that goes into a snapshot. What vanishes meanwhile is passed over: it will be heard of."""
         ahead = [(top, "")]
         walked = 0
-        while ahead and walked <= MAX_WALKED:
+        while ahead and walked <= self._max_walked:
             folder, prefix = ahead.pop()
             try:
                 entries = self._entries(folder, at_top=not prefix)

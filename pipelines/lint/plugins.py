@@ -118,8 +118,8 @@ def plugin_plans(draft: Draft, configs: Configurations, policies: Policies) -> d
             concurrency=spec.concurrency or default.concurrency,
             queue=_first(spec.queue, default.queue, DEFAULT_QUEUE),
             restart=restart or standard,
-            version=spec.version,
             secrets=spec.secrets,
+            version=spec.version,
             mark=draft.value(("plugins", name, "source")),
         )
     return plans

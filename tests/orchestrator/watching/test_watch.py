@@ -8,6 +8,7 @@ import os
 import resource
 import shutil
 import subprocess
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -20,6 +21,8 @@ from observing import WAIT_SECONDS, Armings, Reader, content, places, run, save,
 from isolation.store.folder import take_picture
 from orchestrator.watching import Watch
 from orchestrator.watching.lookout import Ears, Pace, listen
+
+NOBODY = 65534
 
 FEW = 4
 """How many calls a burst may lead to, on a machine that is busy with something else as well."""
@@ -643,6 +646,64 @@ def test_where_the_kernel_gives_no_watches_it_polls_and_says_so(
     with caplog.at_level(logging.INFO, "penstock.watch"):
         run(main())
     assert [record.message for record in caplog.records] == ["watch.polling", "watch.hears_again"]
+
+
+def test_listening_fails_where_it_would_hear_nothing(tmp_path: Path) -> None:
+    """watchfiles can be told to ignore errors, and then ignores also that there are no more watches."""
+    with pytest.raises(FileNotFoundError):
+        listen([str(tmp_path), str(tmp_path / "gone")])
+
+
+@contextmanager
+def _as_nobody(folder: Path) -> Iterator[None]:
+    """Be somebody whom permissions bind, and own a folder. Who is not root is that already."""
+    user = os.geteuid()
+    if user == 0:
+        os.chown(folder, NOBODY, NOBODY)
+        os.seteuid(NOBODY)
+    try:
+        yield
+    finally:
+        os.seteuid(user)
+
+
+def test_a_folder_above_that_may_only_be_passed_through_is_no_hindrance() -> None:
+    """As /home often is."""
+    with tempfile.TemporaryDirectory() as root, _as_nobody(Path(root)):
+        home = Path(root) / "home"
+        file = home / "conf" / "pipeline.yaml"
+        file.parent.mkdir(parents=True)
+        file.write_text("first")
+        home.chmod(0o311)
+
+        async def main() -> None:
+            reader = Reader(places([file]))
+            async with watching(reader.watched, reader) as watch:
+                save(file, "second")
+                await reader.until_up_to_date()
+                assert watch.polling is None
+
+        try:
+            run(main())
+        finally:
+            home.chmod(0o700)
+
+
+def test_a_name_that_is_no_text_costs_the_hearing_and_is_told_all_the_same(file: Path, plugin: Path) -> None:
+    """watchfiles cannot tell of it."""
+    odd = Path(os.fsdecode(os.fsencode(plugin) + b"/pkg/\xff.py"))
+
+    async def main() -> None:
+        reader = Reader(places([file], [plugin]))
+        pace = Pace(poll_seconds=0.05, arm_seconds=0.05)
+        async with watching(reader.watched, reader, pace=pace):
+            save(odd, "new")
+            await reader.until_up_to_date()
+            save(file, "second")
+            await reader.until_up_to_date()
+            assert reader.all_told == {odd, file}
+
+    run(main())
 
 
 @pytest.mark.parametrize(

@@ -79,7 +79,7 @@ class Vandal:
     def _chmod(self, target: Path) -> None:
         target.chmod(self.random.choice([0o644, 0o755]))
 
-    def _swap(self, _: Path) -> None:
+    def _swap(self, target: Path) -> None:
         link, targets = self.random.choice(
             [
                 ("current", ["releases/41", "releases/42", str(self.root / "releases" / "41"), "releases/none"]),
@@ -104,7 +104,7 @@ class Vandal:
         target.parent.mkdir(parents=True)
         target.write_text(self._text())
 
-    def _fill_again(self, _: Path) -> None:
+    def _fill_again(self, target: Path) -> None:
         self._fill(self.root / "releases" / self.random.choice(["41", "42"]), self._text())
 
 
