@@ -66,6 +66,7 @@ STAGE_MEMBERS: Mapping[str, str] = {
     "violation": "as above, also where the mode only records it",
     "error": "as above, also where `on_error: continue` went past it",
     "at": "where the stage stands in the pipeline file: FILE:LINE:COLUMN",
+    "override": "why its mode was changed by command; null where it was not",
     "out": "the values the stage put out, or its `otherwise`; else null",
 }
 

@@ -61,9 +61,10 @@ class Generation:
         hear: Callable[[str, LogLine], None] | None = None,
     ) -> None:
         self.spec = spec
+        self.opened = math.nan
+        """When its first workers were started, in seconds of the monotonic clock; not a number before that."""
         self._report = report
         self._hear = hear
-        self._opened_at = time.monotonic()
         self._supervisor = Supervisor(spec, configs, replicas, intensity or Intensity(), self, notify)
         self._routable: Sequence[Worker] = self._supervisor.ready  # the very list: it changes as workers come and go
         self._bulkhead = Bulkhead[Call](concurrency, queue)
@@ -75,6 +76,11 @@ class Generation:
     def workers(self) -> tuple[Worker, ...]:
         """The workers that take calls now."""
         return tuple(self._routable)
+
+    @property
+    def alive(self) -> tuple[Worker, ...]:
+        """The workers whose processes are not gone, whether they take calls or not."""
+        return tuple(self._supervisor.alive)
 
     @property
     def waiting(self) -> int:
@@ -104,7 +110,7 @@ class Generation:
             reason=rules.reason,
             last_exit=self._supervisor.last_exit,
             restarts=max(0, self._supervisor.started_workers - rules.wanted),
-            opened_at=self._opened_at,
+            opened_at=self.opened,
         )
 
     async def __aenter__(self) -> Generation:
@@ -124,7 +130,7 @@ class Generation:
     async def open(self) -> None:
         """Begin to start the replicas. `close` must follow, in the same asyncio task."""
         self._loop = asyncio.get_running_loop()
-        self._opened_at = time.monotonic()
+        self.opened = time.monotonic()
         await self._supervisor.open()
 
     async def started(self) -> None:

@@ -191,26 +191,44 @@ Event = (
 )
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _Subscriber:
+    hear: Callable[[Event], None]
+    kinds: tuple[type[Event], ...]
+
+
 class Events:
-    """Tells every subscriber of every event, in order, on the event loop's thread."""
+    """Tells subscribers of events, in order, on the event loop's thread.
+
+    Who keeps events for a listener that does not keep up, and lets one go, says so with `note_missed`.
+    """
 
     def __init__(self) -> None:
-        self._subscribers: list[Callable[[Event], None]] = []
+        self.missed = 0
+        self.heard = False
+        """Whether anybody hears of the end of runs: what to tell of it takes a while to make."""
+        self._subscribers: list[_Subscriber] = []
 
-    @property
-    def heard(self) -> bool:
-        """Whether anybody listens."""
-        return bool(self._subscribers)
+    def subscribe(self, hear: Callable[[Event], None], kinds: tuple[type[Event], ...] = ()) -> Callable[[], None]:
+        """Call `hear` with each event of `kinds` from now on, of any kind without them. What is returned ends it."""
+        subscriber = _Subscriber(hear, kinds)
+        self._changed([*self._subscribers, subscriber])
+        return lambda: self._changed([one for one in self._subscribers if one is not subscriber])
 
-    def subscribe(self, hear: Callable[[Event], None]) -> Callable[[], None]:
-        """Call `hear` with each event from now on. What is returned ends that."""
-        self._subscribers.append(hear)
-        return lambda: self._subscribers.remove(hear)
+    def _changed(self, subscribers: list[_Subscriber]) -> None:
+        self._subscribers = subscribers
+        self.heard = any(not one.kinds or RunEnded in one.kinds for one in subscribers)
+
+    def note_missed(self) -> None:
+        """Count one that a listener went without."""
+        self.missed += 1
 
     def publish(self, event: Event) -> None:
         """Tell everybody. What one of them raises is logged and costs no other its own."""
-        for hear in tuple(self._subscribers):
+        for subscriber in self._subscribers:
+            if subscriber.kinds and not isinstance(event, subscriber.kinds):
+                continue
             try:
-                hear(event)
+                subscriber.hear(event)
             except Exception:
                 log.exception("event.subscriber_failed", extra={"event": type(event).__name__})

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from types import TracebackType
@@ -19,6 +19,7 @@ from isolation.store.events import BuildEvent
 from isolation.store.store import Prepared, Store
 from isolation.supervision import Intensity
 from orchestrator.loading import Loaded
+from orchestrator.secrets import Handover, without_secrets
 from pipelines.plan import PluginPlan, RestartPolicy
 
 __all__ = ["Fleet", "Hearer", "StartEvent", "StartFailures", "Wanted", "prepare", "wanted_of"]
@@ -59,17 +60,15 @@ class Wanted:
 
     spec: WorkerSpec
     plugin: PluginPlan
-
-    @property
-    def configs(self) -> Mapping[str, object]:
-        """The table that its workers are configured with."""
-        return {id: {"with": values, "secrets": {}} for id, values in self.plugin.configs.items()}
+    configs: Mapping[str, object]
+    """The table that its workers are configured with; it holds secrets, and is silent about them."""
 
 
-def wanted_of(loaded: Loaded, prepared: Mapping[str, Prepared]) -> dict[str, Wanted]:
+def wanted_of(loaded: Loaded, prepared: Mapping[str, Prepared], handed: Mapping[str, Handover]) -> dict[str, Wanted]:
     """What a plan asks for, by the plugin's name in the file."""
+    environ = without_secrets(loaded.plan, os.environ)
     return {
-        name: Wanted(WorkerSpec.of(name, loaded.manifests[name], prepared[name], os.environ), plugin)
+        name: Wanted(WorkerSpec.of(name, loaded.manifests[name], prepared[name], environ), plugin, handed[name].table)
         for name, plugin in loaded.plan.plugins.items()
     }
 
@@ -108,6 +107,7 @@ class Fleet:
         self._hear = hear
         self._berths: dict[Generation, _Berth] = {}
         self._owners = asyncio.TaskGroup()
+        self._closing = False
 
     async def __aenter__(self) -> Fleet:
         await self._owners.__aenter__()
@@ -116,6 +116,7 @@ class Fleet:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._closing = True
         for berth in self._berths.values():
             berth.let_go.set()
         await self._owners.__aexit__(kind, error, trace)
@@ -130,14 +131,16 @@ class Fleet:
     ) -> dict[str, Generation]:
         """Start all of them side by side; where any fails, say so of every one that did. Raises StartFailures.
 
-        None of them is left running then, unless failed ones are to be kept: they answer their calls at once, and
-        wait for somebody to ask for a restart.
+        None of them is left running then, nor when it is given up, unless failed ones are to be kept: they answer their
+        calls at once, and wait for somebody to ask for a restart.
         """
+        if self._closing and wanted:
+            raise StartFailures(tuple(StartError(f"{name}: the host is stopping") for name in wanted))
         fresh = {name: self._begin(name, each, report) for name, each in wanted.items()}
         try:
             ends = await asyncio.gather(*(self._started(generation, report) for generation in fresh.values()))
         except BaseException:
-            self._let_go(fresh.values())
+            await asyncio.gather(*map(self.stop, fresh.values()))
             raise
         failures = tuple(end for end in ends if end is not None)
         if failures and not keep_failed:
@@ -152,10 +155,6 @@ class Fleet:
             berth.let_go.set()
             assert berth.owner is not None
             await asyncio.shield(berth.owner)
-
-    def _let_go(self, generations: Iterable[Generation]) -> None:
-        for generation in generations:
-            self._berths[generation].let_go.set()
 
     def _begin(self, name: str, wanted: Wanted, report: Report) -> Generation:
         generation = self._generation(name, wanted, report)

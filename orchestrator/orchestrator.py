@@ -6,7 +6,7 @@ import asyncio
 import logging
 import random
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, nullcontext
 from functools import partial
 from pathlib import Path
 from types import TracebackType
@@ -15,21 +15,25 @@ from typing import TypeVar
 import msgspec
 
 from isolation.generation import Generation
+from isolation.store.filelock import FileLock
 from isolation.store.store import Store
 from orchestrator.clock import LoopClock
 from orchestrator.contexts import request_id_of
 from orchestrator.control.commands import Control
 from orchestrator.control.socket import served
+from orchestrator.door import DoorError
 from orchestrator.durable.durability import Durability, RunNotHad, RunStands
-from orchestrator.engine.engine import NO_DEADLINE_SECONDS, Engine, HookCall, Reply
+from orchestrator.engine.engine import NO_DEADLINE_SECONDS, Engine, HookCall, Reply, UnknownHook, UnknownPipeline
 from orchestrator.engine.lasting import Lasting
 from orchestrator.engine.traversal import Traversal
 from orchestrator.engine.wiring import Route, routes_of
-from orchestrator.events import BreakerChanged, Events, RunEnded, RunParked
+from orchestrator.events import BreakerChanged, ChangeApplied, Events, RunEnded, RunParked
 from orchestrator.generations import Fleet, StartEvent, StartFailures
 from orchestrator.loading import Loaded
 from orchestrator.lookout.lookout import Lookout
 from orchestrator.lookout.taps import Taps
+from orchestrator.metrics.in_service import InService
+from orchestrator.metrics.metrics import HEARD, Metrics
 from orchestrator.record.records import records_of
 from orchestrator.record.ring import Ring, Untaken
 from orchestrator.record.summary import SAID_CHARACTERS, Summary, brief
@@ -38,9 +42,12 @@ from orchestrator.resilience.listening import Listener
 from orchestrator.revisions.candidates import Candidates
 from orchestrator.revisions.freezing import Freezing
 from orchestrator.revisions.history import History
+from orchestrator.revisions.overrides import Overrides
 from orchestrator.revisions.revisions import Revisions
 from orchestrator.run_logs import traced_logs
+from orchestrator.secrets import Handover, Vault
 from orchestrator.state import RING_FILE, hold_state, state_folder
+from orchestrator.watching import Watch
 from pipelines.body import Body
 from pipelines.run import Undo
 
@@ -51,6 +58,9 @@ HISTORY_FOLDER = "revisions"
 
 FROZEN = "frozen.json"
 """There as long as the watcher holds back."""
+
+OVERRIDES = "overrides.json"
+"""There as long as a stage is overridden."""
 
 __all__ = ["HookResult", "Orchestrator", "StartEvent", "StartFailures"]
 
@@ -87,11 +97,16 @@ class Orchestrator:
     Entering raises EnvironmentBuildError, StartFailures and, where the file has durable pipelines, JournalError.
     `report` is told of every step; it is called from other threads too. `state` is the folder of the journal; where it
     is None, the one that `orchestrator.state` names. With `rehearsal` nothing is journaled: for tests of a file.
+    `hold` is the lock of that folder where the caller has it already, and keeps it for longer. A host that holds it, or
+    `keeps_history`, has its revisions there too, and always a journal.
     """
 
     engine: Engine
     revisions: Revisions
     freezing: Freezing
+    overrides: Overrides
+    control: Control
+    watch: Watch | None = None
     lookout: Lookout
     durability: Durability | None = None
 
@@ -104,17 +119,23 @@ class Orchestrator:
         state: Path | None = None,
         rehearsal: bool = False,
         keeps_history: bool = False,
+        hold: FileLock | None = None,
+        vault: Vault | None = None,
     ) -> None:
         self.store = store
         self.events = Events()
         self.ring = Ring()
+        self.metrics = Metrics(InService(self))
+        self.events.subscribe(self.metrics.hear, HEARD)
         self.state = state or state_folder(loaded.path)
         self._first = loaded
         self._report = report or (lambda event: None)
         self._rehearsal = rehearsal
-        self._keeps_history = keeps_history
+        self._keeps_history = keeps_history or hold is not None
+        self._hold = hold
         self._stack = AsyncExitStack()
         self._draw = random.Random().uniform
+        self.vault = vault or Vault()
 
     @property
     def loaded(self) -> Loaded:
@@ -139,46 +160,60 @@ class Orchestrator:
         clock = LoopClock(loop)
         listener = Listener(lambda name, before, after: self.events.publish(BreakerChanged(name, before, after)))
         self.breakers = Breakers(clock.now, (listener,))
+        self.metrics.pulse.start(clock)
+        self._stack.callback(self.metrics.pulse.stop)
         self.lookout = Lookout(clock, loop, self._hang)
         self._stack.enter_context(self.lookout.logbook.listening())
         fleet = Fleet(self.events.publish, self.lookout.logbook.hear)
         # A host that keeps a history may be given a durable pipeline later.
         if (self._first.plan.durable or self._keeps_history) and not self._rehearsal:
-            self.durability = Durability(self.state, self.store, fleet, self.events, self._join)
+            self.durability = Durability(self.state, self.store, fleet, self.events, self._join, self.vault)
             await self._stack.enter_async_context(self.durability)
-        await self._stack.enter_async_context(fleet)
         folder = self.state / HISTORY_FOLDER if self._keeps_history else None
         history = History(folder)
         await asyncio.to_thread(history.load)
-        candidates = Candidates(self._first.path, self._first.profile, self.store)
+        candidates = Candidates(self._first.path, self._first.profile, self.store, self.vault)
         self.revisions = Revisions(
             self.store, fleet, self.breakers, history, candidates, self._join, self.events.publish
         )
         self.revisions.durability = self.durability
         self.revisions.journaled = not self._rehearsal
         self.freezing = Freezing(None if folder is None else folder / FROZEN, self.events.publish)
-        candidate = await asyncio.to_thread(candidates.prepared, self._first, self._report)
-        current = await self.revisions.first(candidate, self._report)
-        self.engine = Engine(current.serving, loop, clock=clock, ended=self._ended, untaken=self._untaken)
+        overrides_file = None if folder is None else folder / OVERRIDES
+        self.overrides = Overrides(overrides_file, self.revisions, clock, self.events.publish)
+        self.overrides.load()
+        self._stack.callback(self.revisions.let_go)
+        await self._stack.enter_async_context(fleet)
+        made = candidates.from_files if candidates.overrides else partial(candidates.prepared, self._first)
+        current = await self.revisions.first(made, self._report)
+        self.events.subscribe(self.overrides.hear, (ChangeApplied,))
+        self.engine = Engine(
+            current.serving,
+            loop,
+            clock=clock,
+            ended=self._ended,
+            untaken=self._untaken,
+            told=self.metrics.answered,
+        )
         self.revisions.engine = self.engine
         self._stack.push_async_callback(self._close_engine)
         self._stack.enter_context(traced_logs(self.engine.traced))
         await self._stack.enter_async_context(self.revisions)
+        await self._stack.enter_async_context(self.overrides)
         if self.durability is not None:
             self.engine.recorder = self.durability.recorder(self.engine)
             await self.durability.recover()
+        self.control = Control(self)
         if not self._rehearsal:
             await self._stack.enter_async_context(self._known())
 
     async def _close_engine(self) -> None:
-        routes = self.engine.serving.routes
-        undo_seconds = max((route.plan.undo_seconds for chain in routes.values() for route in chain), default=0.0)
-        await self.engine.close(undo_seconds)
+        await self.engine.close(self.revisions.undo_seconds)
 
     @asynccontextmanager
     async def _known(self) -> AsyncIterator[None]:
         """Be found by commands, and remember runs for the next start, where the folder lets us."""
-        hold = hold_state(self.state)
+        hold = hold_state(self.state) if self._hold is None else nullcontext()
         if hold is None:
             yield
             return
@@ -187,7 +222,7 @@ class Orchestrator:
             self.ring.load(memory)
             async with AsyncExitStack() as door:
                 try:
-                    await door.enter_async_context(served(Control(self), self.state))
+                    await door.enter_async_context(served(self.control, self.state))
                 except OSError as error:
                     log.warning("control.not_served", extra={"where": str(self.state), "reason": str(error)})
                 yield
@@ -197,9 +232,15 @@ class Orchestrator:
                 log.warning("ring.not_saved", extra={"where": str(memory), "reason": str(error)})
 
     def _join(
-        self, loaded: Loaded, generations: Mapping[str, Generation], origin: str, revision: int = 0
+        self,
+        loaded: Loaded,
+        generations: Mapping[str, Generation],
+        handed: Mapping[str, Handover],
+        origin: str,
+        revision: int = 0,
     ) -> dict[str, tuple[Route, ...]]:
-        return routes_of(loaded.plan.routes, generations, self.breakers, self._draw, origin, revision)
+        ids = {name: handover.ids for name, handover in handed.items()}
+        return routes_of(loaded.plan.routes, generations, self.breakers, self._draw, origin, revision, ids)
 
     def _hang(self, taps: Taps | None) -> None:
         self.engine.onlooker = taps
@@ -214,9 +255,12 @@ class Orchestrator:
     def _ended(self, run: Traversal) -> None:
         summary = Summary(run)
         self.ring.add(summary)
+        self.revisions.ended(run)
         self.lookout.meters.add(summary)
-        if isinstance(run, Lasting) and run.machine.parked:
-            self._parked(run, summary)
+        if isinstance(run, Lasting):
+            self.metrics.closed(run)
+            if run.machine.parked:
+                self._parked(run, summary)
         if self.events.heard:
             self.events.publish(RunEnded(summary.record()))
         if summary.status == "parked":
@@ -261,17 +305,21 @@ class Orchestrator:
         `idempotency_key` that it has seen with the verdict that it has, or will have. `trace` is the caller's W3C
         traceparent, handed on to plugins, logs and records; `request_id` counts where the context has none.
         """
-        call: HookCall = self.engine.submit(
-            hook,
-            payload,
-            context,
-            within_seconds=within_seconds,
-            pipeline=pipeline,
-            mocks=mocks,
-            idempotency_key=idempotency_key,
-            trace=trace,
-            request_id=request_id,
-        )
+        try:
+            call: HookCall = self.engine.submit(
+                hook,
+                payload,
+                context,
+                within_seconds=within_seconds,
+                pipeline=pipeline,
+                mocks=mocks,
+                idempotency_key=idempotency_key,
+                trace=trace,
+                request_id=request_id,
+            )
+        except (UnknownHook, UnknownPipeline, DoorError) as error:
+            self.metrics.refused[error.code] += 1
+            raise
         try:
             reply = await call.reply
         except asyncio.CancelledError:

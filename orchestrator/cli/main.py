@@ -19,6 +19,7 @@ COMMANDS = {
     name: LazyCommand(f"orchestrator.cli.{module}", attribute, short_help)
     for name, module, attribute, short_help in (
         ("run", "run", "run", "Run calls through the pipelines of a file."),
+        ("serve", "serve", "serve", "Serve a file at a socket until told to stop."),
         ("lint", "lint", "lint", "Check pipeline files; name every mistake with its place."),
         ("test", "test", "test", "Run the tests written in a pipeline file."),
         ("status", "status", "status", "Show how the host of a file stands."),

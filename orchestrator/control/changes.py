@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Annotated
+from typing import Annotated, Literal
 
 import msgspec
 
@@ -11,10 +11,13 @@ from orchestrator.control.refusal import Actor, Answer, Refused
 from orchestrator.revisions.compared import compared
 from orchestrator.revisions.freezing import Freezing
 from orchestrator.revisions.history import Entry, NoSuchRevision
+from orchestrator.revisions.overrides import MAX_SECONDS, Overrides
 from orchestrator.revisions.refusal import ChangeNotMade
 from orchestrator.revisions.revisions import Applied, Draining, Revisions
+from orchestrator.watching import Watch
+from pipelines.plan import Mode
 
-__all__ = ["ChangeCommands", "entry_record", "standing"]
+__all__ = ["ChangeCommands", "Nothing", "entry_record", "standing"]
 
 
 class Nothing(msgspec.Struct, forbid_unknown_fields=True):
@@ -52,12 +55,28 @@ class Part(msgspec.Struct, forbid_unknown_fields=True):
     percent: Annotated[float, msgspec.Meta(ge=0, le=100)]
 
 
+class Overriding(msgspec.Struct, forbid_unknown_fields=True):
+    """What becomes of a stage, `PIPELINE/STAGE` or one that only one pipeline has, for how long, and why."""
+
+    stage: str
+    mode: Literal["permissive", "disabled"]
+    seconds: Annotated[float, msgspec.Meta(gt=0, le=MAX_SECONDS)]
+    reason: Annotated[str, msgspec.Meta(min_length=1, pattern=r"\S")]
+
+
+class OneStage(msgspec.Struct, forbid_unknown_fields=True):
+    """A stage that is overridden."""
+
+    stage: str
+
+
 class ChangeCommands:
     """Each takes its parameters and who asks."""
 
-    def __init__(self, revisions: Revisions, freezing: Freezing) -> None:
+    def __init__(self, revisions: Revisions, freezing: Freezing, overrides: Overrides) -> None:
         self._revisions = revisions
         self._freezing = freezing
+        self._overrides = overrides
         self.commands: dict[str, tuple[type[msgspec.Struct], Callable[..., Awaitable[Answer]]]] = {
             "plan": (Nothing, self._plan),
             "apply": (Nothing, self._apply),
@@ -66,6 +85,9 @@ class ChangeCommands:
             "diff": (Compared, self._diff),
             "freeze": (Why, self._freeze),
             "thaw": (Nothing, self._thaw),
+            "override.set": (Overriding, self._override),
+            "override.clear": (OneStage, self._clear),
+            "override.list": (Nothing, self._overrides_in_force),
             "canary.set": (Part, self._set),
             "canary.promote": (Nothing, self._promote),
             "canary.abort": (Why, self._abort),
@@ -100,6 +122,19 @@ class ChangeCommands:
         self._freezing.thaw(by)
         return self._freezing.record()
 
+    async def _override(self, wanted: Overriding, by: Actor) -> Answer:
+        with _Refusing():
+            await self._overrides.set(wanted.stage, Mode(wanted.mode), wanted.seconds, wanted.reason, by)
+        return self._overrides.record()
+
+    async def _clear(self, one: OneStage, by: Actor) -> Answer:
+        with _Refusing():
+            await self._overrides.clear(one.stage, by)
+        return self._overrides.record()
+
+    async def _overrides_in_force(self, _: Nothing, by: Actor) -> Answer:
+        return self._overrides.record()
+
     async def _set(self, part: Part, by: Actor) -> Answer:
         with _Refusing():
             return self._revisions.split(part.percent).record()
@@ -113,12 +148,14 @@ class ChangeCommands:
             return {"revision": (await self._revisions.abort(by, why.reason or "by command")).number}
 
 
-def standing(revisions: Revisions, freezing: Freezing) -> dict[str, object]:
+def standing(revisions: Revisions, freezing: Freezing, overrides: Overrides, watch: Watch | None) -> dict[str, object]:
     """What `status` says of revisions: which one serves, is on trial or drains, and what was refused last."""
     current, trial = revisions.current, revisions.trial
     return {
         "revision": {"number": current.number, "since": current.began, "by": current.by, "of": current.of},
         "frozen": freezing.record(),
+        "overrides": overrides.record(),
+        "watching": None if watch is None else {"folders": watch.watched_folders, "polling": watch.polling},
         "refused": None if revisions.refused is None else entry_record(revisions.refused),
         "canary": None if trial is None else trial.record(),
         "draining": [_draining(one, revisions) for one in revisions.draining],

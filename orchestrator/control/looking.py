@@ -81,7 +81,8 @@ class Looking:
         }
 
     async def _status(self, _: _Nothing, by: Actor) -> Answer:
-        changes = changes_standing(self._orchestrator.revisions, self._orchestrator.freezing)
+        host = self._orchestrator
+        changes = changes_standing(host.revisions, host.freezing, host.overrides, host.watch)
         return await standing(self._orchestrator, changes)
 
     async def _top(self, often: Often, by: Actor) -> AsyncGenerator[dict[str, object], None]:

@@ -31,6 +31,7 @@ from orchestrator.journal.rows import RunRow
 from orchestrator.loading import Loaded
 from orchestrator.record.unmanned import UnmannedRoutes
 from orchestrator.revisions.archive import archived, read_archive
+from orchestrator.secrets import Handover, Vault
 from pipelines.problem import Severity, SpecError
 from pipelines.run import MACHINE_VERSION
 
@@ -43,8 +44,8 @@ RETAINED_RUNS = 10_000
 log = logging.getLogger("penstock.recovery")
 
 Routes = Mapping[str, tuple[Route, ...]]
-Join = Callable[[Loaded, Mapping[str, Generation], str], Routes]
-"""Joins a plan with its generations; the text is the digest under which the journal keeps the plan."""
+Join = Callable[[Loaded, Mapping[str, Generation], Mapping[str, Handover], str], Routes]
+"""Joins a plan with its generations and what they were handed; the text is the plan's digest in the journal."""
 
 
 class RunNotHad(Exception):
@@ -63,11 +64,12 @@ class RunStands(RunNotHad):
 
 @dataclass(slots=True)
 class _Earlier:
-    """A plan of an earlier start, in service for the runs that began with it."""
+    """A plan that was in service before, and is again for the runs that began with it."""
 
     ready: asyncio.Future[Routes]
     unneeded: asyncio.Event = field(default_factory=asyncio.Event)
     needed_by: set[str] = field(default_factory=set)
+    plugins: frozenset[str] = frozenset()
 
 
 class Durability:
@@ -76,7 +78,7 @@ class Durability:
     journal: Journal
     engine: Engine
 
-    def __init__(self, folder: Path, store: Store, fleet: Fleet, events: Events, join: Join) -> None:
+    def __init__(self, folder: Path, store: Store, fleet: Fleet, events: Events, join: Join, vault: Vault) -> None:
         self.folder = folder
         self._fleet = fleet
         self._serving: dict[str, Routes] = {}
@@ -85,6 +87,7 @@ class Durability:
         self._store = store
         self._events = events
         self._join = join
+        self._vault = vault
         self._earlier: dict[str, _Earlier] = {}
         self._stack = AsyncExitStack()
 
@@ -103,6 +106,11 @@ class Durability:
     def _let_go(self) -> None:
         for earlier in self._earlier.values():
             earlier.unneeded.set()
+
+    def runs_of(self, plugins: frozenset[str]) -> tuple[str, ...]:
+        """The runs for which a generation of one of these plugins is in service that serves nothing else."""
+        found = (earlier.needed_by for earlier in self._earlier.values() if earlier.plugins & plugins)
+        return tuple(sorted(set[str]().union(*found)))
 
     async def keep(self, loaded: Loaded, prepared: Mapping[str, Prepared]) -> str:
         """Archive a plan that is put into service, and hold what every archived one needs of the store.
@@ -235,9 +243,10 @@ class Durability:
 
     def released(self, run: str) -> None:
         """A run is over: an earlier plan that nobody else needs is taken out of service."""
-        for earlier in self._earlier.values():
+        for origin, earlier in tuple(self._earlier.items()):
             earlier.needed_by.discard(run)
             if not earlier.needed_by:
+                del self._earlier[origin]  # whoever comes now must not be given what is about to stop
                 earlier.unneeded.set()
 
     async def _serve(self, origin: str, earlier: _Earlier) -> None:
@@ -248,20 +257,26 @@ class Durability:
             self._refuse(origin, earlier, _why_no_plan(error))
             return
         generations: Mapping[str, Generation] = {}
+        earlier.plugins = frozenset(prepared)
         try:
-            generations = await self._fleet.start(wanted_of(loaded, prepared))
-            earlier.ready.set_result(self._join(loaded, generations, origin))
+            handed = await asyncio.to_thread(self._vault.hand_over, loaded.plan)
+            generations = await self._fleet.start(wanted_of(loaded, prepared, handed))
+            earlier.ready.set_result(self._join(loaded, generations, handed, origin))
             await earlier.unneeded.wait()
         except IsolationError as error:
             self._refuse(origin, earlier, f"its generation cannot be started: {error}")
         finally:
-            self._earlier.pop(origin, None)
+            self._forget(origin, earlier)
             await asyncio.gather(*map(self._fleet.stop, generations.values()))
             for one in prepared.values():
                 self._store.release(one)
 
+    def _forget(self, origin: str, earlier: _Earlier) -> None:
+        if self._earlier.get(origin) is earlier:
+            del self._earlier[origin]
+
     def _refuse(self, origin: str, earlier: _Earlier, why: str) -> None:
-        self._earlier.pop(origin, None)
+        self._forget(origin, earlier)
         if not earlier.ready.done():
             earlier.ready.set_exception(RunNotHad(why))
             earlier.ready.exception()

@@ -33,6 +33,10 @@ _HELD = StageFault(
     "DeadlineExceeded", "penstock.timeout", "the hook's calls waited for a plugin that is being replaced, too long"
 )
 
+_WITHDRAWN = StageFault(
+    "Interrupted", "penstock.interrupted", "what was to answer the call was taken out of service while it waited"
+)
+
 _GONE = StageFault("Interrupted", "penstock.interrupted", "the run that has this idempotency_key cannot be read back")
 
 
@@ -75,9 +79,9 @@ class Engine:
     """Takes every call to what serves. `serving` is replaced in one assignment; a call under way keeps what it has.
 
     `split`, where there is one, is asked first. `ended` is told of every run when it is over, its verdict and all that
-    followed it, `untaken` of every call that no run took. `open` are the runs that last, until they are closed;
-    `passing` those that end with their verdict. `onlooker`, where there is one, looks at the stages of runs that begin
-    from now on; `answers` counts the calls that were answered.
+    followed it, `untaken` of every call that no run took, `told` of every call when it is answered. `open` are the runs
+    that last, until they are closed; `passing` those that end with their verdict. `onlooker`, where there is one, looks
+    at the stages of runs that begin from now on; `answers` counts the calls that were answered.
     """
 
     split: Split | None = None
@@ -93,6 +97,7 @@ class Engine:
         recorder: Memory | None = None,
         ids: Ids | None = None,
         ended: Callable[[Traversal], None] = lambda run: None,
+        told: Callable[[HookCall], None] = lambda call: None,
         untaken: Callable[[HookCall, Reply], None] = lambda call, reply: None,
     ) -> None:
         self.serving = serving
@@ -103,6 +108,7 @@ class Engine:
         self.open: dict[str, Lasting] = {}
         self.parked: dict[str, Lasting] = {}
         self.passing: dict[str, Traversal] = {}
+        self.told = told
         self._ended = ended
         self._untaken = untaken
         self._calls = set[HookCall]()
@@ -155,7 +161,7 @@ class Engine:
             return call
         self._calls.add(call)
         call.serving.calls += 1
-        if hook in self._held:
+        if hook in self._held and call.left:
             self._wait(call, pipeline)
         else:
             call.advance()
@@ -198,7 +204,10 @@ class Engine:
             call.serving.calls += 1
             routes = self.serving.routes.get(call.hook, ())
             call.left = tuple(route for route in routes if call.pipeline in (None, route.plan.name))
-            call.advance()
+            if call.left or (call.hook in self.serving.hooks and call.pipeline is None):
+                call.advance()
+            else:
+                call.give(refused(call, _WITHDRAWN))  # a new call would be told that there is no such thing
 
     # What is left of a revision.
 
@@ -250,6 +259,7 @@ class Engine:
                 if not isinstance(run, Lasting):
                     self._ended(run)
                     self.passing.pop(run.id, None)
+            self.told(call)
             if self._drains:
                 self._look_at_drains(call.serving.revision, call.serving.calls)
             self._look()

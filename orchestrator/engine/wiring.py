@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Protocol
 
 from isolation.call import Call
@@ -30,6 +31,9 @@ class Callee(Protocol):
 
     def cancel(self, call: Call) -> None:
         """Nobody waits for `call` any more: it ends without a word."""
+
+
+ConfigIds = Mapping[str, Mapping[str, str]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +96,7 @@ class Serving:
 class _Loom:
     hook: str
     generations: Mapping[str, Callee]
+    config_ids: ConfigIds
     breakers: Breakers
     draw: Draw
 
@@ -101,7 +106,7 @@ class _Loom:
         return Wire(
             stage,
             generation,
-            tuple(envelope(stage.stage, self.hook, variant.config) for variant in stage.variants),
+            tuple(self._envelope(stage.plugin, stage.stage, variant.config) for variant in stage.variants),
             key,
             self._retries(stage.retry, idempotent=stage.idempotent),
             self._breaker(generation, stage.stage, stage),
@@ -113,11 +118,15 @@ class _Loom:
         return UndoWire(
             undo,
             generation,
-            envelope(undo.stage, self.hook, undo.config),
+            self._envelope(undo.plugin, undo.stage, undo.config),
             key + b"/undo",
             self._retries(undo.retry, idempotent=True),
             self._breaker(generation, undo.stage, stage),
         )
+
+    def _envelope(self, plugin: str, stage: str, config: str) -> bytes:
+        """What every call of the stage begins with; a configuration with secrets has an id of its own on the wire."""
+        return envelope(stage, self.hook, self.config_ids.get(plugin, {}).get(config, config))
 
     def _retries(self, policy: RetryPolicy | None, *, idempotent: bool) -> Retries | None:
         if policy is None or policy.attempts == 1:
@@ -135,14 +144,16 @@ def routes_of(
     draw: Draw,
     origin: str = "",
     revision: int = 0,
+    config_ids: ConfigIds = MappingProxyType({}),
 ) -> dict[str, tuple[Route, ...]]:
     """Join every pipeline of every hook with the generations that serve its stages.
 
     `draw` is the randomness of retries; `origin` the digest under which the journal keeps the plan.
+    `config_ids` has, by plugin, the ids that plugins know of those that the plan has (`orchestrator/secrets.py`).
     """
     routes: dict[str, tuple[Route, ...]] = {}
     for hook, pipelines in plans.items():
-        loom = _Loom(hook, generations, breakers, draw)
+        loom = _Loom(hook, generations, config_ids, breakers, draw)
         routes[hook] = tuple(_route(plan, loom, origin, revision) for plan in pipelines)
     return routes
 

@@ -190,7 +190,7 @@ def _said(attempt: Attempt) -> _Said:
 
 def _stage(stage: StagePlan, taken: _Taken | None) -> _Json:
     shown = dict(_NEVER) if taken is None else _fields(taken)
-    return {**shown, "at": None if stage.mark is None else str(stage.mark)}
+    return {**shown, "at": None if stage.mark is None else str(stage.mark), "override": stage.overridden or None}
 
 
 def _fields(taken: _Taken) -> _Json:

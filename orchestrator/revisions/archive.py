@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import msgspec
 
 from isolation.store.store import Prepared
-from orchestrator.loading import Archive, Loaded, reload
+from orchestrator.loading import Archive, Loaded, reload, source_of
+from pipelines.file.overriding import Override
+from pipelines.plan import Mode
 
 __all__ = [
-    "ArchivedOutline",
     "ArchivedPlan",
     "ArchivedRevision",
     "archived",
@@ -24,7 +24,10 @@ __all__ = [
 
 
 class ArchivedPlugin(msgspec.Struct, array_like=True, frozen=True):
-    """A plugin as it was prepared. `source` is the absolute path of its source; `script` its file where it is one."""
+    """A plugin as it was prepared. `source` is the absolute path in the file, `script` its file where it is one.
+
+    What the path led to is no matter: a link may be turned, and a plan that was read back lies in the store.
+    """
 
     source: str
     script: str | None
@@ -50,6 +53,16 @@ class ArchivedPlugin(msgspec.Struct, array_like=True, frozen=True):
         )
 
 
+class ArchivedOverride(msgspec.Struct, array_like=True, frozen=True):
+    """A mode that was set by command; see `pipelines/file/overriding.py`."""
+
+    stage: str
+    mode: Mode
+    until: float
+    reason: str
+    by: str
+
+
 class ArchivedPlan(msgspec.Struct, array_like=True, frozen=True):
     """Everything that a plan was made from."""
 
@@ -57,6 +70,7 @@ class ArchivedPlan(msgspec.Struct, array_like=True, frozen=True):
     profile: str | None
     files: dict[str, bytes]
     plugins: dict[str, ArchivedPlugin]
+    overrides: tuple[ArchivedOverride, ...] = ()
 
     @property
     def names(self) -> Iterator[str]:
@@ -66,34 +80,34 @@ class ArchivedPlan(msgspec.Struct, array_like=True, frozen=True):
             if plugin.fingerprint is not None:
                 yield plugin.fingerprint
 
-    def load(self) -> Loaded:
-        """Make the plan again, from the snapshots of its plugins. Raise SpecError."""
+    def load(self, overrides: tuple[Override, ...] | None = None) -> Loaded:
+        """Make the plan again, from the snapshots of its plugins. Raise SpecError.
+
+        `overrides`, where they are given, are laid over it instead of those that were then.
+        """
         sources = {
             plugin.source: Path(plugin.snapshot) / plugin.script if plugin.script else Path(plugin.snapshot)
             for plugin in self.plugins.values()
         }
-        return reload(Archive(self.path, self.profile, self.files), sources)
-
-
-class ArchivedOutline(msgspec.Struct, array_like=True, frozen=True):
-    """`locked` and `process` of a PluginOutline."""
-
-    locked: dict[str, str]
-    process: str
+        if overrides is None:
+            then = self.overrides
+            overrides = tuple(Override(one.stage, one.mode, one.until, one.reason, one.by) for one in then)
+        return reload(Archive(self.path, self.profile, self.files, overrides), sources)
 
 
 class ArchivedRevision(msgspec.Struct, array_like=True, frozen=True):
-    """A plan as it was in service, and what its outline had of each plugin that no file says."""
+    """A plan as it was in service. `processes` has what PluginOutline.process was of each plugin."""
 
     plan: ArchivedPlan
-    plugins: dict[str, ArchivedOutline]
+    processes: dict[str, str]
 
 
 def archived_plan(loaded: Loaded, prepared: Mapping[str, Prepared]) -> ArchivedPlan:
     """Everything that a plan was made from, its plugins as the store has them."""
     plugins = {name: _plugin(loaded, name, one) for name, one in sorted(prepared.items())}
     archive = loaded.archive
-    return ArchivedPlan(archive.path, archive.profile, dict(sorted(archive.files.items())), plugins)
+    overrides = tuple(ArchivedOverride(o.stage, o.mode, o.until, o.reason, o.by) for o in archive.overrides)
+    return ArchivedPlan(archive.path, archive.profile, dict(sorted(archive.files.items())), plugins, overrides)
 
 
 def archived(loaded: Loaded, prepared: Mapping[str, Prepared]) -> tuple[str, bytes]:
@@ -104,9 +118,8 @@ def archived(loaded: Loaded, prepared: Mapping[str, Prepared]) -> tuple[str, byt
 
 def _plugin(loaded: Loaded, name: str, prepared: Prepared) -> ArchivedPlugin:
     manifest = loaded.manifests[name]
-    source = manifest.script or manifest.root
     return ArchivedPlugin(
-        os.path.abspath(source),
+        source_of(loaded, name),
         None if manifest.script is None else manifest.script.name,
         prepared.plugin,
         str(prepared.snapshot),

@@ -30,11 +30,12 @@ WATCHER = "watcher"
 
 
 class Follower:
-    """`look` is called after something changed, never twice at once."""
+    """`look` is called after something changed; one look waits for the other."""
 
     def __init__(self, revisions: Revisions, freezing: Freezing) -> None:
         self._revisions = revisions
         self._freezing = freezing
+        self._turn = asyncio.Lock()
         self._seen = b""
 
     @property
@@ -42,12 +43,12 @@ class Follower:
         """What is to be watched now."""
         return self._revisions.candidates.footprint
 
-    async def begin(self) -> None:
-        """Take the content that is there now for the one in service."""
-        self._seen = await asyncio.to_thread(self._digest)
-
     async def look(self) -> None:
         """Apply the content, if it is another one than that looked at last."""
+        async with self._turn:
+            await self._look()
+
+    async def _look(self) -> None:
         if self._freezing.on:
             return
         digest = await asyncio.to_thread(self._digest)

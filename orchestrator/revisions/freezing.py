@@ -30,7 +30,7 @@ class Freezing:
         self._file = file
         self._publish = publish
         self._frozen = self._load()
-        self.thawed: Callable[[], None] = lambda: None
+        self.thawed: Callable[[], object] = lambda: None
 
     def _load(self) -> _Frozen | None:
         if self._file is None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import enum
+import errno
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -108,7 +109,9 @@ class History:
         flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
         descriptor = os.open(self._folder / HISTORY, flags, 0o600)
         try:
-            os.write(descriptor, b"\n" * self._torn() + msgspec.json.encode(entry) + b"\n")
+            line = b"\n" * self._torn() + msgspec.json.encode(entry) + b"\n"
+            if os.write(descriptor, line) < len(line):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self._folder / HISTORY))
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
@@ -139,6 +142,21 @@ class History:
     # Reading.
 
     @property
+    def folder(self) -> Path | None:
+        """Where it is kept; None where it is in memory alone."""
+        return self._folder
+
+    def latest_plans(self, count: int) -> list[int]:
+        """The revisions whose plans served last, each plan once, the newest first."""
+        served = [entry.number for entry in reversed(self.entries) if entry.outcome in IN_SERVICE]
+        return list(dict.fromkeys(map(self.plan_of, served)))[:count]
+
+    @property
+    def latest_served(self) -> int:
+        """The revision that served last; 0 where none did."""
+        return next((entry.number for entry in reversed(self.entries) if entry.outcome in IN_SERVICE), 0)
+
+    @property
     def next_number(self) -> int:
         """The number of the next revision: none is given twice, also where its entry could not be written."""
         given = [entry.number for entry in self.entries]
@@ -160,18 +178,23 @@ class History:
         numbers = dict.fromkeys(entry.number for entry in self.entries if entry.outcome in IN_SERVICE)
         return sorted(numbers)
 
-    def before(self, number: int) -> int:
-        """The revision that a rollback from `number` leads to. Raises NoSuchRevision."""
+    def plan_of(self, number: int) -> int:
+        """The revision that first had the plan of this one: itself where the plan was new."""
         found = self.entry(number)
-        plan = number if found is None else found.of or number
-        earlier = [each for each in self.served() if each < plan and not self._again(each)]
-        if not earlier:
-            raise NoSuchRevision(f"there is no revision before {plan} to go back to")
-        return earlier[-1]
+        return number if found is None else found.of or number
 
-    def _again(self, number: int) -> bool:
-        found = self.entry(number)
-        return found is not None and found.of not in (0, number)
+    def before(self, number: int) -> int:
+        """The revision that a rollback from `number` leads to: whose plan served when that of `number` was new.
+
+        So who goes back twice goes back two changes, and what was rolled back once is not come back to by another
+        rollback. Raises NoSuchRevision.
+        """
+        plan = self.plan_of(number)
+        found = self.entry(plan)
+        earlier = 0 if found is None else self.plan_of(found.after)
+        if not earlier or earlier == plan:
+            raise NoSuchRevision(f"there is no revision before {plan} to go back to")
+        return earlier
 
     def archive(self, number: int) -> ArchivedRevision:
         """The plan of a revision. Raises NoSuchRevision."""

@@ -8,19 +8,27 @@ from dataclasses import dataclass
 from isolation.generation import Generation
 from isolation.store.store import Prepared
 from orchestrator.engine.wiring import Serving
+from orchestrator.generations import Wanted, wanted_of
 from orchestrator.loading import Loaded
 from orchestrator.reload.outline import Outline
+from orchestrator.secrets import Handover
 
 __all__ = ["Candidate", "Revision"]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Candidate:
     """A plan whose plugins the store has prepared, and nothing started. Its leases of the store are its holder's."""
 
     loaded: Loaded
     prepared: Mapping[str, Prepared]
+    handed: Mapping[str, Handover]
     outline: Outline
+
+    @property
+    def wanted(self) -> dict[str, Wanted]:
+        """The generations that it asks for, by the plugin's name in the file."""
+        return wanted_of(self.loaded, self.prepared, self.handed)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -7,14 +7,16 @@ Whatever goes wrong before that is a refusal and leaves everything as it was.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import time
 from collections import deque
-from collections.abc import Callable, Collection, Coroutine, Iterable, Iterator, Mapping
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
+from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 import msgspec
 
@@ -32,23 +34,26 @@ from orchestrator.events import (
     RevisionDraining,
     RevisionGone,
 )
-from orchestrator.generations import Fleet, Report, Wanted, wanted_of
+from orchestrator.generations import Fleet, Report, Wanted
 from orchestrator.journal.errors import JournalError
 from orchestrator.loading import Loaded
 from orchestrator.reload.change import Action, Change, difference
-from orchestrator.revisions.archive import ArchivedOutline, ArchivedRevision, archived_plan
+from orchestrator.reload.outline import Outline
+from orchestrator.revisions.archive import ArchivedRevision, archived_plan
 from orchestrator.revisions.candidates import Candidates
 from orchestrator.revisions.history import Entry, History, NoSuchRevision, Outcome
 from orchestrator.revisions.refusal import ChangeNotMade, refusal_of
 from orchestrator.revisions.revision import Candidate, Revision
 from orchestrator.revisions.selftest import self_test
 from orchestrator.revisions.trial import Trial, splits_of
+from orchestrator.secrets import Handover
 from pipelines.plan import PipelinePlan, Plan, SplitPlan
 from pipelines.problem import SpecError
 
 if TYPE_CHECKING:
     from orchestrator.durable.durability import Durability
     from orchestrator.engine.engine import Engine
+    from orchestrator.engine.traversal import Traversal
     from orchestrator.resilience.breakers import Breakers
 
 __all__ = ["KEPT_REVISIONS", "Applied", "Draining", "Revisions"]
@@ -58,6 +63,8 @@ log = logging.getLogger("penstock.revisions")
 KEPT_REVISIONS = 3
 """Earlier ones whose snapshots and environments stay, so that a rollback builds nothing."""
 
+ANOTHER_CHANGE = "another change was made"
+
 CANARY = "canary"
 """Who wanted a trial ended that was judged to be worse."""
 
@@ -65,8 +72,8 @@ NO_JOURNAL_HINT = "start the host again, or use `penstock serve`, which always h
 
 NO_CANARY_HINT = "a change is put on trial where a stage that uses the plugin has `split`"
 
-UNDO_MARGIN_SECONDS = 1.0
-"""What the end of a run takes beyond its own bounds: an answer on its way, a sync of the journal."""
+ANSWER_SECONDS = 1.0
+"""What an answer takes beyond the deadline of its pipeline: its way here, a sync of the journal."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,16 +105,26 @@ class Join(Protocol):
     """Joins a plan with its generations."""
 
     def __call__(
-        self, loaded: Loaded, generations: Mapping[str, Generation], origin: str, revision: int
+        self,
+        loaded: Loaded,
+        generations: Mapping[str, Generation],
+        handed: Mapping[str, Handover],
+        origin: str,
+        revision: int,
     ) -> Mapping[str, tuple[Route, ...]]:
         """The routes of every hook. `origin` is the digest under which the journal keeps the plan."""
+
+
+_Value = TypeVar("_Value")
 
 
 class Revisions:
     """Use it as an async context manager, `first` before all else. Changes are made one after another.
 
     What serves is `current`; `engine` is given its routes. Where runs are not `journaled`, durable pipelines need no
-    journal. Leaving stops waiting for what drains.
+    journal. Leaving gives up the change that is being made and stops waiting for what drains. `let_go` comes last.
+
+    A change is made to its end: who stops waiting for it stops nothing.
     """
 
     current: Revision
@@ -137,12 +154,14 @@ class Revisions:
         self._turn = asyncio.Lock()
         self._draining: dict[int, Revision] = {}
         self._kept = deque[Revision]()
-        self._drains = asyncio.TaskGroup()
+        self._lent = set[Candidate]()
+        self._closing = False
+        self._group = asyncio.TaskGroup()
         self._tasks = set[asyncio.Task[None]]()
         self._stack = AsyncExitStack()
 
     async def __aenter__(self) -> Revisions:
-        await self._stack.enter_async_context(self._drains)
+        await self._stack.enter_async_context(self._group)
         self._stack.callback(self._give_up)
         return self
 
@@ -152,8 +171,14 @@ class Revisions:
         await self._stack.__aexit__(kind, error, trace)
 
     def _give_up(self) -> None:
+        self._closing = True
         for task in self._tasks:
             task.cancel()
+
+    def let_go(self) -> None:
+        """Give back all that the store lent. For when no process is left that uses it."""
+        for candidate in tuple(self._lent):
+            self._release(candidate)
 
     # What there is.
 
@@ -161,6 +186,11 @@ class Revisions:
     def draining(self) -> tuple[Draining, ...]:
         """What takes no new calls and is needed still, oldest first."""
         return tuple(Draining(one, self.engine.holders(number)) for number, one in sorted(self._draining.items()))
+
+    @property
+    def generations(self) -> tuple[Generation, ...]:
+        """Every generation that has workers, or is about to: those that serve, are on trial, drain, or start."""
+        return self._fleet.generations
 
     def _living(self) -> Iterable[Revision]:
         yield self.current
@@ -170,21 +200,46 @@ class Revisions:
 
     # Coming into service.
 
-    async def first(self, candidate: Candidate, report: Report) -> Revision:
-        """Start what is to serve when the host starts. Raises StartFailures; the candidate is released then."""
-        last = self.history.served()
-        number = self._number_again(candidate, last[-1] if last else 0)
+    async def first(self, made: Callable[[Report], Candidate], report: Report) -> Revision:
+        """Start what is to serve when the host starts.
+
+        Raises what `made` does, StartFailures, ChangeNotMade, JournalError and OSError.
+        """
+        candidate = await self._candidate(made, report)
+        last = self.history.latest_served
+        number = self._number_again(candidate, last)
+        kept: _Kept | None = None
         try:
             kept = await self._kept_plan(candidate, number)
-            generations = await self._fleet.start(wanted_of(candidate.loaded, candidate.prepared), report)
+            generations = await self._fleet.start(candidate.wanted, report)
             await self._tested(candidate, generations)
         except BaseException:
             self._release(candidate)
+            if not number and kept is not None:
+                self.history.discard(kept.number)
             raise
-        self.current = self._revision(candidate, generations, kept, "start", 0)
+        of = self.history.plan_of(number) if number else 0
+        self.current = self._revision(candidate, generations, kept, "start", of)
         if not number:
-            await self._note(self.current, difference(None, candidate.outline), Outcome.APPLIED, 0)
+            await self._note(self.current, difference(None, candidate.outline), Outcome.APPLIED, last)
+        await self._hold_plans()
         return self.current
+
+    async def _candidate(self, made: Callable[[Report], Candidate], report: Report) -> Candidate:
+        """Make one in a thread. Who is given up meanwhile leaves nothing behind."""
+        making = asyncio.get_running_loop().run_in_executor(None, made, report)
+        try:
+            candidate = await asyncio.shield(making)
+        except asyncio.CancelledError:
+            making.add_done_callback(self._unwanted)
+            raise
+        self._lent.add(candidate)
+        return candidate
+
+    def _unwanted(self, making: asyncio.Future[Candidate]) -> None:
+        if not making.cancelled() and making.exception() is None:
+            self._lent.add(making.result())
+            self._release(making.result())
 
     def _number_again(self, candidate: Candidate, last: int) -> int:
         """The number of the last revision where nothing has changed since; else 0."""
@@ -196,8 +251,7 @@ class Revisions:
 
     async def apply(self, by: str, report: Report = lambda event: None) -> Applied:
         """Put into service what the files say now. Raises ChangeNotMade."""
-        async with self._turn:
-            return await self._follow(by, 0, self.candidates.from_files, report, splits_calls=True)
+        return await self._in_turn(self._follow(by, 0, self.candidates.from_files, report, splits_calls=True))
 
     async def plan(self) -> Change:
         """What `apply` would do, without doing it: nothing is built, started or written. Raises ChangeNotMade."""
@@ -205,76 +259,106 @@ class Revisions:
             outline = await asyncio.to_thread(self.candidates.outline_of_files)
         except (SpecError, IsolationError) as error:
             raise refusal_of(error) from error
-        return difference(self.current.candidate.outline, outline)
+        return self._to(outline)[1]
 
     async def rollback(self, to: int | None, by: str, report: Report = lambda event: None) -> Applied:
-        """Put an earlier revision into service again, the one before where `to` is None.
+        """Put an earlier revision into service again, the one before where `to` is None; or end the trial, if any.
 
         Raises ChangeNotMade and NoSuchRevision.
         """
-        async with self._turn:
-            if self.trial is not None and to is None:
-                change = difference(self.trial.revision.candidate.outline, self.current.candidate.outline)
-                await self._abort("rolled back", by)
-                return Applied(self.current, change, Outcome.ABORTED)
-            number = self.history.before(self.current.number) if to is None else to
-            if number != self.current.number and self.history.outcome(number) is None:
-                self.history.archive(number)  # says which there are
-            of = self._plan_of(number)
-            archive = await asyncio.to_thread(self.history.archive, number)
-            return await self._follow(by, of, lambda report: self.candidates.from_archive(archive), report)
+        return await self._in_turn(self._roll_back(to, by, report))
 
-    def _plan_of(self, number: int) -> int:
-        found = self.history.entry(number)
-        return number if found is None else found.of or number
+    async def _roll_back(self, to: int | None, by: str, report: Report) -> Applied:
+        if self.trial is not None and to is None:
+            change = difference(self.trial.revision.candidate.outline, self.current.candidate.outline)
+            await self._abort("rolled back", by)
+            return Applied(self.current, change, Outcome.ABORTED)
+        number = self.history.before(self.current.number) if to is None else to
+        if number != self.current.number and self.history.outcome(number) is None:
+            self.history.archive(number)  # says which there are
+        archive = await asyncio.to_thread(self.history.archive, number)
+        of = self.history.plan_of(number)
+        return await self._follow(by, of, lambda report: self.candidates.from_archive(archive), report)
 
     async def again(self, by: str) -> Applied:
         """Put what serves into service once more, with the overrides that are in force now. Raises ChangeNotMade."""
-        async with self._turn:
-            archive = _archived(self.current.candidate)
-            of = self.current.of
-            return await self._follow(by, of, lambda report: self.candidates.from_archive(archive), lambda event: None)
+        return await self._in_turn(self._once_more(by))
+
+    async def _once_more(self, by: str) -> Applied:
+        archive = _archived(self.current.candidate)
+        of = self.current.of
+        return await self._follow(by, of, lambda report: self.candidates.from_archive(archive), lambda event: None)
+
+    async def _in_turn(self, change: Coroutine[object, object, _Value]) -> _Value:
+        """Make a change when those before it are made. Raises what it does, and ChangeNotMade when the host closes."""
+        if self._closing:
+            change.close()
+            raise _stopping()
+        done: asyncio.Future[_Value] = asyncio.get_running_loop().create_future()
+        self._own(self._make(change, done))
+        return await asyncio.shield(done)
+
+    async def _make(self, change: Coroutine[object, object, _Value], done: asyncio.Future[_Value]) -> None:
+        try:
+            async with self._turn:
+                done.set_result(await change)
+        except Exception as error:  # noqa: BLE001  whoever asked for the change is told, a bug of ours included
+            done.set_exception(error)
+        finally:
+            change.close()
+            if not done.done():
+                done.set_exception(_stopping())
+            done.exception()  # nobody has to wait for it
 
     async def _follow(
         self, by: str, of: int, made: Callable[[Report], Candidate], report: Report, *, splits_calls: bool = False
     ) -> Applied:
         try:
-            candidate = await asyncio.to_thread(made, report)
+            candidate = await self._candidate(made, report)
         except (SpecError, IsolationError) as error:
             raise await self._refuse(error, by) from error
-        same = self._same(candidate)
-        if same is not None:
+        known, change = self._to(candidate.outline)
+        if change.empty:
             self._release(candidate)
-            return same
-        if self.trial is not None:
-            await self._abort("another change was made", by)
-        before = self.current
-        change = difference(before.candidate.outline, candidate.outline)
-        number = self.history.next_number
+            return await self._unchanged(known, change, by)
+        before, trial, number = self.current.number, self.trial, self.history.next_number
         try:
             splits = _splits(candidate, change) if splits_calls else {}
             outcome = Outcome.CANARY if splits else Outcome.APPLIED
             revision = await self._bring_up(candidate, change, by, of, report, splits)
         except (IsolationError, ChangeNotMade, JournalError, OSError) as error:
-            self.history.discard(number)
-            self._release(candidate)
+            self._undo_keeping(candidate, number)
+            await self._note_end(trial, by)
             raise await self._refuse(error, by) from error
         except BaseException:
-            self.history.discard(number)
-            self._release(candidate)
+            self._undo_keeping(candidate, number)
             raise
-        await self._note(revision, change, outcome, before.number)
+        await self._note_end(trial, by)
+        await self._note(revision, change, outcome, before)
+        await self._hold_plans()
         self._publish(ChangeApplied(revision.number, by, change.record()))
         log.info("revision.applied", extra={"revision": revision.number, "by": by})
         return Applied(revision, change, outcome)
 
-    def _same(self, candidate: Candidate) -> Applied | None:
-        """What serves, or is on trial, where it is no other than the candidate."""
+    def _to(self, outline: Outline) -> tuple[Revision, Change]:
+        """What gets to an outline, and from which revision: from the one on trial where that is it already."""
         if self.trial is not None:
-            change = difference(self.trial.revision.candidate.outline, candidate.outline)
-            return Applied(self.trial.revision, change, None) if change.empty else None
-        change = difference(self.current.candidate.outline, candidate.outline)
-        return Applied(self.current, change, None) if change.empty else None
+            change = difference(self.trial.revision.candidate.outline, outline)
+            if change.empty:
+                return self.trial.revision, change
+        return self.current, difference(self.current.candidate.outline, outline)
+
+    async def _unchanged(self, known: Revision, change: Change, by: str) -> Applied:
+        """Make nothing of what is in service already. What was on trial is not wanted any more where that serves."""
+        self.refused = None
+        if self.trial is None or known is not self.current:
+            return Applied(known, change, None)
+        await self._abort("what served before was put into place again", by)
+        return Applied(known, change, Outcome.ABORTED)
+
+    def _undo_keeping(self, candidate: Candidate, number: int) -> None:
+        self.history.discard(number)
+        self._release(candidate)
 
     async def _bring_up(
         self,
@@ -287,7 +371,7 @@ class Revisions:
     ) -> Revision:
         """Start what is new and swap to it, or put it on trial; where that fails, stop what was started and raise."""
         before = self.current
-        wanted = wanted_of(candidate.loaded, candidate.prepared)
+        wanted = candidate.wanted
         actions = change.plugins
         beside = {name: wanted[name] for name in wanted if actions[name] in (Action.START, Action.SWAP)}
         in_place = {name: wanted[name] for name in wanted if actions[name] is Action.REPLACE}
@@ -298,8 +382,9 @@ class Revisions:
             await self._tested(candidate, fresh)
             await self._configure(kept, wanted, [name for name in kept if actions[name] is Action.RECONFIGURE])
             if in_place:
-                fresh |= await self._replace(candidate, in_place, report)
+                fresh |= await self._replace(candidate, in_place, by, report)
             revision = self._revision(candidate, {**kept, **fresh}, plan_kept, by, of)
+            self._end_trial(ANOTHER_CHANGE, by)
             if splits:
                 self._try(revision, splits)
             else:
@@ -313,7 +398,7 @@ class Revisions:
         return revision
 
     async def _tested(self, candidate: Candidate, generations: Mapping[str, Generation]) -> None:
-        wanted = wanted_of(candidate.loaded, candidate.prepared)
+        wanted = candidate.wanted
         try:
             await asyncio.gather(*(self_test(each, tuple(wanted[name].configs)) for name, each in generations.items()))
         except BaseException:
@@ -338,7 +423,7 @@ class Revisions:
     ) -> Revision:
         plan = candidate.loaded.plan
         ordered = {name: generations[name] for name in plan.plugins}
-        routes = self._join(candidate.loaded, ordered, kept.origin, kept.number)
+        routes = self._join(candidate.loaded, ordered, candidate.handed, kept.origin, kept.number)
         serving = Serving(routes, plan.unmatched, frozenset(plan.hooks), kept.number)
         if self.durability is not None:
             self.durability.serves(kept.origin, routes)
@@ -356,9 +441,14 @@ class Revisions:
         self.engine.split = self.trial
         self._publish(CanaryStarted(revision.number, self.trial.percent, self.trial.hooks))
 
+    def ended(self, run: Traversal) -> None:
+        """Take in a run that is over."""
+        if self.trial is not None:
+            self.trial.heard(run)
+
     def _worse(self, reason: str) -> None:
         """End the trial at once: no call more. What follows from that takes its time."""
-        if self.engine.split is not None:
+        if self.engine.split is not None and not self._closing:
             self.engine.split = None
             self._own(self._abort_worse(reason))
 
@@ -368,14 +458,31 @@ class Revisions:
                 await self._abort(reason, CANARY)
 
     async def _abort(self, reason: str, by: str) -> None:
+        trial = self.trial
+        self._end_trial(reason, by)
+        await self._note_end(trial, by)
+
+    def _end_trial(self, reason: str, by: str) -> None:
+        """Let the revision on trial, if any, take no call more."""
         trial, self.trial, self.engine.split = self.trial, None, None
-        assert trial is not None
-        revision = trial.revision
-        self._drain(revision)
-        log.warning("canary.aborted", extra={"revision": revision.number, "by": by, "reason": reason})
-        self._publish(CanaryAborted(revision.number, by, reason))
-        stable = self.current.number
-        await self._write(Entry(time.time(), by, Outcome.ABORTED, number=revision.number, after=stable, reason=reason))
+        if trial is not None:
+            trial.reason = reason
+            number = trial.revision.number
+            self._drain(trial.revision)
+            log.warning("canary.aborted", extra={"revision": number, "by": by, "reason": reason})
+            self._publish(CanaryAborted(number, by, reason))
+
+    async def _note_end(self, trial: Trial | None, by: str) -> None:
+        """Write down that a trial was ended, if it was."""
+        if trial is not None and trial is not self.trial:
+            await self._write(self._entry_of(trial.revision.number, by, Outcome.ABORTED, trial.reason))
+
+    def _entry_of(self, number: int, by: str, outcome: Outcome, reason: str = "") -> Entry:
+        """What became of a revision that has an entry already."""
+        said = self.history.entry(number)
+        if said is None:
+            return Entry(time.time(), by, outcome, number=number, reason=reason)
+        return msgspec.structs.replace(said, at=time.time(), by=by, outcome=outcome, reason=reason)
 
     def split(self, percent: float) -> Trial:
         """Give another part of the calls to the revision on trial. Raises ChangeNotMade where there is none."""
@@ -386,78 +493,77 @@ class Revisions:
 
     async def promote(self, by: str) -> Revision:
         """Give all calls to the revision on trial. Raises ChangeNotMade where there is none."""
-        async with self._turn:
-            revision = self._on_trial().revision
-            after = self.current.number
-            self.trial = self.engine.split = None
-            self._swap(revision)
-            self._publish(CanaryPromoted(revision.number, by))
-            log.info("canary.promoted", extra={"revision": revision.number, "by": by})
-            await self._write(Entry(time.time(), by, Outcome.PROMOTED, number=revision.number, after=after))
-            return revision
+        return await self._in_turn(self._promote(by))
+
+    async def _promote(self, by: str) -> Revision:
+        revision = self._on_trial().revision
+        self.trial = self.engine.split = None
+        self._swap(revision)
+        self._publish(CanaryPromoted(revision.number, by))
+        log.info("canary.promoted", extra={"revision": revision.number, "by": by})
+        await self._write(self._entry_of(revision.number, by, Outcome.PROMOTED))
+        await self._hold_plans()
+        return revision
 
     async def abort(self, by: str, reason: str) -> Revision:
         """End the trial; what served before serves all calls. Raises ChangeNotMade where there is none."""
-        async with self._turn:
-            self._on_trial()
-            await self._abort(reason, by)
-            return self.current
+        return await self._in_turn(self._end(by, reason))
+
+    async def _end(self, by: str, reason: str) -> Revision:
+        self._on_trial()
+        await self._abort(reason, by)
+        return self.current
 
     def _on_trial(self) -> Trial:
-        if self.trial is None:
+        # Where it was found to be worse, it takes no calls and only waits for the end of another change.
+        if self.trial is None or self.engine.split is None:
             raise ChangeNotMade("penstock.no_canary", "no revision is on trial", hint=NO_CANARY_HINT)
         return self.trial
 
     # Replacing a plugin of which there can be only one generation.
 
     async def _replace(
-        self, candidate: Candidate, in_place: Mapping[str, Wanted], report: Report
+        self, candidate: Candidate, in_place: Mapping[str, Wanted], by: str, report: Report
     ) -> dict[str, Generation]:
         """Stop the old generations, then start the new ones; the calls of their hooks wait, until the caller swaps."""
+        # It would stand beside what bears no second, and be left with what is stopped here.
+        self._end_trial(ANOTHER_CHANGE, by)
         before = self.current
-        old = [before.generations[name] for name in in_place]
-        hooks = _hooks_of(before.loaded.plan, in_place) | _hooks_of(candidate.loaded.plan, in_place)
-        self.engine.hold(hooks)
-        await self._wait_for(hooks, old)
-        await self._stop(old)
+        self.engine.hold(_hooks_of(before.loaded.plan, in_place))
+        await self._wait_for(frozenset(in_place))
+        # Those of revisions that drain, too. Their breakers stay: what failed may come back.
+        old = [generation for generation in self._fleet.generations if generation.spec.plugin in in_place]
+        await asyncio.gather(*map(self._fleet.stop, old))
         try:
             fresh = await self._fleet.start(in_place, report)
             await self._tested(candidate, fresh)
+        except asyncio.CancelledError:
+            raise  # the host closes
         except BaseException:
             await self._put_back(before, in_place)
             raise
         return fresh
 
-    async def _wait_for(self, hooks: frozenset[str], old: Collection[Generation]) -> None:
-        """Wait until no run needs the generations that are to be stopped."""
-        holders = [one for one in self._living() if set(old) & set(one.generations.values())]
-        bound = max(
-            (
-                _longest(pipeline)
-                for one in holders
-                for hook in hooks
-                for pipeline in one.loaded.plan.routes.get(hook, ())
-            ),
-            default=0.0,
-        )
+    async def _wait_for(self, plugins: frozenset[str]) -> None:
+        """Wait until no run needs the generations that are to be stopped; at most until every call must be answered."""
+        holders = {one.number: (one, _hooks_of(one.loaded.plan, plugins)) for one in self._living()}
+        bound = max((_longest(one.loaded.plan, hooks) for one, hooks in holders.values()), default=0.0)
         try:
-            async with asyncio.timeout(bound + UNDO_MARGIN_SECONDS):
-                for one in holders:
-                    await self.engine.drained(one.number, hooks)
+            async with asyncio.timeout(bound + ANSWER_SECONDS):
+                for number, (_, hooks) in holders.items():
+                    await self.engine.drained(number, hooks)
         except TimeoutError:
-            runs = [run for one in holders for run in self.engine.holders(one.number, hooks)]
-            raise ChangeNotMade(
-                "penstock.still_needed",
-                f"the generation that is to be replaced is still needed by {', '.join(runs[:5]) or 'calls under way'}",
-                hint="`penstock runs show ID` says what they wait for; try again when they are over",
-            ) from None
+            runs = [run for number, (_, hooks) in holders.items() for run in self.engine.holders(number, hooks)]
+            raise _still_needed(runs) from None
+        if self.durability is not None and (earlier := self.durability.runs_of(plugins)):
+            raise _still_needed(earlier)
 
     async def _put_back(self, before: Revision, names: Mapping[str, Wanted]) -> None:
         """Start again what was stopped for its successor, which failed."""
-        wanted = wanted_of(before.loaded, before.candidate.prepared)
+        wanted = before.candidate.wanted
         again = await self._fleet.start({name: wanted[name] for name in names}, keep_failed=True)
         generations = {**before.generations, **again}
-        routes = self._join(before.loaded, generations, before.origin, before.number)
+        routes = self._join(before.loaded, generations, before.candidate.handed, before.origin, before.number)
         serving = Serving(routes, before.serving.unmatched, before.serving.hooks, before.number)
         self.current = replace(before, generations=generations, serving=serving)
         self.engine.serving = serving
@@ -489,7 +595,7 @@ class Revisions:
         for one in self._living():
             for name, each in one.generations.items():
                 if each is generation:
-                    table |= wanted_of(one.loaded, one.candidate.prepared)[name].configs
+                    table |= one.candidate.handed[name].table
         return table
 
     # Going out of service.
@@ -499,7 +605,7 @@ class Revisions:
         self._own(self._drained(revision))
 
     def _own(self, work: Coroutine[object, object, None]) -> None:
-        task = self._drains.create_task(work)
+        task = self._group.create_task(_guarded(work))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
@@ -532,8 +638,17 @@ class Revisions:
             self._release(self._kept.popleft().candidate)
 
     def _release(self, candidate: Candidate) -> None:
-        for prepared in candidate.prepared.values():
-            self._store.release(prepared)
+        """Give back what the store lent, once."""
+        if candidate in self._lent:
+            self._lent.discard(candidate)
+            for prepared in candidate.prepared.values():
+                self._store.release(prepared)
+
+    @property
+    def undo_seconds(self) -> float:
+        """The longest that a run of any revision may undo what it did."""
+        chains = [chain for one in self._living() for chain in one.loaded.plan.routes.values()]
+        return max((each.undo_seconds for chain in chains for each in chain), default=0.0)
 
     # What is written down.
 
@@ -569,6 +684,22 @@ class Revisions:
         self._publish(ChangeRefused(by, refused.code, str(refused), refused.where))
         return refused
 
+    async def _hold_plans(self) -> None:
+        """Keep what the latest plans need of the store, also from a collection that runs while no host does."""
+        if self.history.folder is None:
+            return
+        try:
+            await asyncio.to_thread(self._hold, self.history.folder)
+        except OSError as error:
+            log.warning("revisions.not_held", extra={"reason": error.strerror or str(error)})
+
+    def _hold(self, folder: Path) -> None:
+        names = set[str]()
+        for number in self.history.latest_plans(1 + KEPT_REVISIONS):
+            with contextlib.suppress(NoSuchRevision):
+                names.update(self.history.archive(number).plan.names)
+        self._store.hold(folder, names)
+
     async def _write(self, entry: Entry) -> None:
         try:
             await asyncio.to_thread(self.history.add, entry)
@@ -578,10 +709,8 @@ class Revisions:
 
 def _archived(candidate: Candidate) -> ArchivedRevision:
     plugins = candidate.outline.plugins.items()
-    return ArchivedRevision(
-        archived_plan(candidate.loaded, candidate.prepared),
-        {name: ArchivedOutline(dict(plugin.locked), plugin.process) for name, plugin in plugins},
-    )
+    processes = {name: plugin.process for name, plugin in plugins}
+    return ArchivedRevision(archived_plan(candidate.loaded, candidate.prepared), processes)
 
 
 def _splits(candidate: Candidate, change: Change) -> Mapping[str, SplitPlan]:
@@ -592,9 +721,30 @@ def _splits(candidate: Candidate, change: Change) -> Mapping[str, SplitPlan]:
     return splits_of(candidate.loaded.plan, swapped)
 
 
-def _longest(pipeline: PipelinePlan) -> float:
-    """The seconds after which a run is over, its verdict and what follows it."""
-    return pipeline.deadline_seconds + (pipeline.confirm_seconds or 0.0) + pipeline.undo_seconds
+async def _guarded(work: Coroutine[object, object, None]) -> None:
+    """A bug of ours in what drains must not take the host down."""
+    try:
+        await work
+    except Exception:
+        log.exception("revisions.crashed")
+
+
+def _stopping() -> ChangeNotMade:
+    return ChangeNotMade("penstock.shutdown", "the host is stopping", hint="ask again after its start")
+
+
+def _still_needed(runs: Iterable[str]) -> ChangeNotMade:
+    shown = ", ".join(list(runs)[:5]) or "calls under way"
+    return ChangeNotMade(
+        "penstock.still_needed",
+        f"the generation that is to be replaced is still needed by {shown}",
+        hint="`penstock runs show ID` says what they wait for; try again when they are over",
+    )
+
+
+def _longest(plan: Plan, hooks: Iterable[str]) -> float:
+    """The seconds within which every call of these hooks is answered."""
+    return max((sum(each.deadline_seconds for each in plan.routes.get(hook, ())) for hook in hooks), default=0.0)
 
 
 def _hooks_of(plan: Plan, plugins: Iterable[str]) -> frozenset[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 from orchestrator.engine.hookcall import HookCall
 from orchestrator.engine.traversal import Traversal
@@ -31,38 +31,48 @@ def splits_of(plan: Plan, plugins: frozenset[str]) -> dict[str, SplitPlan]:
 
 
 class Trial:
-    """`percent` (0 to 100) of the calls go to `revision`, always the same keys. `worse` is told why it must end."""
+    """`percent` (0 to 100) of the calls go to `revision`, always the same keys. `worse` is told why it must end.
+
+    `reason` says why it was ended.
+    """
 
     def __init__(
         self, revision: Revision, stable: int, splits: Mapping[str, SplitPlan], worse: Callable[[str], None]
     ) -> None:
         first = next(iter(splits.values()))
+        self.reason = ""
         self.revision = revision
         self.percent = first.percent
         self.hooks = tuple(splits)
         self._stable = stable
         self._splits = splits
         self._worse = worse
-        self._salt = str(revision.number).encode()
         self._draw = random.Random().random
+        self._salt = str(revision.number).encode()
         self._judge = CanaryJudge(
             CanaryPolicy(
-                minimum_calls=first.minimum_calls,
-                error_factor=first.error_factor,
-                latency_factor=first.latency_factor,
+                minimum_calls=first.abort.minimum_calls,
+                error_factor=first.abort.error_factor,
+                latency_factor=first.abort.latency_factor,
             )
         )
 
     def of(self, call: HookCall) -> Serving | None:
-        """The canary's routes for a call that is among the chosen; a caller without a key is drawn each time anew."""
+        """The canary's routes for a call that is among the chosen.
+
+        Where the key cannot be worked out, it is not. An empty one names nobody: such calls are drawn one by one, or
+        all of a gateway that sends no tenant would go the same way.
+        """
         split = self._splits.get(call.hook)
         if split is None:
             return None
         try:
             key = split.key.evaluate({"payload": call.payload.tree, "context": call.context.tree})
         except ExpressionFailed:
-            key = ""
-        if isinstance(key, str) and key:
+            return None
+        if not isinstance(key, str):
+            return None
+        if key:
             taken = chosen(key.encode("utf-8", "surrogatepass"), self._salt, self.percent)
         else:
             taken = self._draw() * 100 < self.percent
@@ -83,6 +93,10 @@ class Trial:
         reason = self._judge.finished(side, failed=failed, seconds=run.ended - run.started)
         if reason:
             self._worse(reason)
+
+    def counted(self) -> Iterator[tuple[str, int, int]]:
+        """Each side with its calls so far, and how many of them failed."""
+        yield from self._judge.counted()
 
     def record(self) -> dict[str, object]:
         """The JSON object of `status`."""
