@@ -30,7 +30,7 @@ No label has a value that a caller chooses: no tenant, user, tool, address or ru
 | `code` | the host's own ([errors.md](errors.md)), and for each stage {codes} of its plugin; all others are `other` |
 | `class` | the classes of errors ([errors.md](errors.md)), and some of the host's own |
 | `worker`, `generation` | the workers that are alive: the series of one that ended are gone |
-| `verdict`, `state`, `outcome`, `kind`, `to` | the words that stand with the metric |
+| `verdict`, `state`, `outcome`, `kind`, `to`, `side` | the words that stand with the metric |
 
 A histogram has one series for each bound, and three more: `_bucket` with `le="+Inf"`, `_sum` and `_count`.
 

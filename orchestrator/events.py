@@ -200,11 +200,11 @@ class _Subscriber:
 class Events:
     """Tells subscribers of events, in order, on the event loop's thread.
 
-    A listener that hands events on and cannot keep up is let go by whoever hands them on, who adds to `dropped`.
+    Who keeps events for a listener that does not keep up, and lets one go, says so with `note_missed`.
     """
 
     def __init__(self) -> None:
-        self.dropped = 0
+        self.missed = 0
         self.heard = False
         """Whether anybody hears of the end of runs: what to tell of it takes a while to make."""
         self._subscribers: list[_Subscriber] = []
@@ -218,6 +218,10 @@ class Events:
     def _changed(self, subscribers: list[_Subscriber]) -> None:
         self._subscribers = subscribers
         self.heard = any(not one.kinds or RunEnded in one.kinds for one in subscribers)
+
+    def note_missed(self) -> None:
+        """Count one that a listener went without."""
+        self.missed += 1
 
     def publish(self, event: Event) -> None:
         """Tell everybody. What one of them raises is logged and costs no other its own."""

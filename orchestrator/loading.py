@@ -6,12 +6,14 @@ What is right or wrong is decided in `pipelines.lint`; this file only fetches, a
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+import platform
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from isolation.errors import ManifestError, ManifestProblem
 from isolation.manifest import HookRule, Manifest, StageManifest, read_manifest
+from orchestrator.reload.versions import api_deprecation, python_problem
 from pipelines.declaration import Asks, HookUse, PluginDeclaration, StageDeclaration
 from pipelines.file.layers import Layers, Unreadable, overlay, stack
 from pipelines.file.overriding import Override, override
@@ -167,7 +169,16 @@ class _Disk:
         found = self._read(path)
         if isinstance(found, ManifestError):
             raise BadPlugin(str(found), tuple(_problem(p) for p in found.problems))
-        return _declaration(found)
+        return _declaration(found, self.unfit(found))
+
+    def unfit(self, manifest: Manifest) -> str:
+        """Why a plugin cannot run on this machine, or nothing."""
+        problem = python_problem(manifest.requires_python, (platform.python_version(),))
+        for versions in _installed_pythons() if problem is not None else ():
+            problem = python_problem(manifest.requires_python, versions)
+            if problem is None:
+                break
+        return problem or ""
 
     def manifest(self, source: str, mark: Mark | None) -> Manifest:
         """The manifest of a plugin that `declaration` has already found good."""
@@ -205,14 +216,28 @@ class _Archived(_Disk):
     def source(self, path: Path) -> Path:
         return self.sources.get(os.path.abspath(path), path)
 
+    def unfit(self, manifest: Manifest) -> str:
+        """Nothing: it ran, and its environment has the interpreter of then."""
+        return ""
+
+
+def _installed_pythons() -> Iterator[tuple[str, ...]]:
+    """The versions that the user's store can choose from, ever more of them, as they are found."""
+    from isolation.store.interpreters import Interpreters
+    from isolation.store.store import default_store_root
+    from isolation.store.uv import Uv, uv_environment
+
+    yield from Interpreters(default_store_root() / "interpreters.json", Uv(uv_environment(os.environ))).versions()
+
 
 def _problem(found: ManifestProblem) -> Problem:
     mark = Mark(_shown(Path(found.file)), found.line, found.column)
     return Problem(mark, "manifest", found.path, found.message, found.suggestion)
 
 
-def _declaration(manifest: Manifest) -> PluginDeclaration:
+def _declaration(manifest: Manifest, unfit: str) -> PluginDeclaration:
     asks = manifest.permissions
+    deprecated = f"the plugin is deprecated: {manifest.deprecated}" if manifest.deprecated else None
     return PluginDeclaration(
         name=manifest.name,
         version=manifest.version,
@@ -220,6 +245,8 @@ def _declaration(manifest: Manifest) -> PluginDeclaration:
         config_schema=manifest.config_schema,
         available_extras=manifest.available_extras,
         asks=Asks(asks.network, asks.filesystem, asks.subprocess, asks.secrets),
+        deprecations=tuple(filter(None, (deprecated, api_deprecation(manifest.api)))),
+        unfit=unfit,
     )
 
 

@@ -182,8 +182,8 @@ DEFAULT_ABORT = AbortPolicy(error_factor=2.0, latency_factor=2.0, minimum_calls=
 class SplitPlan:
     """A new generation takes `percent` (0 to 100) of the calls at first: whole calls, chosen by `key`.
 
-    `key` gives a string over payload and context; equal ones go the same way, and one that cannot be worked out stays
-    with the stable generation. All splits on one hook are equal but for their `mark`.
+    `key` gives a string over payload and context; equal ones go the same way, but for "", of which each call is drawn
+    by itself. One that cannot be worked out stays with the stable generation. All splits on one hook are equal but for their `mark`.
     """
 
     percent: float
@@ -309,7 +309,8 @@ class PluginPlan:
     `secrets` maps the names that the plugin uses to those of `Plan.secrets`. An id of `configs` says nothing of them.
 
     `concurrency` bounds the calls that its workers have at once, None where only their own windows do; `queue` bounds
-    those that wait. `restart` is None where the host's own policy holds.
+    those that wait. `restart` is None where the host's own policy holds. `version` is the specifier that the plugin's
+    version satisfies.
     """
 
     name: str
@@ -322,6 +323,7 @@ class PluginPlan:
     queue: int = DEFAULT_QUEUE
     restart: RestartPolicy | None = None
     secrets: Mapping[str, str] = field(default_factory=dict)
+    version: str | None = None
     mark: Mark | None = None
 
 

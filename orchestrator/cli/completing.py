@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from click.core import ParameterSource
 from click.shell_completion import CompletionItem
 
 if TYPE_CHECKING:
@@ -32,11 +33,13 @@ def _document(ctx: click.Context) -> dict[str, object]:
 
 
 def _named_path(ctx: click.Context) -> Path:
-    value = ctx.params.get("path") or ctx.params.get("file") or ctx.params.get("paths")
-    if value:
-        return Path(str(value[0] if isinstance(value, tuple) else value))
+    for name in ("path", "file", "paths"):
+        value = ctx.params.get(name)
+        if value and ctx.get_parameter_source(name) is not ParameterSource.DEFAULT:
+            return Path(str(value[0] if isinstance(value, tuple) else value))
     # An option that still lacks its value leaves the words unread.
-    return next((Path(word) for word in ctx.args if not word.startswith("-") and Path(word).exists()), Path())
+    words = [*(ctx.params.get("words") or ()), *ctx.args]
+    return next((Path(word) for word in words if not word.startswith("-") and Path(word).exists()), Path())
 
 
 def _members(value: object) -> list[str]:

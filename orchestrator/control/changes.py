@@ -17,7 +17,7 @@ from orchestrator.revisions.revisions import Applied, Draining, Revisions
 from orchestrator.watching import Watch
 from pipelines.plan import Mode
 
-__all__ = ["ChangeCommands", "entry_record", "standing"]
+__all__ = ["ChangeCommands", "Nothing", "entry_record", "standing"]
 
 
 class Nothing(msgspec.Struct, forbid_unknown_fields=True):

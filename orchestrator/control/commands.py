@@ -14,7 +14,7 @@ import msgspec
 from isolation.errors import IsolationError
 from orchestrator.clock import Clock
 from orchestrator.control.backlog import Backlog
-from orchestrator.control.changes import ChangeCommands
+from orchestrator.control.changes import ChangeCommands, Nothing
 from orchestrator.control.looking import Looking, meant
 from orchestrator.control.reasons import Asked, BreakerOf, Reasons
 from orchestrator.control.refusal import Actor, Answer, Refused
@@ -37,10 +37,6 @@ if TYPE_CHECKING:
     from orchestrator.resilience.breaker import Breaker
 
 __all__ = ["Control", "RunCommands"]
-
-
-class Nothing(msgspec.Struct, forbid_unknown_fields=True):
-    """No parameters."""
 
 
 class OneRun(msgspec.Struct, forbid_unknown_fields=True):
@@ -184,13 +180,14 @@ class Control(RunCommands):
 
         The first object says that nothing is missed from then on.
         """
-        backlog, clock = Backlog(), self._orchestrator.engine.clock
+        events, clock = self._orchestrator.events, self._orchestrator.engine.clock
+        backlog = Backlog(lost=events.note_missed)
 
         def hear(event: Event) -> None:
             told = msgspec.to_builtins(event)
             backlog.put({"type": type(event).__name__, "at": round(clock.wall(), 3), **told})
 
-        silence = self._orchestrator.events.subscribe(hear)
+        silence = events.subscribe(hear)
         backlog.put({"type": "Listening", "at": round(clock.wall(), 3)})
         try:
             async for item in backlog.taken():

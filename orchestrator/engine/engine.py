@@ -259,9 +259,9 @@ class Engine:
                 if not isinstance(run, Lasting):
                     self._ended(run)
                     self.passing.pop(run.id, None)
+            self.told(call)
             if self._drains:
                 self._look_at_drains(call.serving.revision, call.serving.calls)
-            self.told(call)
             self._look()
 
     def opened(self, run: Lasting) -> None:

@@ -145,8 +145,8 @@ GROUPS: Mapping[str, tuple[Metric, ...]] = MappingProxyType(
                 _GAUGE,
                 "1 for the state in which a breaker is, 0 for the others: closed, half-open, open, forced open. With a "
                 "breaker `stage` is one of the plugin, as in `penstock breakers`.",
-                (*_BREAKER, "state"),
-                "breakers × 4",
+                ("plugin", "generation", "stage", "policy", "state"),
+                "breakers of generations with workers × 4",
             ),
             Metric(
                 "penstock_breaker_transitions_total",
@@ -219,6 +219,41 @@ GROUPS: Mapping[str, tuple[Metric, ...]] = MappingProxyType(
             Metric("penstock_worker_open_descriptors", _GAUGE, "Open files of a worker.", _WORKER, "workers alive"),
             Metric("penstock_worker_calls_in_flight", _GAUGE, "Calls that a worker owes.", _WORKER, "workers alive"),
         ),
+        "Revisions": (
+            Metric("penstock_revision", _GAUGE, "The number of the revision in service, as in `penstock history`."),
+            Metric(
+                "penstock_revisions_draining", _GAUGE, "Revisions that take no new calls and that some run still needs."
+            ),
+            Metric("penstock_generations_draining", _GAUGE, "Generations with workers that no new call is given to."),
+            Metric(
+                "penstock_changes_total",
+                _COUNTER,
+                "Changes by outcome: applied (put into service or on trial, rollbacks included) or refused.",
+                ("outcome",),
+                "2",
+            ),
+            Metric("penstock_watcher_frozen", _GAUGE, "1 while the watcher applies nothing: `penstock freeze`."),
+            Metric(
+                "penstock_canaries_total",
+                _COUNTER,
+                "Revisions on trial by outcome: promoted or aborted.",
+                ("outcome",),
+                "2",
+            ),
+            Metric(
+                "penstock_canary_ratio",
+                _GAUGE,
+                "What part of the calls, 0 to 1, a revision on trial gets; 0 without.",
+            ),
+            Metric(
+                "penstock_canary_calls",
+                _GAUGE,
+                "Runs that the trial has judged: of the canary, and of what is stable. There during a trial.",
+                ("side",),
+                "2",
+            ),
+            Metric("penstock_canary_failed_calls", _GAUGE, "Those of them that failed.", ("side",), "2"),
+        ),
         "Host": (
             Metric(
                 "penstock_host_info",
@@ -240,9 +275,9 @@ GROUPS: Mapping[str, tuple[Metric, ...]] = MappingProxyType(
                 "How late the event loop came to an alarm that it gives itself twice a second.",
             ),
             Metric(
-                "penstock_event_listeners_dropped_total",
+                "penstock_events_missed_total",
                 _COUNTER,
-                "Listeners to events that were let go because they did not keep up.",
+                "Events that a listener to a stream went without, because it did not keep up.",
             ),
         ),
         "Journal": (

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Set
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence, Set
 from typing import TYPE_CHECKING
 
 from isolation.generation import Generation
 from orchestrator.journal.journal import Journal
-from orchestrator.resilience.breaker import BreakerView
+from orchestrator.resilience.breaker import Breaker
+from orchestrator.revisions.revision import Revision
+from orchestrator.revisions.revisions import Revisions
 from pipelines.plan import PipelinePlan
 
 if TYPE_CHECKING:
@@ -38,9 +41,9 @@ class InService:
         return len(self._orchestrator.engine.open)
 
     @property
-    def listeners_dropped(self) -> int:
-        """Listeners to events that did not keep up."""
-        return self._orchestrator.events.dropped
+    def events_missed(self) -> int:
+        """What listeners that did not keep up went without."""
+        return self._orchestrator.events.missed
 
     @property
     def journal(self) -> Journal | None:
@@ -49,38 +52,54 @@ class InService:
         return None if durability is None else durability.journal
 
     @property
-    def generations(self) -> Mapping[str, Generation]:
-        """Those that take new calls, by their plugin."""
-        return self._orchestrator.generations
+    def revisions(self) -> Revisions:
+        """Which revisions there are."""
+        return self._orchestrator.revisions
 
-    def every_generation(self) -> Iterator[Generation]:
-        """Those that have workers, the drained ones included."""
-        yield from self._orchestrator.revisions.generations
+    @property
+    def frozen(self) -> bool:
+        """Whether the watcher holds back."""
+        return self._orchestrator.freezing.on
+
+    @property
+    def every_generation(self) -> tuple[Generation, ...]:
+        """Those that have workers, whether they take new calls or drain."""
+        return self.revisions.generations
+
+    def generations(self) -> Mapping[str, Sequence[Generation]]:
+        """Those that take new calls, by their plugin: what serves first, then what is on trial."""
+        found = defaultdict[str, list[Generation]](list)
+        for revision in self._serving():
+            for plugin, generation in revision.generations.items():
+                if generation not in found[plugin]:
+                    found[plugin].append(generation)
+        return found
+
+    def _serving(self) -> Iterator[Revision]:
+        yield self.revisions.current
+        if self.revisions.trial is not None:
+            yield self.revisions.trial.revision
 
     def plans(self) -> Iterator[PipelinePlan]:
         """The pipelines that take new calls."""
-        for chain in self._orchestrator.engine.serving.routes.values():
-            for route in chain:
-                yield route.plan
+        for revision in self._serving():
+            for chain in revision.serving.routes.values():
+                yield from (route.plan for route in chain)
 
-    def breaker_views(self) -> Iterator[BreakerView]:
-        """How the breakers stand that are asked before new calls."""
-        asked = {generation.spec.name for generation in self.generations.values()}
-        for breaker in self._orchestrator.breakers.all():
-            if breaker.generation in asked:
-                yield breaker.view()
+    def breakers_of_workers(self) -> Iterator[Breaker]:
+        """The breakers of generations that have workers; of two with the same name the later one is asked."""
+        living = {generation.spec.name for generation in self.every_generation}
+        return (breaker for breaker in self._orchestrator.breakers.all() if breaker.generation in living)
 
     def breakers_called(self, name: str) -> Iterator[tuple[str, str, str]]:
-        """The labels of the breaker that has this full name."""
-        for breaker in self._orchestrator.breakers.all():
-            if breaker.name == name:
-                yield breaker.plugin, breaker.stage, breaker.policy.name
+        """The plugin, its stage and the policy of the breaker that has this full name."""
+        return (_labels(breaker) for breaker in self._orchestrator.breakers.all() if breaker.name == name)
 
     # Names, to tell what is left behind.
 
     def hooks(self) -> Set[str]:
         """The hooks that can be called."""
-        return self._orchestrator.engine.serving.hooks
+        return {hook for revision in self._serving() for hook in revision.serving.hooks}
 
     def routes(self) -> Set[tuple[str, str]]:
         """Hooks and pipelines."""
@@ -96,8 +115,12 @@ class InService:
 
     def plugins(self) -> Set[str]:
         """Plugins."""
-        return self.generations.keys()
+        return {generation.spec.plugin for generation in self.every_generation}
 
     def breakers(self) -> Set[tuple[str, str, str]]:
-        """The labels of breakers."""
-        return {(view.plugin, view.stage, view.policy) for view in self.breaker_views()}
+        """Plugins, their stages, and the policies."""
+        return {_labels(breaker) for breaker in self.breakers_of_workers()}
+
+
+def _labels(breaker: Breaker) -> tuple[str, str, str]:
+    return breaker.plugin, breaker.stage, breaker.policy.name

@@ -16,7 +16,15 @@ from orchestrator.engine.attempt import Attempt
 from orchestrator.engine.hookcall import HookCall
 from orchestrator.engine.lasting import Lasting
 from orchestrator.engine.traversal import Traversal
-from orchestrator.events import BreakerChanged, Event, RunParked
+from orchestrator.events import (
+    BreakerChanged,
+    CanaryAborted,
+    CanaryPromoted,
+    ChangeApplied,
+    ChangeRefused,
+    Event,
+    RunParked,
+)
 from orchestrator.metrics.distribution import DURATION_BOUNDS
 from orchestrator.metrics.pulse import Pulse
 from orchestrator.metrics.tallies import Codes, Kept, PipelineTally, StageTally, Verdicts
@@ -30,7 +38,17 @@ SHORTEST = DURATION_BOUNDS[0]
 KNOWN_PLANS = 256
 """Plans whose tallies are found at once. More than any revision has pipelines, and those that drain."""
 
-HEARD = (BreakerChanged, RunParked, RestartScheduled, WorkerEnded, WorkerNotStarted)
+HEARD = (
+    BreakerChanged,
+    CanaryAborted,
+    CanaryPromoted,
+    ChangeApplied,
+    ChangeRefused,
+    RestartScheduled,
+    RunParked,
+    WorkerEnded,
+    WorkerNotStarted,
+)
 """The events that are counted."""
 
 
@@ -93,6 +111,8 @@ class Metrics:
         self.stages = Kept[tuple[str, str], StageTally](StageTally, service.stages)
         self.plugins = Kept[str, PluginTally](PluginTally, service.plugins)
         self.breakers = Kept[tuple[str, str, str], Counter[str]](Counter, service.breakers)
+        self.changes = Counter({"applied": 0, "refused": 0})
+        self.canaries = Counter({"promoted": 0, "aborted": 0})
         self.pulse = Pulse()
         self._service = service
         self._known: dict[int, _Tallies] = {}
@@ -165,6 +185,14 @@ class Metrics:
                 tally.unplanned_ends += not planned
             case WorkerNotStarted(plugin):
                 self.plugins.of(plugin).start_failures += 1
+            case ChangeApplied():
+                self.changes["applied"] += 1
+            case ChangeRefused():
+                self.changes["refused"] += 1
+            case CanaryPromoted():
+                self.canaries["promoted"] += 1
+            case CanaryAborted():
+                self.canaries["aborted"] += 1
             case _:
                 pass
 

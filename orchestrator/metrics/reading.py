@@ -6,7 +6,6 @@ import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from isolation.generation import Generation
 from isolation.spec import host_version
 from isolation.supervision import State as PluginState
 from orchestrator.metrics.distribution import Distribution
@@ -46,12 +45,13 @@ def read(metrics: Metrics, service: InService) -> Reading:
         *_breakers(metrics, service),
         *_plugins(metrics, service),
         *_generations(service),
+        *_revisions(metrics, service),
         *_host(metrics, service),
         *_journal(service),
     )
     workers = {
         (generation.spec.plugin, generation.spec.name, worker.name): worker.pid
-        for generation in service.every_generation()
+        for generation in service.every_generation
         for worker in generation.alive
     }
     return Reading(figures, workers)
@@ -99,27 +99,28 @@ def _trouble(stage: tuple[str, str], trouble: Trouble) -> Iterator[Figure]:
 
 
 def _breakers(metrics: Metrics, service: InService) -> Iterator[Figure]:
-    for view in service.breaker_views():
-        breaker = (view.plugin, view.stage, view.policy)
-        metrics.breakers.of(breaker)
+    for breaker in service.breakers_of_workers():
+        view = breaker.view()
+        metrics.breakers.of((view.plugin, view.stage, view.policy))
+        labels = (view.plugin, breaker.generation, view.stage, view.policy)
         stands = BreakerState.FORCED_OPEN.value if view.forced else view.state
         for state in BreakerState:
-            yield "penstock_breaker_state", (*breaker, state.value), int(state.value == stands)
-    for breaker, counts in metrics.breakers.all.items():
+            yield "penstock_breaker_state", (*labels, state.value), int(state.value == stands)
+    for names, counts in metrics.breakers.all.items():
         for after in _NEXT:
-            yield "penstock_breaker_transitions_total", (*breaker, after), counts[after]
+            yield "penstock_breaker_transitions_total", (*names, after), counts[after]
 
 
 def _plugins(metrics: Metrics, service: InService) -> Iterator[Figure]:
-    for plugin, generation in service.generations.items():
+    for plugin, generations in service.generations().items():
         metrics.plugins.of(plugin)
-        status = generation.status
+        each = [generation.status for generation in generations]
         for state in PluginState:
-            yield "penstock_plugin_state", (plugin, state.value), int(state is status.state)
-        yield "penstock_plugin_replicas_wanted", (plugin,), status.wanted
-        yield "penstock_plugin_replicas_ready", (plugin,), status.ready
-        yield "penstock_plugin_calls_in_flight", (plugin,), status.owed
-        yield "penstock_plugin_calls_waiting", (plugin,), status.waiting
+            yield "penstock_plugin_state", (plugin, state.value), int(state is each[0].state)
+        yield "penstock_plugin_replicas_wanted", (plugin,), sum(status.wanted for status in each)
+        yield "penstock_plugin_replicas_ready", (plugin,), sum(status.ready for status in each)
+        yield "penstock_plugin_calls_in_flight", (plugin,), sum(status.owed for status in each)
+        yield "penstock_plugin_calls_waiting", (plugin,), sum(status.waiting for status in each)
     for plugin, tally in metrics.plugins.all.items():
         yield "penstock_plugin_restarts_total", (plugin,), tally.restarts
         yield "penstock_plugin_worker_ends_total", (plugin, "planned"), tally.planned_ends
@@ -129,21 +130,35 @@ def _plugins(metrics: Metrics, service: InService) -> Iterator[Figure]:
 
 def _generations(service: InService) -> Iterator[Figure]:
     now = time.monotonic()
-    for generation in service.every_generation():
-        yield from _generation(generation, now)
+    for generation in service.every_generation:
+        labels = (generation.spec.plugin, generation.spec.name)
+        yield "penstock_generation_age_seconds", labels, now - generation.opened
+        for worker in generation.alive:
+            yield "penstock_worker_calls_in_flight", (*labels, worker.name), worker.owed
 
 
-def _generation(generation: Generation, now: float) -> Iterator[Figure]:
-    labels = (generation.spec.plugin, generation.spec.name)
-    yield "penstock_generation_age_seconds", labels, now - generation.opened
-    for worker in generation.alive:
-        yield "penstock_worker_calls_in_flight", (*labels, worker.name), worker.owed
+def _revisions(metrics: Metrics, service: InService) -> Iterator[Figure]:
+    revisions = service.revisions
+    yield "penstock_revision", (), revisions.current.number
+    yield "penstock_revisions_draining", (), len(revisions.draining)
+    taking = {generation for each in service.generations().values() for generation in each}
+    yield "penstock_generations_draining", (), len(set(service.every_generation) - taking)
+    for outcome, count in metrics.changes.items():
+        yield "penstock_changes_total", (outcome,), count
+    yield "penstock_watcher_frozen", (), int(service.frozen)
+    for outcome, count in metrics.canaries.items():
+        yield "penstock_canaries_total", (outcome,), count
+    trial = revisions.trial
+    yield "penstock_canary_ratio", (), trial.percent / 100 if trial is not None else 0
+    for side, calls, failed in () if trial is None else trial.counted():
+        yield "penstock_canary_calls", (side,), calls
+        yield "penstock_canary_failed_calls", (side,), failed
 
 
 def _host(metrics: Metrics, service: InService) -> Iterator[Figure]:
     yield "penstock_host_info", (host_version(), service.name), 1
     yield "penstock_host_loop_lag_seconds", (), metrics.pulse.lag.copy()
-    yield "penstock_event_listeners_dropped_total", (), service.listeners_dropped
+    yield "penstock_events_missed_total", (), service.events_missed
 
 
 def _journal(service: InService) -> Iterator[Figure]:

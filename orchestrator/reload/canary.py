@@ -9,6 +9,7 @@ from __future__ import annotations
 import enum
 import hashlib
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from orchestrator.reload.evidence import Tally, beyond
@@ -92,6 +93,11 @@ class CanaryJudge:
         if not failed:
             self._timed(side, seconds)
         return self.reason
+
+    def counted(self) -> Iterator[tuple[str, int, int]]:
+        """Each side with its calls, and how many of them failed."""
+        for side, tally in self._calls.items():
+            yield side.value, tally.calls, tally.hits
 
     def figures(self) -> dict[str, object]:
         """Both sides as they stand, a JSON object: calls, failed, and the high quantile in seconds."""

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, fields
 import msgspec
 
 from isolation.manifest.values import Reload
-from orchestrator.reload.outline import Outline, PipelineOutline, PluginOutline
+from orchestrator.reload.outline import Outline, PipelineOutline, PluginOutline, SplitOutline
 from orchestrator.reload.versions import Direction, direction
 from pipelines.declaration import Asks
 
@@ -29,6 +29,7 @@ __all__ = [
     "PermissionChange",
     "PipelineChange",
     "StageChange",
+    "Trial",
     "VersionChange",
     "action",
     "difference",
@@ -158,11 +159,21 @@ class VersionChange:
 
 
 @dataclass(frozen=True, slots=True)
+class Trial:
+    """A hook of which `percent` of the calls go to the new generation of a plugin until it is promoted."""
+
+    hook: str
+    plugin: str
+    percent: float
+
+
+@dataclass(frozen=True, slots=True)
 class Change:
     """The difference of two outlines. `plugins` has one action for every plugin of either.
 
     `why` says in words of `PluginOutline.generation` and `.table` what of a plugin differs. `warnings` and `problems`
-    are about what comes after; they are no difference.
+    are about what comes after; they are no difference. `canary` has the splits that differ, by hook; `trial` what is
+    split when this change is applied, which is nothing where two generations may not stand side by side.
     """
 
     plugins: Mapping[str, Action] = field(default_factory=dict)
@@ -179,6 +190,7 @@ class Change:
     versions: tuple[VersionChange, ...] = ()
     name: Difference | None = None
     canary: Mapping[str, Difference] = field(default_factory=dict)
+    trial: tuple[Trial, ...] = ()
     warnings: tuple[str, ...] = ()
     problems: tuple[str, ...] = ()
 
@@ -216,7 +228,8 @@ def difference(before: Outline | None, after: Outline) -> Change:
         packages=tuple(_packages(pairs)),
         versions=versions,
         name=None if old.name == after.name else Difference(old.name, after.name),
-        canary=_differences(old.splits, after.splits),
+        canary=_differences(_texts(old.splits), _texts(after.splits)),
+        trial=tuple(_trials(after, actions)),
         warnings=(*after.warnings, *map(_backwards, _downgrades(versions))),
         problems=after.problems,
     )
@@ -231,6 +244,18 @@ def action(before: PluginOutline | None, after: PluginOutline | None) -> Action:
         alone = Reload.REPLACE in (before.reload, after.reload)
         return Action.REPLACE if alone else Action.SWAP
     return Action.KEEP if before.table == after.table else Action.RECONFIGURE
+
+
+def _texts(splits: Mapping[str, SplitOutline]) -> dict[str, str]:
+    return {hook: f"{split.plugin}: {split.text}" for hook, split in splits.items()}
+
+
+def _trials(after: Outline, actions: Mapping[str, Action]) -> Iterator[Trial]:
+    if Action.REPLACE in actions.values():
+        return
+    for hook, split in after.splits.items():
+        if actions.get(split.plugin) is Action.SWAP:
+            yield Trial(hook, split.plugin, split.percent)
 
 
 _Pair = tuple[str, PluginOutline | None, PluginOutline | None]

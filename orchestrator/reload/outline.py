@@ -6,7 +6,7 @@ Two outlines are equal exactly when nothing has to be done to get from one to th
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -20,7 +20,7 @@ from pipelines.plan import PipelinePlan, Plan, PluginPlan, StagePlan
 if TYPE_CHECKING:
     from isolation.store.preview import Preview
 
-__all__ = ["Outline", "PipelineOutline", "PluginOutline", "outline_of"]
+__all__ = ["Outline", "PipelineOutline", "PluginOutline", "SplitOutline", "outline_of"]
 
 NOT_ASKED = ""
 """What stands for the secrets of a plugin that is handed none."""
@@ -90,10 +90,19 @@ class PipelineOutline:
 
 
 @dataclass(frozen=True, slots=True)
+class SplitOutline:
+    """How the calls of a hook are split while a new generation of `plugin` is on trial; `text` has all of it."""
+
+    plugin: str
+    percent: float
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
 class Outline:
     """A whole plan. `routes` has the pipelines of each hook in order; `hooks` has the hooks that the file declares.
 
-    `splits` has what part of the calls goes to another generation, by plugin. `warnings` and `problems` are sentences
+    `splits` has the split of each hook that has one. `warnings` and `problems` are sentences
     about the plan itself; they make no difference.
     """
 
@@ -102,7 +111,7 @@ class Outline:
     routes: Mapping[str, tuple[PipelineOutline, ...]] = field(default_factory=dict)
     unmatched: Mapping[str, str] = field(default_factory=dict)
     hooks: Mapping[str, str] = field(default_factory=dict)
-    splits: Mapping[str, str] = field(default_factory=dict)
+    splits: Mapping[str, SplitOutline] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
     problems: tuple[str, ...] = ()
 
@@ -128,8 +137,19 @@ def outline_of(
         routes={hook: tuple(map(_pipeline, route)) for hook, route in plan.routes.items()},
         unmatched={hook: verdict.value for hook, verdict in plan.unmatched.items()},
         hooks={name: plain_text(hook) for name, hook in plan.hooks.items() if CATALOGUE.get(name) != hook},
+        splits={hook: split for hook, route in plan.routes.items() for split in map(_split, _trying(route))},
         warnings=tuple(map(str, plan.warnings)),
     )
+
+
+def _trying(route: Iterable[PipelinePlan]) -> Iterator[StagePlan]:
+    """The stages that have a split; by lint, one on a hook."""
+    return (stage for pipeline in route for stage in pipeline.stages if stage.split is not None)
+
+
+def _split(stage: StagePlan) -> SplitOutline:
+    assert stage.split is not None
+    return SplitOutline(stage.plugin, stage.split.percent, plain_text(stage.split))
 
 
 def _plugin(

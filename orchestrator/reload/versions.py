@@ -1,28 +1,30 @@
-"""Which versions go together: a plugin's with what the operator takes, its API's and its Python's with the host's.
+"""Which versions go together: a plugin's API and Python with the host's, and a plugin's version with the one before.
 
-Specifiers are those of PEP 440. Every rule is a function of texts that says in a sentence what is wrong, or None.
+Specifiers are those of PEP 440. Every rule is a function of texts that says in a sentence what is wrong, or None. What
+an operator asks of a plugin's version is judged in `pipelines.versions`, and that the host speaks the plugin's API at
+all, with its exact place, where the manifest is read.
 `packaging` is imported where a rule needs it: most files name no version, and it costs as much as reading them.
 """
 
 from __future__ import annotations
 
 import enum
+import re
 from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 
-from isolation.protocol.messages import PROTOCOL_VERSION
+from isolation.manifest.standards import HOST_PROTOCOL
 
 __all__ = [
     "DEPRECATED_APIS",
     "SPOKEN_APIS",
     "Direction",
     "api_deprecation",
-    "api_problem",
     "direction",
     "python_problem",
 ]
 
-SPOKEN_APIS = (PROTOCOL_VERSION,)
+SPOKEN_APIS = (HOST_PROTOCOL,)
 """Every version of the protocol that this host speaks."""
 
 DEPRECATED_APIS: Mapping[str, str] = MappingProxyType({})
@@ -55,14 +57,6 @@ def direction(before: str | None, after: str | None) -> Direction:
     return Direction.UP if new > old else Direction.DOWN
 
 
-def api_problem(api: str, spoken: Iterable[str] = SPOKEN_APIS) -> str | None:
-    """Why a plugin written for these versions of the API cannot run here."""
-    have = tuple(spoken)
-    if _best(api, have) is not None:
-        return None
-    return f"it is written for api {api}, and this host speaks {', '.join(have)}"
-
-
 def api_deprecation(
     api: str, spoken: Iterable[str] = SPOKEN_APIS, deprecated: Mapping[str, str] = DEPRECATED_APIS
 ) -> str | None:
@@ -76,9 +70,22 @@ def api_deprecation(
 def python_problem(requires_python: str | None, versions: Iterable[str]) -> str | None:
     """Why a plugin finds no interpreter among those of these versions."""
     have = tuple(dict.fromkeys(versions))
-    if requires_python is None or _best(requires_python, have) is not None:
+    if requires_python is None or _plainly(requires_python, have) or _best(requires_python, have) is not None:
         return None
     return f"it needs Python {requires_python}, and no interpreter here satisfies that; there are {', '.join(have)}"
+
+
+_LEAST = re.compile(r"\s*>=\s*(\d+)\.(\d+)\s*")
+_FINAL = re.compile(r"(\d+)\.(\d+)\.\d+")
+
+
+def _plainly(specifier: str, versions: tuple[str, ...]) -> bool:
+    """Whether one satisfies, seen without `packaging`: nearly every plugin asks for a least version and no more."""
+    least = _LEAST.fullmatch(specifier)
+    finals = [final for each in versions if (final := _FINAL.fullmatch(each)) is not None]
+    return least is not None and any(
+        (int(final[1]), int(final[2])) >= (int(least[1]), int(least[2])) for final in finals
+    )
 
 
 def _best(specifier: str, versions: tuple[str, ...]) -> str | None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import random
+from collections.abc import Callable, Iterator, Mapping
 
 from orchestrator.engine.hookcall import HookCall
 from orchestrator.engine.traversal import Traversal
@@ -46,6 +47,7 @@ class Trial:
         self._stable = stable
         self._splits = splits
         self._worse = worse
+        self._draw = random.Random().random
         self._salt = str(revision.number).encode()
         self._judge = CanaryJudge(
             CanaryPolicy(
@@ -56,7 +58,11 @@ class Trial:
         )
 
     def of(self, call: HookCall) -> Serving | None:
-        """The canary's routes for a call that is among the chosen; who has no key is not."""
+        """The canary's routes for a call that is among the chosen.
+
+        Where the key cannot be worked out, it is not. An empty one names nobody: such calls are drawn one by one, or
+        all of a gateway that sends no tenant would go the same way.
+        """
         split = self._splits.get(call.hook)
         if split is None:
             return None
@@ -64,7 +70,12 @@ class Trial:
             key = split.key.evaluate({"payload": call.payload.tree, "context": call.context.tree})
         except ExpressionFailed:
             return None
-        taken = isinstance(key, str) and chosen(key.encode("utf-8", "surrogatepass"), self._salt, self.percent)
+        if not isinstance(key, str):
+            return None
+        if key:
+            taken = chosen(key.encode("utf-8", "surrogatepass"), self._salt, self.percent)
+        else:
+            taken = self._draw() * 100 < self.percent
         return self.revision.serving if taken else None
 
     def heard(self, run: Traversal) -> None:
@@ -82,6 +93,10 @@ class Trial:
         reason = self._judge.finished(side, failed=failed, seconds=run.ended - run.started)
         if reason:
             self._worse(reason)
+
+    def counted(self) -> Iterator[tuple[str, int, int]]:
+        """Each side with its calls so far, and how many of them failed."""
+        yield from self._judge.counted()
 
     def record(self) -> dict[str, object]:
         """The JSON object of `status`."""

@@ -58,11 +58,13 @@ class PluginSpec(Section):
     """A plugin: its own environment and its own processes."""
 
     LATER: ClassVar[Mapping[str, str]] = {
-        "version": "versions of published plugins",
         "lock": "locks of published plugins",
         "limits": "limits",
     }
     source: str = key(Text("a path"), "Folder or file of the plugin, relative to this file.", default="", required=True)
+    version: str | None = key(
+        Text("a version specifier"), "Versions of it that may be used, like `>=1.2,<2` (PEP 440); any when not said."
+    )
     replicas: int | None = key(Whole(1, MAX_REPLICAS), "How many equal workers serve it.")
     with_: Mapping[str, object] = key(FreeTable(), WITH, default=NOTHING)
     grant: GrantSpec = key(Record(GrantSpec), "Permissions it is given.", default=GrantSpec())

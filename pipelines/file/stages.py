@@ -161,8 +161,8 @@ class SplitSpec(Section):
     canary: float = key(Number(0, 100), "Per cent of the calls that it takes.", default=0.0, required=True)
     key_: str = key(
         EXPRESSION,
-        "CEL over payload and context that gives a string; calls with equal ones go the same way. Where it cannot be "
-        "worked out, the stable generation takes the call.",
+        "CEL over payload and context that gives a string; calls with equal ones go the same way, but for an empty "
+        "one, where each is drawn by itself. Where it cannot be worked out, the stable generation takes the call.",
         default="",
         required=True,
     )

@@ -12,7 +12,14 @@ from isolation.errors import ExitReport, PluginBusy, PluginError
 from isolation.status import RestartScheduled, WorkerEnded, WorkerNotStarted
 from orchestrator.engine.hookcall import HookCall
 from orchestrator.engine.lasting import Lasting
-from orchestrator.events import BreakerChanged, RunParked
+from orchestrator.events import (
+    BreakerChanged,
+    CanaryAborted,
+    CanaryPromoted,
+    ChangeApplied,
+    ChangeRefused,
+    RunParked,
+)
 from orchestrator.metrics.metrics import KNOWN_PLANS, Metrics
 from orchestrator.metrics.tallies import LEFT_BEHIND, StageTally
 
@@ -287,17 +294,23 @@ def test_events_are_counted_by_plugin_breaker_and_pipeline(metrics: Metrics) -> 
         BreakerChanged("s@0/ask steady", "closed", "open"),
         BreakerChanged("gone@0/ask steady", "closed", "open"),
         RunParked("run1", "p", "why"),
+        ChangeApplied(2, "watcher", {}),
+        ChangeRefused("watcher", "penstock.spec", "why", ""),
+        ChangeRefused("watcher", "penstock.spec", "why", ""),
+        CanaryPromoted(2, "uid:1"),
+        CanaryAborted(3, "canary", "why"),
     ):
         metrics.hear(event)
     plugin = metrics.plugins.all["s"]
     assert (plugin.unplanned_ends, plugin.planned_ends, plugin.restarts, plugin.start_failures) == (1, 1, 1, 1)
     assert metrics.breakers.all == {("s", "ask", "steady"): {"open": 1}}
     assert metrics.pipelines.all["p"].parked == 1
+    assert (metrics.changes, metrics.canaries) == ({"applied": 1, "refused": 2}, {"promoted": 1, "aborted": 1})
 
 
 def test_plans_that_come_and_go_leave_no_more_than_a_bounded_number_behind(bench: Bench, metrics: Metrics) -> None:
     bench.serve(TWO)
-    [route] = bench.engine.routes["tool_pre_invoke"]
+    [route] = bench.engine.serving.routes["tool_pre_invoke"]
     for number in range(5 * KNOWN_PLANS):
         metrics.learn(replace(route.plan, name=f"p{number}"))
     assert len(metrics.pipelines.all) == len(metrics.runs.all) == len(metrics.stages.all) == LEFT_BEHIND

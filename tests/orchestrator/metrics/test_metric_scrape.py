@@ -25,11 +25,14 @@ from isolation.store.store import Store
 from orchestrator.control.commands import Control
 from orchestrator.door import DoorError
 from orchestrator.engine.engine import UnknownHook, UnknownPipeline
-from orchestrator.events import Event
+from orchestrator.events import Event, RevisionGone
 from orchestrator.loading import load
 from orchestrator.metrics.catalogue import CATALOGUE, Kind
 from orchestrator.metrics.exposition import MetricsCollector, exposed, exposition
 from orchestrator.orchestrator import Orchestrator
+from orchestrator.revisions.refusal import ChangeNotMade
+from orchestrator.revisions.trial import Trial
+from pipelines.plan import SplitPlan
 
 ROOT = Path(__file__).parents[3]
 PAGE = ROOT / "docs" / "metrics.md"
@@ -131,6 +134,8 @@ async def live(orchestrator: Orchestrator, shop: Path) -> None:
     await Control(orchestrator).perform("breakers.open", {"name": "till/weigh", "reason": "away"})
     await orchestrator.invoke("look", order(shop))
     await refused(orchestrator)
+    split = SplitPlan(5.0, "", minimum_calls=10)  # type: ignore[arg-type]  # nobody is asked for a key here
+    orchestrator.revisions.trial = Trial(orchestrator.revisions.current, 0, {"look": split}, lambda reason: None)
 
 
 @asynccontextmanager
@@ -266,6 +271,40 @@ def _workers(page: Page) -> set[str]:
     found = {labels["worker"] for labels, _ in page.each("penstock_worker_calls_in_flight")}
     if sys.platform == "linux":
         assert found == {labels["worker"] for labels, _ in page.each("penstock_worker_cpu_seconds_total")}
+    return found
+
+
+def test_a_reload_shows_and_leaves_nothing_of_the_old_generation(tmp_path: Path, store: Store) -> None:
+    """The plugin's code changes under a run that still needs the old one; then the file is broken."""
+
+    async def go() -> tuple[Page, Page, Page]:
+        async with serving(tmp_path, store) as (orchestrator, shop):
+            confirmed = await orchestrator.invoke("offer", order(shop))
+            (shop / "till" / "plugin.py").open("a").write("\n# another one\n")
+            before = scraped(orchestrator)
+            await orchestrator.revisions.apply("uid:1")
+            meanwhile = scraped(orchestrator)
+            async with hearing(orchestrator, RevisionGone):
+                await orchestrator.conclude(confirmed)
+            (shop / "pipeline.yaml").open("a").write("nothing: known\n")
+            with pytest.raises(ChangeNotMade):
+                await orchestrator.revisions.apply("uid:1")
+            return before, meanwhile, scraped(orchestrator)
+
+    before, meanwhile, after = asyncio.run(go())
+    assert [page.value("penstock_revision") for page in (before, meanwhile, after)] == [1, 2, 2]
+    assert [page.value("penstock_revisions_draining") for page in (before, meanwhile, after)] == [0, 1, 0]
+    assert [page.value("penstock_generations_draining") for page in (before, meanwhile, after)] == [0, 1, 0]
+    assert [len(_generations(page)) for page in (before, meanwhile, after)] == [1, 2, 1]
+    assert _generations(after) == _generations(meanwhile) - _generations(before)
+    assert after.value("penstock_changes_total", outcome="applied") == 1
+    assert after.value("penstock_changes_total", outcome="refused") == 1
+    assert after.value("penstock_calls_total", hook="offer", verdict="allow") == 1, "what counts goes on counting"
+
+
+def _generations(page: Page) -> set[str]:
+    found = {labels["generation"] for labels, _ in page.each("penstock_generation_age_seconds")}
+    assert found == {labels["generation"] for labels, _ in page.each("penstock_breaker_state")}
     return found
 
 

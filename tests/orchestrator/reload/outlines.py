@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import strategies as st
 
 from isolation.manifest.values import Reload
-from orchestrator.reload.outline import Outline, PipelineOutline, PluginOutline
+from orchestrator.reload.outline import Outline, PipelineOutline, PluginOutline, SplitOutline
 from pipelines.declaration import Asks
 
 __all__ = ["outlines", "plugin_outlines"]
@@ -20,6 +20,13 @@ _asks = st.builds(
     network=st.sampled_from(((), ("a:1",), ("a:1", "b:2"))),
     subprocess=st.booleans(),
     secrets=st.sampled_from(((), ("token",))),
+)
+
+
+_splits = st.builds(
+    lambda plugin, percent: SplitOutline(plugin, percent, f"{percent} %"),
+    st.sampled_from(NAMES),
+    st.sampled_from((1.0, 5.0)),
 )
 
 
@@ -65,6 +72,6 @@ def outlines() -> st.SearchStrategy[Outline]:
         routes=st.fixed_dictionaries({}, optional={hook: _route(hook) for hook in ("before", "after")}),
         unmatched=st.dictionaries(st.sampled_from(("before", "after")), st.sampled_from(("allow", "deny"))),
         hooks=st.dictionaries(st.just("own"), _texts),
-        splits=st.dictionaries(st.sampled_from(NAMES), _texts, max_size=1),
+        splits=st.dictionaries(st.just("before"), _splits),
         warnings=st.sampled_from(((), ("a warning",))),
     )

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from outlines import outlines, plugin_outlines
 
 from isolation.manifest.values import Reload
-from orchestrator.reload.change import Action, Build, Change, Difference, GenerationName, Kind, difference
-from orchestrator.reload.outline import Outline, PipelineOutline, PluginOutline
+from orchestrator.reload.change import Action, Build, Change, Difference, GenerationName, Kind, Trial, difference
+from orchestrator.reload.outline import Outline, PipelineOutline, PluginOutline, SplitOutline
 from orchestrator.reload.versions import Direction
 from pipelines.declaration import Asks
 
@@ -23,6 +23,7 @@ MIRRORED = {Action.START: Action.STOP, Action.STOP: Action.START}
 
 PII = PluginOutline("pii", "example-pii", "./pii", "d1", "f1", version="1.0", configs=frozenset({"c1"}))
 GUARD = PipelineOutline("guard", "before", {"deadline": "1 s"}, {"mask": {"plugin": "pii", "mode": "enforce"}})
+FIVE = SplitOutline("pii", 5.0, "5 % by tenant")
 BASE = Outline("tested", {"pii": PII}, {"before": (GUARD,)}, {"before": "deny"})
 
 
@@ -260,6 +261,15 @@ def test_a_downgrade_is_told_as_such() -> None:
 
 
 def test_another_canary_is_a_change_without_any_generation() -> None:
-    change = difference(BASE, replace(BASE, splits={"pii": "5 %"}))
-    assert change.canary == {"pii": Difference(None, "5 %")}
-    assert not change.empty
+    change = difference(BASE, replace(BASE, splits={"before": FIVE}))
+    assert change.canary == {"before": Difference(None, "pii: 5 % by tenant")}
+    assert not change.empty and not change.trial
+
+
+def test_a_new_generation_beside_the_old_is_on_trial_where_the_calls_are_split() -> None:
+    splits = {"before": FIVE, "after": replace(FIVE, plugin="words")}
+    old, new = replace(BASE, splits=splits), replace(with_plugin(digest="d2"), splits=splits)
+    assert difference(old, new).trial == (Trial("before", "pii", 5.0),)
+    assert not difference(old, old).trial and not difference(None, new).trial
+    alone = replace(with_plugin(digest="d2", reload=Reload.REPLACE), splits=splits)
+    assert not difference(old, alone).trial, "two of a kind that bears no second cannot stand side by side"
