@@ -43,7 +43,9 @@ becomes of a violation. `field?` may be absent or null. A pipeline file may decl
 
 A stage in `mode: enforce` on a hook that **cannot deny** is refused: the gateway would not listen.
 On an **admission** hook, nothing is let in that no pipeline judged, once the file has a pipeline for it
-(`hooks: {NAME: {unmatched: allow}}` says otherwise).
+(`hooks: {NAME: {unmatched: allow}}` says otherwise). Where a plugin of the file offers an **admission stage** on the
+hook (`admits = true` in its manifest), nothing is let in without it: `penstock lint` refuses every way to an allow on
+which no enforcing admission stage has succeeded (`unguarded`).
 
 ## Context
 

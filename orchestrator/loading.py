@@ -191,7 +191,15 @@ def _declaration(manifest: Manifest) -> PluginDeclaration:
 
 def _stage(stage: StageManifest) -> StageDeclaration:
     hooks = None if stage.hooks is None else {name: _use(rule) for name, rule in stage.hooks.items()}
-    return StageDeclaration(stage.name, stage.effects.value, stage.idempotent, stage.outputs, hooks, stage.undoes)
+    return StageDeclaration(
+        name=stage.name,
+        effects=stage.effects.value,
+        idempotent=stage.idempotent,
+        outputs=stage.outputs,
+        hooks=hooks,
+        undoes=stage.undoes,
+        admits=stage.admits,
+    )
 
 
 def _use(rule: HookRule) -> HookUse:

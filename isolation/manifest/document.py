@@ -83,8 +83,13 @@ def _stage(name: str, table: TableReader) -> StageManifest:
         outputs=MappingProxyType(table.named_texts("outputs", _judge_name, _SLIPS, OUTPUT_KINDS)),
         hooks=_hooks(table),
         undoes=table.maybe_text("undoes"),
+        admits=table.flag("admits", False),
     )
     table.done()
+    if found.admits and found.undoes is not None:
+        table.refuse("admits", "a stage that undoes another admits nothing")
+    elif found.admits and not found.hooks:
+        table.refuse("admits", "say under `hooks` on which hooks it admits; nobody may be let in there without it")
     return found
 
 

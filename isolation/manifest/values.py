@@ -59,7 +59,8 @@ class HookRule:
 class StageManifest:
     """One stage. `outputs` maps names to kinds (string, int, double, bool, list, object, any); `hooks` None: any.
 
-    `undoes` names the stage of this manifest that this one compensates; it is called for nothing else.
+    `undoes` names the stage of this manifest that this one compensates; it is called for nothing else. `admits` says
+    that the stage is the one that lets something in on its hooks.
     """
 
     name: str
@@ -68,6 +69,7 @@ class StageManifest:
     outputs: Mapping[str, str] = field(default_factory=dict)
     hooks: Mapping[str, HookRule] | None = None
     undoes: str | None = None
+    admits: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -256,6 +256,15 @@ def test_an_undo_undoes_one_other_stage_of_its_manifest(folder: Path, lines: str
     assert only(write(folder, f"{RESERVE}[tool.penstock.stages.again]\n{lines}\n")) == expected
 
 
+def test_a_stage_that_admits_says_where(folder: Path) -> None:
+    manifest = read_manifest(write(folder, "[tool.penstock.stages.a]\nadmits = true\nhooks = ['x']\n"))
+    assert manifest.stages["a"].admits
+    anywhere = only(write(folder, "[tool.penstock.stages.a]\nadmits = true\n"))
+    assert anywhere.startswith("2:10 tool.penstock.stages.a.admits say under `hooks`")
+    undo = only(write(folder, f"{RESERVE}admits = true\n"))
+    assert undo == "5:10 tool.penstock.stages.release.admits a stage that undoes another admits nothing"
+
+
 @pytest.mark.parametrize(
     ("hooks", "expected"),
     [
