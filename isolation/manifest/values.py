@@ -97,7 +97,8 @@ class Manifest:
 
     `entry` is `module:object`, None for a `command` plugin. `extras` are the author's choice among `available_extras`.
     `sdists` names the distributions that may be built from source, normalised as in PEP 503. `dependencies` are the
-    requirements as written where the manifest itself holds them (`[project]`, PEP 723).
+    requirements as written where the manifest itself holds them (`[project]`, PEP 723). `commands` maps the commands
+    that the plugin brings to their `module:function`.
     """
 
     name: str
@@ -123,6 +124,7 @@ class Manifest:
     env_set: Mapping[str, str] = field(default_factory=dict)
     env_pass: tuple[str, ...] = ()
     limits: Limits = Limits()
+    commands: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def undoes(self) -> Mapping[str, str]:
