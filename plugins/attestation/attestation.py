@@ -31,7 +31,7 @@ from world.auditlog import AuditLog, CannotRecord
 from world.challenge import Challenger
 from world.identity import identify
 from world.settings import Settings, overlaid, read_settings
-from world.trust import TrustStore
+from world.trust import Kind, TrustStore
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +86,11 @@ class Current:
             snapshot = trust.snapshot()
             self._settings = overlaid(self._configured, snapshot)
             self._change = snapshot.change
+            known = snapshot.seen[Kind.BUNDLE]
+            met = {one: bundle.sequence for one, bundle in self._settings.bundles.items()}
+            newer = {one: sequence for one, sequence in met.items() if sequence > known.get(one, 0)}
+            if newer:
+                trust.remember(Kind.BUNDLE, newer)
         return self._settings
 
 
@@ -104,7 +109,8 @@ def identity(call: Call) -> Answer:
         url = read_url(str(call.payload["url"]))
     except BadUrl as error:
         return _objection(call, _misread(settings, error.code), begun)
-    return _objection(call, identify(url, settings, _now(), _handed_over(call)), begun)
+    found = identify(url, settings, _now(), _handed_over(call), _remember_lists)
+    return _objection(call, found, begun)
 
 
 @plugin.stage("challenge")
@@ -172,6 +178,10 @@ def _record(
         "policy": appraisal.policy.hex(),
         "ms": {kind: round(ms, 3) for kind, ms in took.items()},
     }
+
+
+def _remember_lists(numbers: Mapping[str, int]) -> None:
+    _stores[0].trust.remember(Kind.CRL, numbers)
 
 
 def _settings(call: Call) -> Settings:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
+from pki import DAY
 from servers import Shown, pem
 from test_stages import (
     BETWEEN,
@@ -24,6 +26,7 @@ from test_stages import (
     config,
     data,
     leaf,
+    lists,
     serial,
     serve,
     shown,
@@ -120,3 +123,71 @@ def test_a_policy_of_the_store_stands_in_the_place_of_the_configured_one(store: 
     text = b"version: 1\nservers: [{name: x, match: 'https://x.example/*', identity: {kind: tls, anchors: [own]}}]"
     store.put(Kind.POLICY, "policy", text)
     assert overlaid(read_settings(config(443, TLS), {}), store.snapshot()).policy.rules[0].name == "x"
+
+
+def rule(store: TrustStore, *made: bytes) -> None:
+    """Put these lists in the place of those that the store had."""
+    text = b"".join(x509.load_der_x509_crl(der).public_bytes(Encoding.PEM) for der in made)
+    store.put(Kind.CRL, "between", text)
+
+
+def between(*revoked: int, number: int) -> bytes:
+    return BETWEEN.crl(*revoked, number=number, begin=NOW - DAY, end=NOW + DAY)
+
+
+def test_a_list_older_than_one_that_was_found_good_is_refused(serve: Callable[[Shown], int], store: TrustStore) -> None:
+    """Also if the newer one was met with a server that it revokes, and with no other."""
+    port = serve(shown(leaf(serial)))
+    settings = config(port, TLS) | {"crls": lists()[:1]}
+    rule(store, between(77, number=9))
+    assert codes(admission(port, settings)) == {"R-REVOKED"}
+    rule(store, between(number=8))
+    assert codes(admission(port, settings)) == {"R-CRL-ROLLBACK"}
+    rule(store, between(number=2**150))
+    assert admission(port, settings).out["verdict"] == "admit"
+    rule(store, between(number=2**150 - 1))
+    assert codes(admission(port, settings)) == {"R-CRL-ROLLBACK"}
+
+
+def test_a_list_that_nobody_signed_raises_no_number(serve: Callable[[Shown], int], store: TrustStore) -> None:
+    """Else whoever can hand over bytes could shut everybody out."""
+    port = serve(shown())
+    settings = config(port, TLS) | {"crls": lists()[:1]}
+    bad = BETWEEN.crl(number=99, begin=NOW - DAY, end=NOW + DAY, private=FAR.private)
+    rule(store, bad, between(number=7))
+    assert admission(port, settings).out["verdict"] == "admit"
+    rule(store, between(number=8))
+    assert admission(port, settings).out["verdict"] == "admit"
+
+
+def test_numbers_of_other_scopes_are_other_numbers(serve: Callable[[Shown], int], store: TrustStore) -> None:
+    """RFC 5280 section 5.2.3."""
+
+    def for_authorities(builder: x509.CertificateRevocationListBuilder) -> x509.CertificateRevocationListBuilder:
+        scope = x509.IssuingDistributionPoint(None, None, False, True, None, False, False)
+        return builder.add_extension(scope, critical=True)
+
+    port = serve(shown())
+    settings = config(port, TLS) | {"crls": []}
+    root = ROOT.crl(change=for_authorities, number=500, begin=NOW - DAY, end=NOW + DAY)
+    rule(store, root, between(number=3))
+    assert admission(port, settings).out["verdict"] == "admit"
+    rule(store, ROOT.crl(number=4, begin=NOW - DAY, end=NOW + DAY), between(number=3))
+    assert admission(port, settings).out["verdict"] == "admit"
+
+
+def test_a_bundle_older_than_one_that_was_used_is_refused(serve: Callable[[Shown], int], store: TrustStore) -> None:
+    port = serve(shown(leaf(lambda draft: None, WORKLOAD)))
+    settings = config(port, SVID)
+
+    def put(sequence: int) -> None:
+        store.put(Kind.BUNDLE, "prod.example", json.dumps({**bundle(), "spiffe_sequence": sequence}).encode())
+
+    put(7)
+    assert admission(port, settings).out["verdict"] == "admit"
+    put(6)
+    assert codes(admission(port, settings)) == {"S-BUNDLE-ROLLBACK"}
+    store.put(Kind.BUNDLE, "prod.example", None)
+    assert codes(admission(port, settings)) == {"S-BUNDLE-EMPTY"}
+    put(8)
+    assert admission(port, settings).out["verdict"] == "admit"

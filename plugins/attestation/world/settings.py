@@ -76,15 +76,23 @@ def overlaid(settings: Settings, snapshot: Snapshot) -> Settings:
     anchors, bundles = dict(settings.anchors), dict(settings.bundles)
     for name, item in snapshot.of(Kind.ANCHORS).items():
         anchors[name] = Anchors.of(pem_blocks(item.data.decode()) if item.data is not None else [])
+    removed = set()
     for domain, item in snapshot.of(Kind.BUNDLE).items():
         bundles[domain] = read_bundle(domain, b'{"keys": []}' if item.data is None else item.data)
+        removed |= {domain} if item.data is None else set()
+    for domain, least in snapshot.seen.get(Kind.BUNDLE, {}).items():
+        found = bundles.get(domain)
+        if found is not None and domain not in removed and found.sequence < least:
+            bundles[domain] = replace(found, refused="S-BUNDLE-ROLLBACK")
     stored = [item.data.decode() for item in snapshot.of(Kind.CRL).values() if item.data is not None]
     lists = tuple(der for text in stored for der in pem_blocks(text))
     kept = snapshot.of(Kind.POLICY).get("policy")
     policy = settings.policy if kept is None else read_policy(kept.data or b"")
     _hold_names(policy, anchors)
     _warm(lists)
-    collateral = replace(settings.collateral, crls=settings.collateral.crls + lists)
+    collateral = replace(
+        settings.collateral, crls=settings.collateral.crls + lists, numbers=snapshot.seen.get(Kind.CRL, {})
+    )
     return replace(settings, policy=policy, anchors=anchors, bundles=bundles, collateral=collateral)
 
 
