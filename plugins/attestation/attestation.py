@@ -31,6 +31,7 @@ from world.auditlog import AuditLog, CannotRecord
 from world.challenge import Challenger
 from world.identity import identify
 from world.settings import Settings, overlaid, read_settings
+from world.sources import Sources
 from world.trust import Kind, TrustStore
 
 
@@ -42,6 +43,7 @@ class Stores:
     log: AuditLog
     admissions: Admissions
     trust: TrustStore
+    sources: Sources
 
     @classmethod
     def at(cls, folder: Path) -> Stores:
@@ -51,6 +53,7 @@ class Stores:
             AuditLog(folder / "audit.jsonl"),
             Admissions(folder / "admitted.db"),
             TrustStore(folder / "trust.db"),
+            Sources(folder / "sources.db"),
         )
 
 
@@ -98,6 +101,16 @@ class Current:
 def settings_of(config: Config) -> Current:
     """Read `with` once for each distinct one."""
     return Current(read_settings(config, config.secrets))
+
+
+@plugin.stage("collateral")
+def collateral(call: Call) -> Answer:
+    """Fetch the lists and bundles that are due from their configured sources; objects to nobody."""
+    stores = _stores[0]
+    found = stores.sources.fetch(_settings(call), stores.trust, _now())
+    for name, code in found.failed.items():
+        call.log.warning("attestation.source_failed", extra={"source": name, "code": code})
+    return call.allow(out={"fetched": list(found.new), "failed": dict(found.failed)})
 
 
 @plugin.stage("identity")

@@ -134,6 +134,7 @@ class Rule(_Strict, frozen=True):
 class _Document(_Strict, frozen=True):
     version: Annotated[int, msgspec.Meta(ge=1, le=1)]
     servers: Annotated[tuple[Rule, ...], msgspec.Meta(min_length=1)]
+    fetch: bool = True
 
 
 Asked: TypeAlias = Url | SpiffeId
@@ -147,6 +148,8 @@ class Policy:
     rules: tuple[Rule, ...]
     digest: bytes
     _patterns: tuple[UrlPattern | str, ...]
+    fetch: bool = True
+    """Whether configured sources of lists and bundles are asked."""
 
     @property
     def has_identity_rules(self) -> bool:
@@ -182,7 +185,7 @@ def policy_of(document: object) -> Policy:
     names = [rule.name for rule in found.servers]
     if len(set(names)) != len(names):
         raise BadPolicy("two rules of one name")
-    return Policy(found.servers, digest, tuple(_pattern(rule) for rule in found.servers))
+    return Policy(found.servers, digest, tuple(_pattern(rule) for rule in found.servers), found.fetch)
 
 
 def _pattern(rule: Rule) -> UrlPattern | str:

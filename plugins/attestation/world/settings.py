@@ -8,6 +8,7 @@ import json
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from datetime import timedelta
 
 from attest.addresses import read_networks
 from attest.bundles import Bundle, read_bundle
@@ -15,17 +16,32 @@ from attest.crls import UnreadableCrl, parse_crl
 from attest.policy import Policy, TlsIdentity, policy_of, read_policy
 from attest.revocation import Collateral
 from attest.search import Anchors
+from attest.urls import Url, read_url
 
 from world.connector import Client, Dialling
 from world.trust import Kind, Snapshot
 
-__all__ = ["BadSettings", "Settings", "overlaid", "pem_blocks", "read_settings"]
+__all__ = ["BadSettings", "Settings", "Source", "overlaid", "pem_blocks", "read_settings"]
+
+_EVERY_SECONDS = 3600
+"""How often a source is asked that says nothing about it."""
 
 _BEGIN, _END = "-----BEGIN ", "-----END "
 
 
 class BadSettings(ValueError):
     """The configuration cannot be used; the message says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Where a revocation list, or the bundle of the trust domain `name`, comes from, and whom to believe there."""
+
+    name: str
+    kind: Kind
+    url: Url
+    anchors: str
+    every: timedelta
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +54,7 @@ class Settings:
     collateral: Collateral
     dialling: Dialling
     handshake: bool
+    sources: tuple[Source, ...] = ()
 
     def anchors_of(self, identity: TlsIdentity) -> Anchors:
         """Return the anchors that a rule names, as one set."""
@@ -65,7 +82,18 @@ def read_settings(config: Mapping[str, object], secrets: Mapping[str, str]) -> S
         seconds=float(str(config.get("seconds", 8))),
         client=client,
     )
-    return Settings(policy, anchors, bundles, Collateral(lists), dialling, bool(config.get("handshake", True)))
+    sources = tuple(
+        _source(name, said, anchors) for name, said in _mapping(config.get("sources", {}), "sources").items()
+    )
+    return Settings(policy, anchors, bundles, Collateral(lists), dialling, bool(config.get("handshake", True)), sources)
+
+
+def _source(name: str, said: object, anchors: Mapping[str, Anchors]) -> Source:
+    given = _texts(said, f"sources.{name}")
+    if given["anchors"] not in anchors:
+        raise BadSettings(f"the source {name} names the anchors {given['anchors']}, and no such set is configured")
+    every = timedelta(seconds=float(given.get("every", _EVERY_SECONDS)))
+    return Source(name, Kind(given["kind"]), read_url(given["url"]), given["anchors"], every)
 
 
 def overlaid(settings: Settings, snapshot: Snapshot) -> Settings:
