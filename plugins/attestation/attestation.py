@@ -19,6 +19,7 @@ from time import monotonic
 import rfc8785
 from attest.appraisal import Appraisal, appraise
 from attest.drift import known_by
+from attest.expiry import Expiry, expiries
 from attest.hostnames import warm
 from attest.results import BadResult, StageResult, read_result
 from attest.spiffe import SpiffeId, read_id
@@ -81,6 +82,8 @@ class Current:
         self._configured = configured
         self._change = -1
         self._settings = configured
+        self._expiries: tuple[Expiry, ...] = ()
+        self._told: set[Expiry] = set()
 
     def settings(self) -> Settings:
         """Return what holds at this moment: a change of the store is seen by the next call."""
@@ -89,12 +92,24 @@ class Current:
             snapshot = trust.snapshot()
             self._settings = overlaid(self._configured, snapshot)
             self._change = snapshot.change
+            now = self._settings
+            self._expiries = expiries(now.anchors, now.bundles, now.collateral.crls)
             known = snapshot.seen[Kind.BUNDLE]
             met = {one: bundle.sequence for one, bundle in self._settings.bundles.items()}
             newer = {one: sequence for one, sequence in met.items() if sequence > known.get(one, 0)}
             if newer:
                 trust.remember(Kind.BUNDLE, newer)
         return self._settings
+
+    def warnings(self, at: datetime) -> list[str]:
+        """Say what ends soon, or has ended, of what holds now."""
+        return [str(one) for one in self._expiries if one.warn_from <= at]
+
+    def untold(self, at: datetime) -> list[str]:
+        """Say what ends soon and was not said by this process before: a log wants it once."""
+        new = [one for one in self._expiries if one.warn_from <= at and one not in self._told]
+        self._told.update(new)
+        return [str(one) for one in new]
 
 
 @plugin.configure
@@ -219,10 +234,18 @@ def _decision(call: Call, appraisal: Appraisal) -> Answer:
         "codes": sorted(appraisal.outcome.codes),
         "rule": appraisal.rule.name if appraisal.rule else "",
         "result": appraisal.ear(),
+        "warnings": _warnings(call, appraisal.at),
     }
     if appraisal.outcome.verdict is Verdict.ADMIT:
         return call.allow(out=out)
     return _refusal(call, appraisal.outcome, out)
+
+
+def _warnings(call: Call, at: datetime) -> list[str]:
+    current: Current = call.config
+    for text in current.untold(at):
+        call.log.warning("attestation.ends_soon", extra={"what": text})
+    return current.warnings(at)
 
 
 def _refusal(call: Call, outcome: Outcome, out: Mapping[str, object]) -> Answer:
