@@ -60,6 +60,7 @@ STAGE_MEMBERS: Mapping[str, str] = {
     "violation": "as above, also where the mode only records it",
     "error": "as above, also where `on_error: continue` went past it",
     "out": "the values the stage put out, or its `otherwise`; else null",
+    "signed": "only where the host signed values of `out`: each statement, a JWS, by the value's name",
 }
 
 UNDO_MEMBERS: Mapping[str, str] = {

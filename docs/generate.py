@@ -24,6 +24,7 @@ from orchestrator.record.history import NoSuchRun, SeveralRuns
 from orchestrator.resilience import states
 from orchestrator.resilience.retry import Retries
 from orchestrator.resilience.witness import counts
+from orchestrator.signing.key import SigningKeyError
 from pipelines.cel.functions import FUNCTIONS
 from pipelines.codes import GROUPS
 from pipelines.file.policies import RetryClass
@@ -187,6 +188,7 @@ COMMAND_ERRORS = (
     UnknownHook,
     UnknownPipeline,
     DoorError,
+    SigningKeyError,
 )
 
 _SYSTEM = "The operating system refused something; the message is its own."

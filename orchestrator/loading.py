@@ -199,6 +199,7 @@ def _stage(stage: StageManifest) -> StageDeclaration:
         hooks=hooks,
         undoes=stage.undoes,
         admits=stage.admits,
+        signs=stage.signs,
     )
 
 

@@ -32,8 +32,11 @@ from orchestrator.record.ring import Ring
 from orchestrator.record.summary import Summary
 from orchestrator.resilience.breakers import Breakers
 from orchestrator.resilience.listening import Listener
+from orchestrator.signing.key import signing_key
+from orchestrator.signing.statements import STATEMENTS_FILE, Signatory
 from orchestrator.state import RING_FILE, hold_state, state_folder
 from pipelines.body import Body
+from pipelines.plan import Plan
 from pipelines.run import Undo
 
 log = logging.getLogger("penstock.orchestrator")
@@ -70,13 +73,15 @@ class HookResult(msgspec.Struct, frozen=True):
 class Orchestrator:
     """Use it as an async context manager: inside, every plugin is ready and durable runs of before are taken up.
 
-    Entering raises EnvironmentBuildError, StartFailures and, where the file has durable pipelines, JournalError.
+    Entering raises EnvironmentBuildError, StartFailures and, where the file has durable pipelines, JournalError; where
+    a stage has something signed, SigningKeyError.
     `report` is told of every step; it is called from other threads too. `state` is the folder of the journal; where it
     is None, the one that `orchestrator.state` names. With `rehearsal` nothing is journaled: for tests of a file.
     """
 
     engine: Engine
     durability: Durability | None = None
+    _signatory: Signatory | None = None
 
     def __init__(
         self,
@@ -129,6 +134,10 @@ class Orchestrator:
         self.engine = Engine(routes, plan.unmatched, frozenset(plan.hooks), loop, clock=clock, ended=self._ended)
         undo_seconds = max((p.undo_seconds for chain in plan.routes.values() for p in chain), default=0.0)
         self._stack.push_async_callback(self.engine.close, undo_seconds)
+        if not self._rehearsal and _signs(plan):
+            key = await asyncio.to_thread(signing_key, self.state)
+            self._signatory = Signatory(key, self.state / STATEMENTS_FILE)
+            self._stack.callback(self._signatory.close)
         if self.durability is not None:
             self.engine.recorder = self.durability.recorder(self.engine)
             await self.durability.recover()
@@ -218,6 +227,9 @@ class Orchestrator:
             call.abandon()
             raise
         call.delivered()
+        if self._signatory is not None:
+            for run in reply.runs:
+                self._signatory.sign(run)
         return HookResult(reply)
 
     async def confirm(self, run: str) -> bool:
@@ -277,6 +289,10 @@ class Orchestrator:
         over: asyncio.Future[Lasting] = asyncio.get_running_loop().create_future()
         run.hear(partial(_resolve, over))
         await over
+
+
+def _signs(plan: Plan) -> bool:
+    return any(stage.signs for chain in plan.routes.values() for pipeline in chain for stage in pipeline.stages)
 
 
 _Value = TypeVar("_Value")

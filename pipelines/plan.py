@@ -196,7 +196,8 @@ class StagePlan:
     directly or not. `variants` holds the overrides in file order and, last, the stage as written (`when` None).
     `inputs` maps names of `call.input` to a constant or an expression. `writes` is None when the manifest
     declares none for this hook, which means that anything may change; paths start with "payload".
-    `retry` and `breaker` are None where the stage has none; `undo` is None where nothing compensates it.
+    `retry` and `breaker` are None where the stage has none; `undo` is None where nothing compensates it. `signs` names
+    the values of its `out` that the host signs.
     """
 
     id: str
@@ -214,6 +215,7 @@ class StagePlan:
     retry: RetryPolicy | None = None
     breaker: BreakerPolicy | None = None
     undo: UndoPlan | None = None
+    signs: tuple[str, ...] = ()
     mark: Mark | None = None
 
 

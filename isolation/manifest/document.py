@@ -96,8 +96,12 @@ def _stage(name: str, table: TableReader) -> StageManifest:
         hooks=_hooks(table),
         undoes=table.maybe_text("undoes"),
         admits=table.flag("admits", False),
+        signs=table.texts("signs"),
     )
     table.done()
+    for output in found.signs:
+        if output not in found.outputs:
+            table.refuse("signs", f"'{output}' is none of its outputs", nearest(output, found.outputs))
     if found.admits and found.undoes is not None:
         table.refuse("admits", "a stage that undoes another admits nothing")
     elif found.admits and not found.hooks:

@@ -60,7 +60,7 @@ class StageManifest:
     """One stage. `outputs` maps names to kinds (string, int, double, bool, list, object, any); `hooks` None: any.
 
     `undoes` names the stage of this manifest that this one compensates; it is called for nothing else. `admits` says
-    that the stage is the one that lets something in on its hooks.
+    that the stage is the one that lets something in on its hooks. `signs` names outputs that the host signs.
     """
 
     name: str
@@ -70,6 +70,7 @@ class StageManifest:
     hooks: Mapping[str, HookRule] | None = None
     undoes: str | None = None
     admits: bool = False
+    signs: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -105,6 +105,7 @@ class Weaver:
             retry=self._common[name].retry,
             breaker=self._common[name].breaker,
             undo=self.undoing.weave(name, desk, hook),
+            signs=() if use.declaration is None else use.declaration.signs,
             mark=self.draft.key(path),
         )
 

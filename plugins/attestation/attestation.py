@@ -18,6 +18,7 @@ from time import monotonic
 
 import rfc8785
 from attest.appraisal import Appraisal, appraise
+from attest.audit import Checkpoint
 from attest.drift import known_by
 from attest.expiry import Expiry, expiries
 from attest.hostnames import warm
@@ -170,21 +171,21 @@ def appraise_server(call: Call) -> Answer:
         return _refusal(call, _misread(settings, _code_of(error)).outcome, {})
     tenant = str(call.context.get("tenant", ""))
     try:
-        return _decision(call, _decided(settings, url, tenant, results))
+        return _decision(call, *_decided(settings, url, tenant, results))
     except (CannotRecord, sqlite3.Error):
         return _refusal(call, _misread(settings, "A-STORE").outcome, {})
 
 
-def _decided(settings: Settings, url: Url, tenant: str, results: Sequence[StageResult]) -> Appraisal:
+def _decided(settings: Settings, url: Url, tenant: str, results: Sequence[StageResult]) -> tuple[Appraisal, Checkpoint]:
     """Appraise and record: a decision that is not on the disk is none."""
     begun = monotonic()
     stores = _stores[0]
     appraisal = appraise(settings.policy, url, results, _now(), stores.admissions.last(str(url), tenant))
     took = {one.kind: one.ms for one in results} | {"appraise": (monotonic() - begun) * 1000}
-    stores.log.append(_record(appraisal, tenant, results, took))
+    checkpoint = stores.log.append(_record(appraisal, tenant, results, took))
     if appraisal.outcome.verdict is Verdict.ADMIT:
         stores.admissions.admit(str(url), tenant, known_by(results))
-    return appraisal
+    return appraisal, checkpoint
 
 
 def _record(
@@ -228,12 +229,13 @@ def _verified_id(known: StageResult) -> SpiffeId | None:
     return read_id(claimed) if isinstance(claimed, str) and known.pop else None
 
 
-def _decision(call: Call, appraisal: Appraisal) -> Answer:
+def _decision(call: Call, appraisal: Appraisal, checkpoint: Checkpoint) -> Answer:
     out = {
         "verdict": appraisal.outcome.verdict.value,
         "codes": sorted(appraisal.outcome.codes),
         "rule": appraisal.rule.name if appraisal.rule else "",
         "result": appraisal.ear(),
+        "checkpoint": checkpoint.as_json(),
         "warnings": _warnings(call, appraisal.at),
     }
     if appraisal.outcome.verdict is Verdict.ADMIT:

@@ -256,6 +256,13 @@ def test_an_undo_undoes_one_other_stage_of_its_manifest(folder: Path, lines: str
     assert only(write(folder, f"{RESERVE}[tool.penstock.stages.again]\n{lines}\n")) == expected
 
 
+def test_what_is_signed_is_an_output(folder: Path) -> None:
+    stage = "[tool.penstock.stages.a]\noutputs = { result = 'object' }\nsigns = "
+    assert read_manifest(write(folder, f"{stage}['result']\n")).stages["a"].signs == ("result",)
+    wrong = only(write(folder, f"{stage}['resutl']\n"))
+    assert wrong == "3:9 tool.penstock.stages.a.signs 'resutl' is none of its outputs ->result"
+
+
 def test_commands_are_functions_of_the_plugin(folder: Path) -> None:
     good = f"[tool.penstock.commands]\nword-list = 'plugin:plugin.main'\n{STAGE}"
     assert dict(read_manifest(write(folder, good)).commands) == {"word-list": "plugin:plugin.main"}
