@@ -74,7 +74,7 @@ def calls(each: int, ports: dict[str, int]) -> list[tuple[str, str]]:
     """Every registration, good and killing in turns: what it is, and its URL."""
     deeds = list(DEEDS)
     return [
-        (name, f"https://127.0.0.1:{ports[name]}/{number}")
+        (name, f"https://127.0.0.1:{ports[name]}{admission.PLACE}/{number}")
         for number in range(each)
         for name in ("good", deeds[number % len(deeds)])
     ]

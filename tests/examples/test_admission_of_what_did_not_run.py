@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import json
+import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -98,7 +100,7 @@ def served(example: Any, tmp_path: Path) -> Iterator[tuple[Path, dict[str, str]]
         ]
         cut = "  cut_off:\n    hook: server_pre_register\n    deadline: 1ms\n    stages:\n" + stages()
         (tmp_path / "pipeline.yaml").write_text(f"{head}pipelines:\n{''.join(written)}{cut}")
-        yield tmp_path, {"name": "good", "url": f"https://127.0.0.1:{port}/mcp"}
+        yield tmp_path, {"name": "good", "url": f"https://127.0.0.1:{port}{example.PLACE}"}
 
 
 def test_a_stage_that_was_skipped_failed_or_cut_off_is_a_denial(served: tuple[Path, dict[str, str]]) -> None:
@@ -122,3 +124,38 @@ def test_a_stage_that_was_skipped_failed_or_cut_off_is_a_denial(served: tuple[Pa
     asyncio.run(go())
     assert {name: codes for name, (_, codes) in came.items()} == EXPECTED
     assert {name for name, (verdict, _) in came.items() if verdict != "deny"} == {"whole"}
+
+
+def test_the_record_is_proven_by_what_the_host_signed(served: tuple[Path, dict[str, str]]) -> None:
+    """The command of the plugin reads the statements of the host: every decision so far, and no further."""
+    folder, payload = served
+    signed: list[dict[str, str]] = []
+
+    async def go() -> None:
+        loaded = load(folder)
+        with Store(default_store_root(), locked=True, pipeline=loaded.path) as store:
+            async with asyncio.timeout(SECONDS), Orchestrator(loaded, store, state=folder / "state") as orchestrator:
+                for pipeline in ("whole", "identity_not_handed_on"):
+                    result = await orchestrator.invoke("server_pre_register", payload, pipeline=pipeline)
+                    signed.append(json.loads(json.dumps(result.records[0]))["stages"]["appraise"]["signed"])
+
+    asyncio.run(go())
+    assert [{*one} for one in signed] == [{"result", "checkpoint"}] * 2
+    results = [json.loads(_part(one["result"], 1)) for one in signed]
+    said = [next(iter(one["submods"].values()))["ear.status"] for one in results]
+    assert said == ["affirming", "contraindicated"]
+    last = json.loads(_part(signed[-1]["checkpoint"], 1))["n"]
+
+    statements, key = folder / "state" / "statements.jws", folder / "state" / "signing.pub.pem"
+    words = ["attest", "--file", str(folder), "audit", "verify", "--statements", str(statements), "--key", str(key)]
+    penstock = str(Path(sys.executable).with_name("penstock"))
+    proven = subprocess.run([penstock, *words], capture_output=True, text=True, timeout=SECONDS, check=False)
+    assert proven.returncode == 0, proven.stdout + proven.stderr
+    assert f"2 checkpoints, proven up to line {last}\n" in proven.stdout
+    statements.write_text(statements.read_text().replace(signed[0]["checkpoint"][-20:], "A" * 20))
+    forged = subprocess.run([penstock, *words], capture_output=True, text=True, timeout=SECONDS, check=False)
+    assert forged.returncode == 1 and "a checkpoint is not signed by the host" in forged.stdout
+
+
+def _part(jws: str, number: int) -> bytes:
+    return base64.urlsafe_b64decode(jws.split(".")[number] + "==")

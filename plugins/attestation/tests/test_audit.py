@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Callable
 from dataclasses import replace
@@ -30,12 +31,13 @@ def decision(number: int = 0, verdict: str = "admit", *codes: str, ms: float = 2
 
 
 def signed(checkpoint: Checkpoint, key: Ed25519PrivateKey = HOST) -> Checkpoint:
-    return replace(checkpoint, signature=key.sign(checkpoint.body()))
+    said = json.dumps(checkpoint.as_json()).encode()
+    return replace(checkpoint, said=said, signature=key.sign(said))
 
 
 def is_signed(checkpoint: Checkpoint) -> bool:
     try:
-        HOST.public_key().verify(checkpoint.signature, checkpoint.body())
+        HOST.public_key().verify(checkpoint.signature, checkpoint.said)
     except InvalidSignature:
         return False
     return True
