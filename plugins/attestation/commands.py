@@ -1,4 +1,4 @@
-"""The command `attest`, run in the plugin's own environment: `penstock attest verify|audit|anchors ...`."""
+"""The command `attest`, run in the plugin's own environment: `penstock attest verify|audit|anchors|approvals ...`."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from pathlib import Path
 
 from attest.certificates import Refused
 from command_line.anchoring import add_anchors
+from command_line.approving import add_approvals
 from command_line.auditing import add_audit
 from command_line.verifying import add_verify
 
@@ -39,6 +40,7 @@ def _parser() -> argparse.ArgumentParser:
     add_verify(commands.add_parser("verify", help="verify a file as the stages would, at any time"))
     add_audit(commands.add_parser("audit", help="the record of decisions"))
     add_anchors(commands.add_parser("anchors", help="the trust store"))
+    add_approvals(commands.add_parser("approvals", help="servers that changed, and what is made of it"))
     return parser
 
 

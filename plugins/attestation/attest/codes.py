@@ -147,6 +147,10 @@ _FRESHNESS: _Group = {
     "C-STORE-BUSY": (Effect.RETRY, "The store of nonces is locked or full."),
     "C-BINDING": (Effect.DENY, "The evidence is bound to another challenge or another key."),
     "C-KIND-NOT-ALLOWED": (Effect.DENY, "The evidence is of a kind that was not asked for."),
+    "C-EVIDENCE-ASKED": (
+        Effect.DENY,
+        "The record holds no evidence yet; a nonce for it was issued, to register again.",
+    ),
     "C-KIND-MISSING": (Effect.DENY, "Evidence of a kind that the policy requires is missing."),
 }
 

@@ -17,6 +17,7 @@ from test_chain import BETWEEN, ROOT
 from test_spiffe import OWN, TOKEN_KEY, WORKLOAD, document
 from test_spiffe import ROOT as SPIFFE_ROOT
 from test_spiffe import signed as signed_token
+from world.admissions import Admissions
 from world.auditlog import AuditLog
 from world.trust import Kind, TrustStore
 
@@ -167,6 +168,20 @@ def test_anchors_are_added_rotated_and_removed(folder: Path, capsys: pytest.Capt
     assert run("anchors", "remove", "own", **data) == 0
     assert run("anchors", "list", **data) == 0
     assert capsys.readouterr().out.endswith("own sequence 10: removed\n")
+
+
+def test_a_change_is_approved_as_it_was_asked_for(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    store = Admissions(folder / "admitted.db")
+    store.ask("https://s.example/", "t", "ab" * 32, ["D-APPROVAL", "D-KEY-CHANGED"])
+    assert run("approvals", "list", data=folder) == 0
+    line = capsys.readouterr().out
+    assert line == f"https://s.example/ tenant t {'ab' * 32} asked for: D-APPROVAL D-KEY-CHANGED\n"
+    give = ("approvals", "give", "https://s.example/")
+    assert run(*give, "cd" * 32, "--tenant", "t", data=folder) == run(*give, "ab" * 32, data=folder) == 1
+    assert run(*give, "ab" * 32, "--tenant", "t", data=folder) == 0
+    assert store.approved("https://s.example/", "t") == ("ab" * 32,)
+    assert run("approvals", "withdraw", "https://s.example/", "--tenant", "t", data=folder) == 0
+    assert store.approved("https://s.example/", "t") == ()
 
 
 def test_what_cannot_be_read_is_not_stored(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
