@@ -33,6 +33,7 @@ from world.admissions import Admissions
 from world.auditlog import AuditLog, CannotRecord
 from world.challenge import Challenger
 from world.identity import identify
+from world.rego import object_by
 from world.settings import Settings, overlaid, read_settings
 from world.sources import Sources
 from world.trust import Kind, TrustStore
@@ -210,7 +211,25 @@ def _appraised(settings: Settings, text: str, tenant: str, given: Given) -> Appr
         return Appraisal(text[:_LONGEST_TEXT], None, outcome, settings.policy.digest, _now())
     admissions, server = _stores[0].admissions, str(url)
     before, approved = admissions.last(server, tenant), admissions.approved(server, tenant)
-    return appraise(settings.policy, url, given.results, _now(), before, approved)
+    appraisal = appraise(settings.policy, url, given.results, _now(), before, approved)
+    if settings.rego is None:
+        return appraisal
+    objections = object_by(settings.rego, _about(appraisal, tenant, given))
+    return replace(appraisal, outcome=together([appraisal.outcome, objections]))
+
+
+def _about(appraisal: Appraisal, tenant: str, given: Given) -> dict[str, Json]:
+    """What the operator's own rules are told: what was verified, and nothing that the registrant says of itself."""
+    results = {one.kind: one.as_json() for one in given.results}
+    return {
+        "server": appraisal.server,
+        "tenant": tenant,
+        "rule": appraisal.rule.name if appraisal.rule else "",
+        "verdict": appraisal.outcome.verdict.value,
+        "codes": [*sorted(appraisal.outcome.codes)],
+        "claims": {kind: one["claims"] for kind, one in results.items()},
+        "at": appraisal.at.timestamp(),
+    }  # type: ignore[dict-item]  # JSON, as results are
 
 
 def _remember(appraisal: Appraisal, tenant: str, given: Given) -> None:

@@ -180,6 +180,8 @@ _APPRAISAL: _Group = {
     "A-RESULT-POLICY": (Effect.DENY, "A stage's result was found under another policy."),
     "A-RESULT-STALE": (Effect.DENY, "A stage's result is older than a run can be, or from the future."),
     "A-RESULT-FORM": (Effect.DENY, "What was handed over as a stage's result is none."),
+    "A-REGO-DENY": (Effect.DENY, "The operator's own rules in Rego object; what they say stands with it."),
+    "A-REGO-ERROR": (Effect.ERROR, "The operator's own rules in Rego have no answer that could be taken."),
     "A-STORE": (Effect.RETRY, "The decision could not be recorded, or the last one not be read, so none is made."),
     "M-POP": (Effect.DENY, "The server did not prove that it holds the key of its certificate."),
 }

@@ -30,7 +30,7 @@ _MAX_ANSWER_BYTES = 4 * 1024 * 1024
 """What a child may say: the largest evidence, in base64, with room."""
 
 _MAX_DATA_BYTES = 1024 * 1024 * 1024
-"""Memory of a child, the parent's own included, which it shares."""
+"""Memory that a child may take beyond what it shares with its parent: a library may have set some aside there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,6 +150,12 @@ def _be_child(function: Callable[[], dict[str, Json]], limits: Limits, writing: 
         os._exit(status)
 
 
+def _data_bytes() -> int:
+    """What RLIMIT_DATA counts of this process now; proc(5), the sixth figure of statm."""
+    with open("/proc/self/statm", "rb") as file:
+        return int(file.read().split()[5]) * resource.getpagesize()
+
+
 def _restrict(limits: Limits) -> None:
     os.setpgid(0, 0)
     _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
@@ -163,6 +169,7 @@ def _restrict(limits: Limits) -> None:
     whole = ceil(limits.cpu_seconds) + 1
     resource.setrlimit(resource.RLIMIT_CPU, (whole, whole + 1))
     with suppress(ValueError):  # a lower limit of the machine's is as good
-        resource.setrlimit(resource.RLIMIT_DATA, (_MAX_DATA_BYTES, _MAX_DATA_BYTES))
+        most = _data_bytes() + _MAX_DATA_BYTES
+        resource.setrlimit(resource.RLIMIT_DATA, (most, most))
     if not limits.opens:
         resource.setrlimit(resource.RLIMIT_NOFILE, (0, 0))

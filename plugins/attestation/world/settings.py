@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -19,6 +20,7 @@ from attest.search import Anchors
 from attest.urls import Url, read_url
 
 from world.connector import Client, Dialling
+from world.rego import Rego, read_rego
 from world.trust import Kind, Snapshot
 
 __all__ = ["BadSettings", "Settings", "Source", "overlaid", "pem_blocks", "read_settings"]
@@ -55,6 +57,7 @@ class Settings:
     dialling: Dialling
     handshake: bool
     sources: tuple[Source, ...] = ()
+    rego: Rego | None = None
 
     def anchors_of(self, identity: TlsIdentity) -> Anchors:
         """Return the anchors that a rule names, as one set."""
@@ -85,7 +88,26 @@ def read_settings(config: Mapping[str, object], secrets: Mapping[str, str]) -> S
     sources = tuple(
         _source(name, said, anchors) for name, said in _mapping(config.get("sources", {}), "sources").items()
     )
-    return Settings(policy, anchors, bundles, Collateral(lists), dialling, bool(config.get("handshake", True)), sources)
+    text = str(config.get("rego", ""))
+    rego = read_rego(text) if text else None
+    return Settings(
+        policy=_with_rules(policy, rego),
+        anchors=anchors,
+        bundles=bundles,
+        collateral=Collateral(lists),
+        dialling=dialling,
+        handshake=bool(config.get("handshake", True)),
+        sources=sources,
+        rego=rego,
+    )
+
+
+def _with_rules(policy: Policy, rego: Rego | None) -> Policy:
+    """Rules in Rego are part of the policy: its digest is of both."""
+    if rego is None:
+        return policy
+    both = policy.digest + hashlib.sha256(rego.text.encode()).digest()
+    return replace(policy, digest=hashlib.sha256(both).digest())
 
 
 def _source(name: str, said: object, anchors: Mapping[str, Anchors]) -> Source:
@@ -115,7 +137,7 @@ def overlaid(settings: Settings, snapshot: Snapshot) -> Settings:
     stored = [item.data.decode() for item in snapshot.of(Kind.CRL).values() if item.data is not None]
     lists = tuple(der for text in stored for der in pem_blocks(text))
     kept = snapshot.of(Kind.POLICY).get("policy")
-    policy = settings.policy if kept is None else read_policy(kept.data or b"")
+    policy = settings.policy if kept is None else _with_rules(read_policy(kept.data or b""), settings.rego)
     _hold_names(policy, anchors)
     _warm(lists)
     collateral = replace(
