@@ -34,6 +34,7 @@ from world.auditlog import AuditLog, CannotRecord
 from world.challenge import Challenger
 from world.identity import identify
 from world.rego import object_by
+from world.responders import Responders
 from world.settings import Settings, overlaid, read_settings
 from world.sources import Sources
 from world.trust import Kind, TrustStore
@@ -48,6 +49,7 @@ class Stores:
     admissions: Admissions
     trust: TrustStore
     sources: Sources
+    responders: Responders
 
     @classmethod
     def at(cls, folder: Path) -> Stores:
@@ -58,6 +60,7 @@ class Stores:
             Admissions(folder / "admitted.db"),
             TrustStore(folder / "trust.db"),
             Sources(folder / "sources.db"),
+            Responders(folder / "answers.db"),
         )
 
 
@@ -143,7 +146,7 @@ def identity(call: Call) -> Answer:
         url = read_url(str(call.payload["url"]))
     except BadUrl as error:
         return _objection(call, _misread(settings, error.code), begun)
-    found = identify(url, settings, _now(), _handed_over(call), _remember_lists)
+    found = identify(url, settings, _now(), _handed_over(call), _remember_lists, _stores[0].responders.answers)
     return _objection(call, found, begun)
 
 

@@ -121,7 +121,12 @@ def _answer(tls: SSL.Connection, shown: Shown) -> None:
     while b"\r\n\r\n" not in data:
         data += tls.recv(4096)
     head, _, body = data.partition(b"\r\n\r\n")
-    if head.startswith(b"GET "):
+    if head.startswith(b"POST ") and shown.file:
+        length = int(head.lower().partition(b"content-length: ")[2].partition(b"\r\n")[0])
+        while len(body) < length:
+            body += tls.recv(4096)
+        shown.file.with_suffix(".asked").open("ab").write(body)
+    if head.startswith(b"GET ") or shown.file:
         said = shown.file.read_bytes() if shown.file else b""
         tls.sendall(b"HTTP/1.1 %d X\r\nContent-Length: %d\r\n\r\n" % (shown.status, len(said)) + said)
         return

@@ -10,7 +10,9 @@ from typing import Any
 
 import pytest
 from cryptography import x509
+from cryptography.hazmat.primitives.hashes import SHA1, SHA256
 from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.x509 import ocsp
 from pki import DAY
 from servers import Shown, pem
 from test_stages import (
@@ -176,3 +178,70 @@ def test_nothing_in_a_certificate_makes_anybody_fetch(serve: Serve, file: Path) 
     settings = config(port, TLS) | {"crls": lists()[:1], "ports": [port, asked], "anchors": {"own": pem(ROOT.der)}}
     assert stage("collateral", port, settings).out == {"fetched": [], "failed": {}}
     assert codes(admission(port, settings)) == {"R-CRL-MISSING"}
+
+
+def answer(certificate: bytes, status: ocsp.OCSPCertStatus = ocsp.OCSPCertStatus.GOOD) -> bytes:
+    """What the issuer of a certificate says about it."""
+    revoked = status is ocsp.OCSPCertStatus.REVOKED
+    builder = ocsp.OCSPResponseBuilder().add_response(
+        x509.load_der_x509_certificate(certificate), BETWEEN.view, SHA1(), status, NOW - DAY, NOW + DAY,
+        NOW - DAY if revoked else None, None,
+    )  # fmt: skip
+    signed = builder.responder_id(ocsp.OCSPResponderEncoding.HASH, BETWEEN.view).sign(BETWEEN.private, SHA256())
+    return signed.public_bytes(Encoding.DER)
+
+
+def responding(port: int, responder: int, **more: Any) -> dict[str, Any]:
+    said = {"kind": "ocsp", "url": f"https://127.0.0.1:{responder}/ocsp", "anchors": "own", "every": 3600.0}
+    settings = config(port, TLS) | {"crls": lists()[:1], "ports": [port, responder]}
+    return settings | {"sources": {"own": said | more}}
+
+
+def test_a_configured_responder_is_asked_once_for_a_while(serve: Serve, file: Path) -> None:
+    certificate = leaf(serial)
+    port, responder = serve(shown(certificate)), serve(shown(file=file))
+    file.write_bytes(answer(certificate))
+    settings = responding(port, responder)
+    assert admission(port, settings).out["verdict"] == "admit"
+    asked = file.with_suffix(".asked").read_bytes()
+    assert ocsp.load_der_ocsp_request(asked[: 2 + asked[1]]).serial_number == 77
+    file.unlink()
+    assert admission(port, settings).out["verdict"] == "admit"
+    assert file.with_suffix(".asked").read_bytes() == asked
+
+
+@pytest.mark.parametrize(
+    ("code", "said"),
+    [
+        ("R-REVOKED", lambda certificate: answer(certificate, ocsp.OCSPCertStatus.REVOKED)),
+        ("R-OCSP-UNKNOWN", lambda certificate: answer(certificate, ocsp.OCSPCertStatus.UNKNOWN)),
+        ("R-OCSP-PARSE", lambda _: b"<html>"),
+        ("R-CRL-MISSING", lambda _: answer(leaf())),
+    ],
+)
+def test_what_a_responder_says_counts_as_if_it_were_stapled(
+    serve: Serve, file: Path, code: str, said: Callable[[bytes], bytes]
+) -> None:
+    certificate = leaf(serial)
+    port, responder = serve(shown(certificate)), serve(shown(file=file))
+    file.write_bytes(said(certificate))
+    assert codes(admission(port, responding(port, responder))) == {code}
+
+
+@pytest.mark.parametrize("more", [{"issuers": "others"}, {"url": "https://127.0.0.1:1/x"}])
+def test_a_responder_that_is_not_for_the_rule_or_cannot_be_had_says_nothing(
+    serve: Serve, file: Path, more: dict[str, str]
+) -> None:
+    certificate = leaf(serial)
+    port, responder = serve(shown(certificate)), serve(shown(file=file))
+    file.write_bytes(answer(certificate))
+    assert codes(admission(port, responding(port, responder, **more))) == {"R-CRL-MISSING"}
+
+
+def test_a_policy_can_switch_responders_off_too(serve: Serve, file: Path) -> None:
+    certificate = leaf(serial)
+    port, responder = serve(shown(certificate)), serve(shown(file=file))
+    file.write_bytes(answer(certificate))
+    settings = responding(port, responder)
+    assert codes(admission(port, settings | {"policy": settings["policy"] | {"fetch": False}})) == {"R-CRL-MISSING"}
+    assert not file.with_suffix(".asked").exists()

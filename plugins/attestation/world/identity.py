@@ -48,10 +48,12 @@ def identify(
     at: datetime,
     handed_over: Sequence[bytes] = (),
     remember: Callable[[Mapping[str, int]], None] = lambda numbers: None,
+    ask: Callable[[Sequence[bytes], Rule, Settings, datetime], tuple[bytes, ...]] = lambda *_: (),
 ) -> StageResult:
     """Find out who a server is. `handed_over` is looked at only where nothing is dialled, and proves no possession.
 
-    `remember` is told the numbers of revocation lists that were found good and are newer than those known.
+    `remember` is told the numbers of revocation lists that were found good and are newer than those known; `ask` has
+    answers (OCSP) about a chain under a rule.
     """
     found = _rules(url, settings)
     if not found:
@@ -62,6 +64,8 @@ def identify(
     except Refusal as refusal:
         return _ended(url, settings, at, refusal.code, "connection", "a handshake", "none")
     pop = presented.pop
+    answers = settings.collateral.answers + ask(presented.chain, found[0], settings, at)
+    settings = replace(settings, collateral=replace(settings.collateral, answers=answers))
     try:
         answer = run_apart(lambda: _judged(url, settings, at, presented, found), VERIFYING)
     except Died as death:

@@ -23,7 +23,7 @@ from world.connector import Client, Dialling
 from world.rego import Rego, read_rego
 from world.trust import Kind, Snapshot
 
-__all__ = ["BadSettings", "Settings", "Source", "overlaid", "pem_blocks", "read_settings"]
+__all__ = ["BadSettings", "Responder", "Settings", "Source", "overlaid", "pem_blocks", "read_settings"]
 
 _EVERY_SECONDS = 3600
 """How often a source is asked that says nothing about it."""
@@ -47,6 +47,16 @@ class Source:
 
 
 @dataclass(frozen=True, slots=True)
+class Responder:
+    """Who is asked about certificates (OCSP) under the anchors, or of the trust domain, `issuers`."""
+
+    url: Url
+    anchors: str
+    every: timedelta
+    issuers: str
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
     """`with`, read once. `handshake` is off where nothing is dialled: nothing can be admitted then."""
 
@@ -57,6 +67,7 @@ class Settings:
     dialling: Dialling
     handshake: bool
     sources: tuple[Source, ...] = ()
+    responders: tuple[Responder, ...] = ()
     rego: Rego | None = None
 
     def anchors_of(self, identity: TlsIdentity) -> Anchors:
@@ -85,9 +96,7 @@ def read_settings(config: Mapping[str, object], secrets: Mapping[str, str]) -> S
         seconds=float(str(config.get("seconds", 8))),
         client=client,
     )
-    sources = tuple(
-        _source(name, said, anchors) for name, said in _mapping(config.get("sources", {}), "sources").items()
-    )
+    found = [_source(name, said, anchors) for name, said in _mapping(config.get("sources", {}), "sources").items()]
     text = str(config.get("rego", ""))
     rego = read_rego(text) if text else None
     return Settings(
@@ -97,7 +106,8 @@ def read_settings(config: Mapping[str, object], secrets: Mapping[str, str]) -> S
         collateral=Collateral(lists),
         dialling=dialling,
         handshake=bool(config.get("handshake", True)),
-        sources=sources,
+        sources=tuple(one for one in found if isinstance(one, Source)),
+        responders=tuple(one for one in found if isinstance(one, Responder)),
         rego=rego,
     )
 
@@ -110,11 +120,13 @@ def _with_rules(policy: Policy, rego: Rego | None) -> Policy:
     return replace(policy, digest=hashlib.sha256(both).digest())
 
 
-def _source(name: str, said: object, anchors: Mapping[str, Anchors]) -> Source:
+def _source(name: str, said: object, anchors: Mapping[str, Anchors]) -> Source | Responder:
     given = _texts(said, f"sources.{name}")
     if given["anchors"] not in anchors:
         raise BadSettings(f"the source {name} names the anchors {given['anchors']}, and no such set is configured")
     every = timedelta(seconds=float(given.get("every", _EVERY_SECONDS)))
+    if given["kind"] == "ocsp":
+        return Responder(read_url(given["url"]), given["anchors"], every, given.get("issuers", name))
     return Source(name, Kind(given["kind"]), read_url(given["url"]), given["anchors"], every)
 
 

@@ -8,24 +8,20 @@ from __future__ import annotations
 
 import base64
 import sqlite3
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 
 from attest.bundles import BadBundle, read_bundle
-from attest.chain import verify_chain
 from attest.crls import UnreadableCrl, parse_crl
 from attest.limits import MAX_BUNDLE_BYTES, MAX_CRL_BYTES
-from attest.policy import TlsIdentity
-from attest.rules import Revocation
 from attest.strictjson import Json
-from attest.verdict import Verdict
 
+from world.asking import apart, ask
 from world.connector import Post
-from world.identity import Presented, Refusal, reach
-from world.sandbox import VERIFYING, Died, run_apart
+from world.identity import Refusal
 from world.settings import BadSettings, Settings, Source, pem_blocks
 from world.trust import Kind, TrustStore
 
@@ -102,30 +98,14 @@ class Sources:
 
 
 def _bytes(source: Source, settings: Settings, now: datetime) -> bytes:
-    """Ask a source whose certificate leads to the anchors that the operator named. Raises Refusal.
-
-    Its own revocation is not asked: it is where that would be answered.
-    """
-    identity = TlsIdentity(anchors=(source.anchors,), revocation=Revocation.OFF)
-    presented = reach(source.url, settings, identity)
-    spki = _child(lambda: _verified(source, settings, identity, presented, now))["spki"]
-    post = Post(source.url.path or "/", b"", str(spki), _MAX_BYTES[source.kind], method="GET")
-    return reach(source.url, settings, identity, post).answer or b""
-
-
-def _verified(
-    source: Source, settings: Settings, identity: TlsIdentity, presented: Presented, now: datetime
-) -> dict[str, Json]:
-    found = verify_chain(presented.chain, settings.anchors_of(identity), identity.rules(source.url), now)
-    if found.verdict is Verdict.ADMIT:
-        return {"spki": str(found.claims["spki"])}
-    return {"refused": sorted(found.codes)[0], "why": ", ".join(sorted(found.codes))}
+    post = Post(source.url.path or "/", b"", "", _MAX_BYTES[source.kind], method="GET")
+    return ask(source.url, source.anchors, post, settings, now)
 
 
 def _put(source: Source, data: bytes, settings: Settings, trust: TrustStore, now: datetime) -> bool:
     """Store what came, if it is good and something new. Raises Refusal."""
     read = _crl if source.kind is Kind.CRL else _bundle
-    made = _child(lambda: read(source, data, settings, now))["data"]
+    made = apart(lambda: read(source, data, settings, now))["data"]
     text = base64.b64decode(str(made))
     before = trust.snapshot().of(source.kind).get(source.name)
     # What an operator removed stays so until an operator puts something in its place.
@@ -133,17 +113,6 @@ def _put(source: Source, data: bytes, settings: Settings, trust: TrustStore, now
         return False
     trust.put(source.kind, source.name, text)
     return True
-
-
-def _child(look: Callable[[], dict[str, Json]]) -> dict[str, Json]:
-    """Look at what a source sent in a child: it is trusted for what it says, and not for how it says it."""
-    try:
-        answer = run_apart(look, VERIFYING)
-    except Died as death:
-        raise Refusal(death.code, str(death)) from death
-    if "refused" in answer:
-        raise Refusal(str(answer["refused"]), str(answer["why"]))
-    return answer
 
 
 def _crl(_: Source, data: bytes, settings: Settings, now: datetime) -> dict[str, Json]:
