@@ -42,7 +42,7 @@ def test_every_error_with_a_code_is_documented() -> None:
 
 
 def test_every_refusal_is_documented_and_no_other() -> None:
-    """`penstock.internal` and `penstock.shutdown` are those of denials too; `penstock.change` is made nowhere by name."""
+    """Two are those of denials too; `penstock.change` is nowhere made by its name."""
     codes = {code for tree in _trees() for code in _codes_of_refusals(tree)}
     assert codes - {"penstock.internal", "penstock.shutdown"} == set(REFUSALS) - {"penstock.change"}
     assert {code for code in codes if f"| `{code}` |" not in PAGE} == set()
