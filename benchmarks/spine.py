@@ -84,6 +84,24 @@ def _through_the_door(penstock: Orchestrator, hook: str, payload: bytes) -> Call
     return lambda: penstock.invoke(hook, payload, CONTEXT)
 
 
+async def _uncounted(penstock: Orchestrator, into: list[float], call: Callable[[], Awaitable[object]]) -> None:
+    """The same calls by a host that keeps no metrics."""
+    told, penstock.engine.told = penstock.engine.told, lambda call: None
+    await _latencies(into, 200, call)
+    penstock.engine.told = told
+
+
+async def _counting(penstock: Orchestrator, into: list[float]) -> None:
+    """What a host does for its metrics when a call is answered, by itself."""
+    call = penstock.engine.submit("bench_one", SMALL, CONTEXT)
+    await call.reply
+    for _ in range(10):
+        begun = time.perf_counter()
+        for _ in range(100):
+            penstock.metrics.answered(call)
+        into.append((time.perf_counter() - begun) / 100)
+
+
 async def _one_cpu(penstock: Orchestrator, figures: Figures, rounds: int) -> None:
     one, chain = _hook(penstock, "bench_one", SMALL), _hook(penstock, "bench_chain", SMALL)
     door = _through_the_door(penstock, "bench_one", SMALL)
@@ -103,6 +121,8 @@ async def _one_cpu(penstock: Orchestrator, figures: Figures, rounds: int) -> Non
                 into.append(time.perf_counter() - begun)
             await _latencies(figures.setdefault("loop", []), 200, lambda: loop.echo(line))
             await _latencies(figures.setdefault("one", []), 200, one)
+            await _uncounted(penstock, figures.setdefault("one_uncounted", []), one)
+            await _counting(penstock, figures.setdefault("count", []))
             await _latencies(figures.setdefault("door", []), 200, door)
             await _latencies(figures.setdefault("chain", []), 60, chain)
 
@@ -166,6 +186,8 @@ ROWS = (
     ("one stage, one at a time, one CPU: p50", "one", "pipe", "a bare pipe", 3.0, False),
     ("the same", "one", "loop", "a pipe on the loop", None, False),
     ("the same, door included", "door", "pipe", "a bare pipe", None, False),
+    ("the same, counted for metrics", "one", "one_uncounted", "not counted", None, False),
+    ("counting one run, by itself", "count", "one", "one stage", None, False),
     ("HTTP, one connection, one CPU: p50", "http", "door_beside", "the door in process", None, False),
     ("chain of five stages, one CPU: p50", "chain", "one", "one stage", 6.0, False),
     ("32 in flight, msgspec worker: calls/s", "many", "echo_many", ECHO, 2.5, True),

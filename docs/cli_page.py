@@ -37,6 +37,7 @@ RUN_MEMBERS: Mapping[str, str] = {
     "began": "when, in seconds since 1970; null when no pipeline applied",
     "request_id": 'the `request_id` of its context, `""` where it had none, and when no pipeline applied',
     "trace": 'the W3C `traceparent` of its caller, `""` where it gave none',
+    "revision": "the number of the revision that it ran on, 0 where that is not known",
     "violation": "why it was denied: `code`, `reason`, `description`, `details`, `http_status`, `http_headers`, "
     "`retry_after_ms`; else null",
     "error": "what went wrong in a failed run: `class`, `code`, `message`; else null. A failed run is denied",
@@ -57,11 +58,17 @@ STAGE_MEMBERS: Mapping[str, str] = {
     "attempts": "how often a plugin, or a mock, was asked",
     "generation": "the plugin and the digest of the files that answered; null when none was asked",
     "worker": "the worker that answered; null when none was asked",
+    "version": "the version of that plugin; null when none was asked",
+    "mode": "the mode of the stage, or of the override of it that applied; null when it was never taken up",
+    "config": "which of the plugin's configurations the call named, likewise",
     "effect": "`done`, or `unknown` where nobody can tell; `none` where nothing has to be undone",
     "undo": "what became of its compensation, see below; null where none was due",
     "violation": "as above, also where the mode only records it",
     "error": "as above, also where `on_error: continue` went past it",
+    "at": "where the stage stands in the pipeline file: FILE:LINE:COLUMN",
+    "override": "why its mode was changed by command; null where it was not",
     "out": "the values the stage put out, or its `otherwise`; else null",
+    "signed": "only where the host signed values of `out`: each statement, a JWS, by the value's name",
 }
 
 UNDO_MEMBERS: Mapping[str, str] = {

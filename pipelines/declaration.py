@@ -26,7 +26,9 @@ class HookUse:
 class StageDeclaration:
     """One stage that a plugin offers. `hooks` is None when it may be used on any hook.
 
-    `undoes` names the stage of the same plugin that this one compensates; it is called for nothing else.
+    `undoes` names the stage of the same plugin that this one compensates; it is called for nothing else. `admits` makes
+    it an admission stage: where it is offered on an admission hook, nothing is let in without it. `signs` names the
+    outputs that the host signs.
     """
 
     name: str
@@ -35,6 +37,8 @@ class StageDeclaration:
     outputs: Mapping[str, str] = field(default_factory=dict)
     hooks: Mapping[str, HookUse] | None = None
     undoes: str | None = None
+    admits: bool = False
+    signs: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +53,11 @@ class Asks:
 
 @dataclass(frozen=True, slots=True)
 class PluginDeclaration:
-    """A plugin as its manifest describes it. `config_schema` is JSON Schema 2020-12 of `with`."""
+    """A plugin as its manifest describes it. `config_schema` is JSON Schema 2020-12 of `with`.
+
+    `deprecations` are sentences that say why it should not be used any more; `unfit` says why it cannot run on this
+    host, and is empty where it can.
+    """
 
     name: str
     version: str
@@ -57,3 +65,5 @@ class PluginDeclaration:
     config_schema: Mapping[str, object] | None = None
     available_extras: frozenset[str] = frozenset()
     asks: Asks = Asks()
+    deprecations: tuple[str, ...] = ()
+    unfit: str = ""

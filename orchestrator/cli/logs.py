@@ -57,13 +57,27 @@ def _pairs(fields: dict[str, object]) -> str:
 
 @contextmanager
 def logged(note: Callable[..., None], verbosity: int) -> Iterator[None]:
-    """Show warnings, with `verbosity` 1 what plugins say of their work, with 2 everything."""
+    """Show warnings, with `verbosity` 1 what plugins say of their work, with 2 everything.
+
+    What the host itself says of its work is logged in any case: `penstock logs` shows it.
+    """
+    wanted = _LEVELS.get(verbosity, logging.DEBUG)
     logger, lines = logging.getLogger("penstock"), _Lines(note)
-    before = logger.level
-    logger.setLevel(_LEVELS.get(verbosity, logging.DEBUG))
+    lines.setLevel(wanted)
     logger.addHandler(lines)
+    try:
+        # Plugins are heard without their logger, so that a line that is not shown costs nothing.
+        with _at(logger, min(wanted, logging.INFO)), _at(logging.getLogger("penstock.plugin"), wanted):
+            yield
+    finally:
+        logger.removeHandler(lines)
+
+
+@contextmanager
+def _at(logger: logging.Logger, level: int) -> Iterator[None]:
+    before = logger.level
+    logger.setLevel(level)
     try:
         yield
     finally:
-        logger.removeHandler(lines)
         logger.setLevel(before)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 
 __all__ = ["Backlog"]
 
@@ -15,11 +15,15 @@ Item = Mapping[str, object]
 
 
 class Backlog:
-    """Items in the order of `put`; of too many the oldest go, and `{"type": "Missed", "count": N}` stands for them."""
+    """Items in the order of `put`; of too many the oldest go, and `{"type": "Missed", "count": N}` stands for them.
 
-    def __init__(self, limit: int = BACKLOG_ITEMS) -> None:
+    `lost` is called for each that goes.
+    """
+
+    def __init__(self, limit: int = BACKLOG_ITEMS, lost: Callable[[], None] = lambda: None) -> None:
         self._items = deque[Item]()
         self._limit = limit
+        self._lost = lost
         self._missed = 0
         self._filled = asyncio.Event()
 
@@ -28,6 +32,7 @@ class Backlog:
         if len(self._items) == self._limit:
             self._items.popleft()
             self._missed += 1
+            self._lost()
         self._items.append(item)
         self._filled.set()
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import ChainMap
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import asdict
 from types import MappingProxyType
 from typing import TYPE_CHECKING, TypeVar
@@ -14,6 +14,9 @@ import msgspec
 from isolation.errors import IsolationError
 from orchestrator.clock import Clock
 from orchestrator.control.backlog import Backlog
+from orchestrator.control.changes import ChangeCommands, Nothing
+from orchestrator.control.looking import Looking, meant
+from orchestrator.control.reasons import Asked, BreakerOf, Reasons
 from orchestrator.control.refusal import Actor, Answer, Refused
 from orchestrator.durable.durability import RunNotHad, RunStands
 from orchestrator.engine.lasting import Lasting
@@ -22,6 +25,8 @@ from orchestrator.journal.awaiting import AwaitedJournal
 from orchestrator.journal.errors import JournalError
 from orchestrator.journal.journal import Journal
 from orchestrator.journal.rows import UNFINISHED, RunStatus, RunUpdate
+from orchestrator.lookout.standing import plugin_standing
+from orchestrator.lookout.why import ChangesBetween, no_changes_known
 from orchestrator.record.history import NoSuchRun, RunHistory, SeveralRuns, Wanted
 from orchestrator.record.ring import Ring
 from orchestrator.record.unmanned import UnmannedRoutes
@@ -32,10 +37,6 @@ if TYPE_CHECKING:
     from orchestrator.resilience.breaker import Breaker
 
 __all__ = ["Control", "RunCommands"]
-
-
-class Nothing(msgspec.Struct, forbid_unknown_fields=True):
-    """No parameters."""
 
 
 class OneRun(msgspec.Struct, forbid_unknown_fields=True):
@@ -77,10 +78,13 @@ class RunCommands:
         journal: Journal | None,
         clock: Clock,
         open: Mapping[str, Lasting] = MappingProxyType({}),
+        changes_between: ChangesBetween = no_changes_known,
+        breaker_of: BreakerOf = lambda pipeline, stage: None,
     ) -> None:
         self._journal = journal
         routes = UnmannedRoutes(journal) if journal is not None else lambda row: None
         self._history = RunHistory(ring, journal, routes, clock, open)
+        reasons = Reasons(ring, self._history, open, changes_between, breaker_of)
         self.streams: dict[str, Stream] = {}
         self.commands: dict[str, Command] = {
             "runs.list": (Wanted, self._list),
@@ -88,6 +92,7 @@ class RunCommands:
             "runs.park": (OneRun, self._park),
             "runs.prune": (Bounds, self._prune),
             "runs.rekey": (Nothing, self._rekey),
+            "why": (Asked, reasons.why),
         }
 
     async def perform(self, command: str, params: Mapping[str, object], *, by: Actor = EMBEDDED) -> Answer:
@@ -150,10 +155,10 @@ class Control(RunCommands):
             None if durability is None else durability.journal,
             engine.clock,
             ChainMap(engine.open, engine.parked),
+            breaker_of=self._breaker_of,
         )
         self._orchestrator = orchestrator
         self.commands |= {
-            "status": (Nothing, self._status),
             "runs.resume": (OneRun, self._resume),
             "runs.compensate": (OneRun, self._compensate),
             "runs.confirm": (OneRun, self._confirm),
@@ -162,22 +167,27 @@ class Control(RunCommands):
             "breakers.reset": (Named, self._reset),
             "plugin.restart": (Named, self._restart),
         }
+        self.commands |= ChangeCommands(orchestrator.revisions, orchestrator.freezing, orchestrator.overrides).commands
         self.streams |= {
             "events": (Nothing, self._events),
         }
+        looking = Looking(orchestrator)
+        self.commands |= looking.commands
+        self.streams |= looking.streams
 
     async def _events(self, _: Nothing, by: Actor) -> AsyncIterator[Mapping[str, object]]:
         """Every event from now on, by its type, with the time at which it was heard in seconds since 1970.
 
         The first object says that nothing is missed from then on.
         """
-        backlog, clock = Backlog(), self._orchestrator.engine.clock
+        events, clock = self._orchestrator.events, self._orchestrator.engine.clock
+        backlog = Backlog(lost=events.note_missed)
 
         def hear(event: Event) -> None:
             told = msgspec.to_builtins(event)
             backlog.put({"type": type(event).__name__, "at": round(clock.wall(), 3), **told})
 
-        silence = self._orchestrator.events.subscribe(hear)
+        silence = events.subscribe(hear)
         backlog.put({"type": "Listening", "at": round(clock.wall(), 3)})
         try:
             async for item in backlog.taken():
@@ -185,30 +195,23 @@ class Control(RunCommands):
         finally:
             silence()
 
-    async def _status(self, _: Nothing, by: Actor) -> Answer:
-        engine = self._orchestrator.engine
-        return {
-            "name": self._orchestrator.loaded.plan.name,
-            "plugins": [self._plugin(name) for name in self._orchestrator.generations],
-            "calls": engine.under_way,
-            "open_runs": sorted(engine.open),
-        }
-
-    def _plugin(self, name: str) -> dict[str, object]:
-        status = self._orchestrator.generations[name].status
-        shown = asdict(status)
-        since = self._orchestrator.engine.clock.now() - shown.pop("since")
-        return shown | {"state": status.state.value, "since_seconds": round(since, 3)}
+    def _breaker_of(self, pipeline: str, stage: str) -> Mapping[str, object] | None:
+        for chain in self._orchestrator.engine.serving.routes.values():
+            for route in chain:
+                for wire in route.wires:
+                    if (route.plan.name, wire.plan.id) == (pipeline, stage) and wire.breaker is not None:
+                        return asdict(wire.breaker.view())
+        return None
 
     async def _restart(self, named: Named, _: Actor) -> Answer:
         generation = self._orchestrator.generations.get(named.name)
         if generation is None:
             raise Refused(
                 "penstock.unknown_plugin",
-                f"the file has no plugin {named.name!r}{_meant(named.name, self._orchestrator.generations)}",
+                f"the file has no plugin {named.name!r}{meant(named.name, self._orchestrator.generations)}",
             )
         await generation.restart()
-        return self._plugin(named.name)
+        return plugin_standing(generation, self._orchestrator.engine.clock.now(), {})
 
     async def _breakers(self, _: Nothing, by: Actor) -> Answer:
         return [asdict(view) for view in self._orchestrator.breakers.views()]
@@ -224,7 +227,7 @@ class Control(RunCommands):
         if not found:
             views = self._orchestrator.breakers.views()
             names = dict.fromkeys(f"{view.plugin}/{view.stage}" for view in views)
-            raise Refused("penstock.unknown_breaker", f"there is no breaker {named.name!r}{_meant(named.name, names)}")
+            raise Refused("penstock.unknown_breaker", f"there is no breaker {named.name!r}{meant(named.name, names)}")
         for breaker in found:
             act(breaker)
         return [asdict(breaker.view()) for breaker in found]
@@ -279,9 +282,3 @@ def _read(kind: type[msgspec.Struct], name: str, params: Mapping[str, object]) -
         return msgspec.convert(dict(params), kind)
     except msgspec.ValidationError as error:
         raise Refused("penstock.bad_command", f"{name}: {error}") from error
-
-
-def _meant(name: str, known: Iterable[str]) -> str:
-    names = list(known)
-    close = nearest(name, names)
-    return f"; did you mean {close!r}?" if close else f"; there are {', '.join(names)}" if names else "; there are none"

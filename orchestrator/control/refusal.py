@@ -8,6 +8,8 @@ __all__ = ["REFUSALS", "Actor", "Answer", "Refused", "actor_of"]
 
 REFUSALS: Mapping[str, str] = {
     "penstock.unknown_plugin": "The file that the host serves has no plugin of this name.",
+    "penstock.unknown_stage": "The file that the host serves has no stage of this name.",
+    "penstock.unknown_pipeline": "The file that the host serves has no pipeline of this name.",
     "penstock.unknown_breaker": "The host has no breaker of this name.",
     "penstock.not_confirming": "The run does not wait for a confirmation, or not any more.",
     "penstock.no_journal": "The command is about durable runs, and there is no journal or the run is not durable.",

@@ -127,6 +127,8 @@ class _Replay:
                     run.reckon(command)
             run.seq = row.seq + 1
         self._settle_down()
+        if run.answered_with is not None:
+            run.tallied = run.undo_states  # by the host that reached the verdict
         return run
 
     def _settle_down(self) -> None:

@@ -10,6 +10,7 @@ import logging
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
+from typing import Protocol
 
 import msgspec
 
@@ -38,7 +39,7 @@ from pipelines.overlay import Overlay
 from pipelines.plan import Mode, StageState
 from pipelines.run import BEGIN, Cancel, Command, Effect, Event, Finish, Halt, Invoke, Phase, Settled, advance
 
-__all__ = ["Traversal"]
+__all__ = ["Onlooker", "Traversal"]
 
 log = logging.getLogger("penstock.run")
 
@@ -49,6 +50,13 @@ NO_TRACE = b"null"
 
 def _over(run: Traversal) -> None:
     """Stand in for `done` once it was called."""
+
+
+class Onlooker(Protocol):
+    """Who looks at stages while they run."""
+
+    def saw(self, run: Traversal, attempt: Attempt, answer: msgspec.Raw | bytes | None) -> None:
+        """A stage is settled; `answer` is what its plugin said, None where it said nothing."""
 
 
 class Traversal:
@@ -71,6 +79,7 @@ class Traversal:
     hints: dict[str, object] | None = None
     result: Mapping[str, object] | None = None
     trace = ""
+    onlooker: Onlooker | None = None
 
     def __init__(
         self,
@@ -146,6 +155,8 @@ class Traversal:
         if attempt.violation is None:
             attempt.effect = DONE
         self._settle(attempt)
+        if self.onlooker is not None:
+            self.onlooker.saw(self, attempt, result)
 
     def failed(self, attempt: Attempt, fault: StageFault) -> None:
         """A try ended without an answer. What was sent may have had its effect."""
@@ -163,6 +174,8 @@ class Traversal:
             self._crash("failure")
             return
         self._settle(attempt)
+        if self.onlooker is not None:
+            self.onlooker.saw(self, attempt, None)
 
     def _settle(self, attempt: Attempt) -> None:
         attempt.ended = self.clock.now()
@@ -227,6 +240,8 @@ class Traversal:
                 return
         attempt.ended = attempt.started
         self.tell(Settled(stage, attempt.state, attempt.effect))
+        if self.onlooker is not None:
+            self.onlooker.saw(self, attempt, None)
 
     def _prepare(self, attempt: Attempt, unmet: int) -> bool:
         """Choose the variant and send the call; False when the stage is settled without one."""

@@ -6,7 +6,6 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from importlib import import_module
 
 import msgspec
 from starlette.exceptions import HTTPException
@@ -21,10 +20,11 @@ from orchestrator.http.failures import JSON, Failure, error_body, failure_of, re
 from orchestrator.http.hooks import HookDoor
 from orchestrator.http.openapi import document
 from orchestrator.http.params import params_of
-from orchestrator.http.paths import METRICS, READS, has_metrics
+from orchestrator.http.paths import READS
 from orchestrator.http.peer import peer_of
 from orchestrator.http.standing import Phase, Standing
 from orchestrator.http.streams import StreamDoor
+from orchestrator.metrics.exposition import exposed
 
 __all__ = ["App"]
 
@@ -88,10 +88,9 @@ def _routes(standing: Standing) -> list[Route]:
         ("/healthz", looks.health),
         ("/readyz", looks.readiness),
         ("/v1/openapi.json", looks.openapi),
+        ("/metrics", looks.metrics),
         *((path, looks.reading(read.command)) for path, read in READS.items()),
     ]
-    if has_metrics():
-        shown.append(("/metrics", looks.metrics))
     return [
         Route("/v1/hooks/{hook}", HookDoor(standing), methods=["POST"]),
         *(Route(path, look, methods=["GET"]) for path, look in shown),
@@ -118,9 +117,8 @@ class _Looks:
         return _json(document(control.commands, control.streams))
 
     async def metrics(self, request: Request) -> Response:
-        host = self._standing.host
-        body, kind = import_module(METRICS).exposition(host)
-        return Response(body, media_type=kind)
+        body, kind = await exposed(self._standing.host, request.headers.get("accept", ""))
+        return Response(body, headers={"content-type": kind})
 
     def reading(self, command: str) -> Callable[[Request], Awaitable[Response]]:
         async def read(request: Request) -> Response:

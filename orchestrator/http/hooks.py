@@ -90,8 +90,8 @@ class HookDoor:
 
 
 def _must_know(host: Orchestrator, hook: str) -> None:
-    if hook not in host.engine.hooks:
-        close = nearest(hook, host.engine.hooks)
+    if hook not in host.engine.serving.hooks:
+        close = nearest(hook, host.engine.serving.hooks)
         meant = f"; did you mean {close!r}?" if close else ""
         raise Failure("penstock.unknown_hook", f"there is no hook {hook!r}{meant}", UnknownHook.hint)
 

@@ -10,7 +10,7 @@ import msgspec
 from orchestrator.control.commands import Command, Stream
 from orchestrator.http.failures import FAILURES, ErrorBody
 from orchestrator.http.hooks import HookAnswer, HookRequest
-from orchestrator.http.paths import READS, has_metrics
+from orchestrator.http.paths import READS
 from orchestrator.http.standing import Readiness
 
 __all__ = ["document"]
@@ -70,9 +70,8 @@ def _paths(
     yield "/v1/hooks/{hook}", {"post": _hook(schemas)}
     yield "/healthz", {"get": _operation("health", "The process lives, and its event loop.", _anything("it does"))}
     yield "/readyz", {"get": _ready(schemas)}
-    if has_metrics():
-        text = {"description": "the metrics", "content": {"text/plain": {"schema": {"type": "string"}}}}
-        yield "/metrics", {"get": _operation("metrics", "Metrics in the text format of Prometheus.", text)}
+    text = {"description": "the metrics", "content": {"text/plain": {"schema": {"type": "string"}}}}
+    yield "/metrics", {"get": _operation("metrics", "Metrics in the text format of Prometheus.", text)}
     yield "/v1/openapi.json", {"get": _operation("openapi", "This document.", _anything("it"))}
     for path, read in READS.items():
         kind = commands[read.command][0]

@@ -4,11 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from importlib.util import find_spec
 
-__all__ = ["METRICS", "READS", "Read", "has_metrics"]
-
-METRICS = "orchestrator.metrics"
+__all__ = ["READS", "Read"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,8 +22,3 @@ READS: Mapping[str, Read] = {
     "/v1/runs/{run}": Read("runs.show", "Everything that is known of one run; its id may be named by its end."),
     "/v1/breakers": Read("breakers.list", "Every breaker and how it stands."),
 }
-
-
-def has_metrics() -> bool:
-    """Whether this installation has metrics to show."""
-    return find_spec(METRICS) is not None

@@ -285,6 +285,7 @@ def _of_sketch(sketch: RunSketch) -> Record:
         "began": round(sketch.started_at, 3),
         "request_id": "",
         "trace": "",
+        "revision": 0,
         "violation": None,
         "error": None,
         "duration_ms": None,

@@ -41,6 +41,7 @@ def _unmatched(reply: Reply) -> _Json:
         "began": None,
         "request_id": "",
         "trace": "",
+        "revision": 0,
         "violation": _violation(reply.violation),
         "error": _fault(reply.fault),
         "duration_ms": 0.0,
@@ -75,6 +76,8 @@ def _complete(stage: _Json, attempt: Attempt) -> None:
     stage["out"] = attempt.out
     stage["violation"] = _violation(attempt.violation)
     stage["error"] = _fault(attempt.fault)
+    if attempt.signed is not None:
+        stage["signed"] = dict(attempt.signed)
     if attempt.undo is not None:
         undo = _objects(stage, "undo")
         sent = msgspec.json.decode(attempt.undo.input)

@@ -95,7 +95,11 @@ _BUILT_IN: Mapping[tuple[str, ...], object] = {
     ("pipelines", "*", "finally", "*", "retry"): NONE,
     ("pipelines", "*", "finally", "*", "breaker"): NONE,
     ("pipelines", "*", "fallback", "verdict"): "deny",
-    ("hooks", "*", "unmatched"): "deny on admission hooks that the file has a pipeline for, else allow",
+    (
+        "hooks",
+        "*",
+        "unmatched",
+    ): "deny on admission hooks that the file has a pipeline or an admission stage for",
     ("hooks", "*", "can_deny"): True,
 }
 
@@ -110,7 +114,14 @@ _INHERITED: Mapping[tuple[str, ...], Path] = {
 
 # After these parts of a path stands a name that the operator chose.
 _NAMED: frozenset[tuple[str, ...]] = frozenset(
-    {("plugins",), ("pipelines",), ("hooks",), ("pipelines", "*", "stages"), ("pipelines", "*", "finally")}
+    {
+        ("secrets",),
+        ("plugins",),
+        ("pipelines",),
+        ("hooks",),
+        ("pipelines", "*", "stages"),
+        ("pipelines", "*", "finally"),
+    }
 )
 
 

@@ -432,6 +432,7 @@ STAGE: Mapping[str, Callable[[object], bool]] = {
     "out": lambda value: value is None or isinstance(value, dict),
     "effect": lambda value: value == "none",
     "undo": lambda value: value is None,
+    "override": lambda value: value is None,
 }
 
 

@@ -14,7 +14,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from door_host import PENSTOCK, WAIT_SECONDS, Client, Fifo, Host, gate_payload, serving, until
+from door_host import PENSTOCK, WAIT_SECONDS, Client, Fifo, gate_payload, serving, until
 
 from orchestrator.control.socket import ask
 from orchestrator.http.place import HTTP_SOCKET, SocketHeld, taken
