@@ -443,3 +443,27 @@ def test_names_of_stages_and_plugins_are_completed(penstock: Run, guard: Path) -
     assert completed(f"logs {guard} --plugin ") == ["host", "words"]
     assert completed(f"logs {guard} --stage ") == ["check", "again"]
     assert completed(f"override {guard} --clear ") == ["check", "again"]
+
+
+def test_an_override_is_set_shown_and_cleared(penstock: Run, guard: Path, host: Host) -> None:
+    refused = penstock("override", "chek", guard, "--mode", "disabled", "--for", "30m", "--reason", "noisy")
+    assert (refused.returncode, "check" in refused.stderr) == (1, True)
+    denied = call(host, "bad", "req-1")
+    done = penstock("override", "call/check", guard, "--mode", "permissive", "--for", "30m", "--reason", "noisy")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("call/check is permissive for 30m 0s more: noisy (by uid:")
+    assert call(host, "bad", "req-2")["verdict"] == "allow"
+    text = penstock("why", "req-2", guard).stdout
+    assert "also check succeeded: its violation was recorded and not enforced (words.found: a bad word)" in text
+    assert "overridden: " in text and "noisy" in text
+    assert "override: call/check is permissive for " in penstock("status", guard).stdout
+    (listed,) = json.loads(penstock("override", "--list", guard, "--json").stdout)
+    assert (listed["stage"], listed["mode"], listed["reason"]) == ("call/check", "permissive", "noisy")
+    cleared = penstock("override", "--clear", "call/check", guard)
+    assert (cleared.returncode, cleared.stderr) == (0, "no override is in force\n")
+    again = call(host, "bad", "req-3")
+    assert again["verdict"] == denied["verdict"] == "deny"
+    told = shown(penstock("why", "req-3", guard, "--json"))
+    changed = told["changed"]
+    assert isinstance(changed, list)
+    assert changed[0].startswith("the revision: ")
