@@ -146,7 +146,9 @@ def test_a_self_test_is_made_with_every_configuration(yard: Yard) -> None:
             stages = yard.file["pipelines"]["first"]["stages"]
             stages["more"] = {"uses": "a/mark", "needs": ["mark"], "with": {"n": 13}}  # type: ignore[index]
             yard.save()
-            yard.plugin("a", "a2", test="return call.deny('bad', str(call.config['n'])) if 'n' in call.config else None")
+            yard.plugin(
+                "a", "a2", test="return call.deny('bad', str(call.config['n'])) if 'n' in call.config else None"
+            )
             assert "bad: 13" in str(await refusal_of(inside.revisions.apply(BY)))
 
     asyncio.run(main())
