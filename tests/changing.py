@@ -9,8 +9,11 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import subprocess
+import sys
+import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import asynccontextmanager, nullcontext
+from contextlib import asynccontextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
@@ -21,7 +24,20 @@ from orchestrator.loading import load
 from orchestrator.orchestrator import HookResult, Orchestrator
 from orchestrator.revisions.refusal import ChangeNotMade
 
-__all__ = ["BOUND_SECONDS", "BY", "HOOK", "ORDER", "Gate", "Marks", "Yard", "children", "marks", "payload", "refusal_of"]
+__all__ = [
+    "BOUND_SECONDS",
+    "BY",
+    "HOOK",
+    "ORDER",
+    "Gate",
+    "Host",
+    "Marks",
+    "Yard",
+    "children",
+    "marks",
+    "payload",
+    "refusal_of",
+]
 
 BOUND_SECONDS = 60.0
 """No test waits longer for anything."""
@@ -33,7 +49,7 @@ ORDER = "order"
 Marks = list[tuple[str, str, object]]
 """Of each stage that a call passed: plugin, version, and the `n` of its `with`."""
 
-CODE = '''\
+CODE = """\
 import fcntl, os, time
 from penstock_plugin import Plugin, Retryable
 
@@ -72,31 +88,31 @@ def write(call, what):
     with open(call.payload["args"]["ledger"], "a") as ledger:
         ledger.write(f"{{what}} {{VERSION}} {{os.getpid()}} {{call.undoes or call.key}}\\n")
 
-'''
+"""
 
-ALONE = '''
+ALONE = """
 @plugin.startup
 def start(start):
     global held
     held = open(start.data / "lock", "w")
     fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
-'''
+"""
 """A plugin of which there can be only one: a second process of it cannot start."""
 
-TESTED = '''
+TESTED = """
 @plugin.stage("self_test")
 def self_test(call):
     {test}
-'''
+"""
 
-START = '''
+START = """
 @plugin.startup
 def start(start):
     with open("{gate}/arrived", "wb", buffering=0) as arrived:
         arrived.write(b"x")
     with open("{gate}/go", "rb", buffering=0) as go:
         go.read(1)
-'''
+"""
 
 _T = TypeVar("_T")
 
@@ -315,3 +331,46 @@ def children() -> set[int]:
         with open(f"/proc/self/task/{task}/children") as listed:
             found |= set(map(int, listed.read().split()))
     return found
+
+
+class Host:
+    """A host of a yard in a process of its own. It can be killed."""
+
+    def __init__(self, yard: Yard) -> None:
+        # -P: beside the script lie folders that bear the names of the packages.
+        command = [sys.executable, "-P", str(Path(__file__).with_name("changing_host.py"))]
+        self.process = subprocess.Popen(
+            [*command, str(yard.folder), str(yard.store)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+
+    def tell(self, **wish: object) -> None:
+        """Ask for something, and do not wait."""
+        assert self.process.stdin is not None
+        self.process.stdin.write(json.dumps(wish) + "\n")
+        self.process.stdin.flush()
+
+    def ask(self, **wish: object) -> object:
+        """Ask for something, and wait for the answer."""
+        self.tell(**wish)
+        assert self.process.stdout is not None
+        alarm = threading.Timer(BOUND_SECONDS, self.process.kill)
+        alarm.start()
+        try:
+            return json.loads(self.process.stdout.readline())
+        finally:
+            alarm.cancel()
+
+    def kill(self) -> None:
+        """End it as a power cut does."""
+        self.process.kill()
+        self.process.wait(BOUND_SECONDS)
+
+    def __enter__(self) -> Host:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.kill()
+        for stream in (self.process.stdin, self.process.stdout):
+            assert stream is not None
+            with suppress(BrokenPipeError):
+                stream.close()
