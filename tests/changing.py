@@ -325,12 +325,19 @@ async def refusal_of(change: Awaitable[object]) -> ChangeNotMade:
 
 
 def children() -> set[int]:
-    """The processes that this one has started and not buried."""
+    """The workers of this process that run. What the store starts, such as a compiler of bytecode, is none."""
     found: set[int] = set()
     for task in os.listdir("/proc/self/task"):
         with open(f"/proc/self/task/{task}/children") as listed:
             found |= set(map(int, listed.read().split()))
-    return found
+    return {pid for pid in found if _is_worker(pid)}
+
+
+def _is_worker(pid: int) -> bool:
+    try:
+        return b"launch.py" in Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return False
 
 
 class Host:

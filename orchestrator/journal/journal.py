@@ -122,7 +122,8 @@ class Journal:
         among the newest `keep`. A bound that is None holds nothing back; with both None nothing is removed.
 
         Plans that no run names go too, but for `plans`, or, where that is None, those put since the journal was opened.
-        It takes several transactions, and others go between; `done` gets the number of runs removed. The idempotency keys of these runs are free then.
+        It takes several transactions, and others go between; `done` gets the number of runs removed. The idempotency
+        keys of these runs are free then.
         """
         if before is None and keep is None:
             keep = _ALL

@@ -1,4 +1,4 @@
-"""The history on disk: numbers and entries survive restarts, torn lines and kills; the same content keeps its number."""
+"""The history on disk: entries survive restarts, torn lines and kills; the same content keeps its number."""
 
 from __future__ import annotations
 
