@@ -1,4 +1,4 @@
-"""Durable runs and revisions: a run ends on the generation that it began with, during a swap, after it, after a kill."""
+"""Durable runs and revisions: a run ends on the generation that it began with, whatever is swapped or killed."""
 
 from __future__ import annotations
 
