@@ -266,12 +266,14 @@ class Yard:
     # Hosts.
 
     @asynccontextmanager
-    async def served(self, store: Store | None = None) -> AsyncIterator[Orchestrator]:
+    async def served(
+        self, store: Store | None = None, within_seconds: float = BOUND_SECONDS
+    ) -> AsyncIterator[Orchestrator]:
         """A host of the file as it is now, with a history. What it tells is added to `events`."""
         with nullcontext(store) if store else Store(self.store, offline=True) as kept:
             host = Orchestrator(load(self.path), kept, state=self.state, keeps_history=True)
             host.events.subscribe(self._hear)
-            async with asyncio.timeout(BOUND_SECONDS), host as inside:
+            async with asyncio.timeout(within_seconds), host as inside:
                 try:
                     yield inside
                 finally:
@@ -328,7 +330,7 @@ def children() -> set[int]:
     """The workers of this process that run. What the store starts, such as a compiler of bytecode, is none."""
     found: set[int] = set()
     for task in os.listdir("/proc/self/task"):
-        with open(f"/proc/self/task/{task}/children") as listed:
+        with suppress(FileNotFoundError), open(f"/proc/self/task/{task}/children") as listed:  # a thread may end
             found |= set(map(int, listed.read().split()))
     return {pid for pid in found if _is_worker(pid)}
 

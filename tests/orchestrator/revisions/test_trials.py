@@ -19,13 +19,13 @@ from orchestrator.reload.change import Action
 from orchestrator.revisions.history import Outcome
 from orchestrator.revisions.revisions import Applied
 
-FAILS = '''
+FAILS = """
 def broken(call):
     raise ZeroDivisionError("it is broken")
 
 
 plugin.stages["mark"].function = broken
-'''
+"""
 
 
 def with_split(yard: Yard, percent: float, **abort: object) -> None:
