@@ -269,6 +269,7 @@ class Revisions:
         return await self._in_turn(self._roll_back(to, by, report))
 
     async def _roll_back(self, to: int | None, by: str, report: Report) -> Applied:
+        await asyncio.to_thread(self.candidates.look)  # the watch must not bring back what was rolled back from
         if self.trial is not None and to is None:
             change = difference(self.trial.revision.candidate.outline, self.current.candidate.outline)
             await self._abort("rolled back", by)
@@ -682,7 +683,7 @@ class Revisions:
             where=refused.where,
             commit=await asyncio.to_thread(self.candidates.commit),
         )
-        log.error("change.refused", extra={"by": by, "where": refused.where, "reason": str(refused)})
+        log.error("change.refused", extra={"by": by, "reason": str(refused)})
         await self._write(self.refused)
         self._publish(ChangeRefused(by, refused.code, str(refused), refused.where))
         return refused
