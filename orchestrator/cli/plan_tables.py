@@ -74,9 +74,7 @@ def _processes(record: Record) -> Table:
         for each in _entries(record, key):
             table.add_row(Text(key, style), _shown(f"{_text(each, 'plugin')}@{_short(each, 'digest')}"))
     for trial in _entries(record, "trial"):
-        share = (
-            f"{trial.get('percent')} % of {_text(trial, 'hook')} to the new {_text(trial, 'plugin')}, until promoted"
-        )
+        share = f"{trial.get('percent')} % of {_text(trial, 'hook')} to the new {', '.join(map(str, trial.get('plugins') or ()))}, until promoted"
         table.add_row(Text("trial", "yellow"), _shown(share))
     return table
 

@@ -727,11 +727,9 @@ def _archived(candidate: Candidate) -> ArchivedRevision:
 
 
 def _splits(candidate: Candidate, change: Change) -> Mapping[str, SplitPlan]:
-    """What of the calls goes to a candidate; nothing where it would have to stand beside what bears no second."""
-    if Action.REPLACE in change.plugins.values():
-        return {}
-    swapped = frozenset(name for name, action in change.plugins.items() if action is Action.SWAP)
-    return splits_of(candidate.loaded.plan, swapped)
+    """How the calls of the hooks are split that the change puts on trial."""
+    splits = splits_of(candidate.loaded.plan)
+    return {trial.hook: splits[trial.hook] for trial in change.trial}
 
 
 async def _guarded(work: Coroutine[object, object, None]) -> None:
