@@ -60,14 +60,18 @@ def pass_on(params: bytes, hear: Callable[[LogLine], None], *, plugin: str, work
 
 class Printed:
     """The stderr of one worker, line by line: where `print`, and C code that writes to descriptor 1, end up.
+    `redacted` takes out of a line what nobody may read.
 
     Who printed a line, and in which run, nobody can say; so it carries neither.
     """
 
-    def __init__(self, plugin: str, worker: str, hear: Callable[[LogLine], None]) -> None:
+    def __init__(
+        self, plugin: str, worker: str, hear: Callable[[LogLine], None], redacted: Callable[[str], str] = str
+    ) -> None:
         self._plugin = plugin
         self._worker = worker
         self._hear = hear
+        self._redacted = redacted
         self._rest = b""
 
     def feed(self, data: bytes) -> None:
@@ -78,7 +82,7 @@ class Printed:
             self._rest = b""
         lines = [line for line in lines if line.strip()]
         for line in lines[:PRINTED_LINES]:
-            self._say(line[:PRINTED_LINE_BYTES].decode("utf-8", "replace").rstrip())
+            self._say(self._redacted(line.decode("utf-8", "replace"))[:PRINTED_LINE_BYTES].rstrip())
         if len(lines) > PRINTED_LINES:
             self._say(f"({len(lines) - PRINTED_LINES} more lines)")
 

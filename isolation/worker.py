@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Protocol
 
 import msgspec
@@ -31,6 +32,7 @@ from isolation.protocol.frames import FrameReader, FrameTooLarge
 from isolation.protocol.ledger import Ledger, UnknownId
 from isolation.protocol.life import Event, State, follow
 from isolation.protocol.messages import Answer, Malformed, Notification, Request
+from isolation.redaction import Redaction
 from isolation.spec import WorkerSpec
 
 __all__ = ["Worker", "WorkerEvents"]
@@ -109,7 +111,8 @@ class Worker:
         self._retired = False
         self._startup: asyncio.Timeout | None = None
         self._ping: asyncio.TimerHandle | None = None
-        self._printed = Printed(spec.plugin, self.name, self._heard)
+        self._redaction = Redaction()
+        self._printed = Printed(spec.plugin, self.name, self._heard, self._redaction.text)
         self._process = ChildProcess(Spawn(spec.argv(), spec.environment, spec.root), self, loop)
 
     @property
@@ -150,6 +153,7 @@ class Worker:
     async def start(self, configs: Mapping[str, object]) -> None:
         """Shake hands, warm up, configure. Raises StartError; the child is gone then."""
         phase = "before the handshake"
+        self._redaction.learn(configs)
         try:
             async with asyncio.timeout(self.spec.startup_seconds) as self._startup:
                 answer = await self._ask("initialize", self.spec.initialize())
@@ -202,6 +206,7 @@ class Worker:
         A worker that does not answer in time is ended: nobody could say later which table it has. A sequential one
         first answers the calls before; its time begins when `configure` is what it is at.
         """
+        self._redaction.learn(configs)
         question = self._question("configure", {"configs": configs})
         was_oldest = False
         while not question.reply.done():
@@ -358,7 +363,7 @@ class Worker:
 
     def _hand_over(self, entry: Outstanding, answer: Answer) -> None:
         if isinstance(answer.error, messages.Fault):
-            entry.reject(error_of(answer.error))
+            entry.reject(error_of(self._redaction.fault(answer.error)))
         else:
             entry.resolve(answer.result)
         if self._overrun:
@@ -380,10 +385,11 @@ class Worker:
 
     def _notified(self, message: Notification) -> None:
         if message.method == "log":
-            pass_on(message.params, self._heard, plugin=self.spec.plugin, worker=self.name)
+            params = self._redaction.parameters(message.params)
+            pass_on(params, self._heard, plugin=self.spec.plugin, worker=self.name)
         elif message.method == "$/progress" and self._startup is not None and not self._startup.expired():
             self._startup.reschedule(self._loop.time() + self.spec.startup_seconds)
-            self._events.progressed(self, message.params)
+            self._events.progressed(self, self._redaction.parameters(message.params))
 
     def _refuse(self, request: Request) -> None:
         if not self._process.unwritten:
@@ -422,6 +428,7 @@ class Worker:
 
     def exited(self, report: ExitReport) -> None:
         """The child is gone: every call that it owes fails now."""
+        report = replace(report, stderr=self._redaction.text(report.stderr))
         self.state = follow(self.state, Event.EXIT)
         self._stop_pings()
         self._retire()

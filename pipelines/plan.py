@@ -183,7 +183,8 @@ class SplitPlan:
     """A new generation takes `percent` (0 to 100) of the calls at first: whole calls, chosen by `key`.
 
     `key` gives a string over payload and context; equal ones go the same way, but for "", of which each call is drawn
-    by itself. One that cannot be worked out stays with the stable generation. All splits on one hook are equal but for their `mark`.
+    by itself. One that cannot be worked out stays with the stable generation. All splits on one hook are equal but for
+    their `mark`.
     """
 
     percent: float

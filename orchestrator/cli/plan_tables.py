@@ -111,6 +111,7 @@ def _places(record: Record) -> Table:
     for each in _entries(record, "orders"):
         order = {word: ", ".join(_texts(each.get(word))) for word in ("before", "after")}
         rows.append(("changed", f"pipelines of {_text(each, 'hook')}", {"order": order}))
+    rows += [("changed", f"secret {name}", {"found": pair}) for name, pair in _inside(record, "secrets").items()]
     canary = _inside(record, "canary")
     rows += [("changed", f"split of {hook}", {"canary": pair}) for hook, pair in canary.items()]
     for kind, place, what in _some(table, rows):

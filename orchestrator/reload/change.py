@@ -172,8 +172,9 @@ class Change:
     """The difference of two outlines. `plugins` has one action for every plugin of either.
 
     `why` says in words of `PluginOutline.generation` and `.table` what of a plugin differs. `warnings` and `problems`
-    are about what comes after; they are no difference. `canary` has the splits that differ, by hook; `trial` what is
-    split when this change is applied, which is nothing where two generations may not stand side by side.
+    are about what comes after; they are no difference. `secrets` has where one is found, or which one a plugin is
+    handed, and is no reason to touch a plugin: that is the value. `canary` has the splits that differ, by hook; `trial`
+    what is split when this change is applied, which is nothing where two generations may not stand side by side.
     """
 
     plugins: Mapping[str, Action] = field(default_factory=dict)
@@ -189,6 +190,7 @@ class Change:
     packages: tuple[PackageChange, ...] = ()
     versions: tuple[VersionChange, ...] = ()
     name: Difference | None = None
+    secrets: Mapping[str, Difference] = field(default_factory=dict)
     canary: Mapping[str, Difference] = field(default_factory=dict)
     trial: tuple[Trial, ...] = ()
     warnings: tuple[str, ...] = ()
@@ -228,6 +230,7 @@ def difference(before: Outline | None, after: Outline) -> Change:
         packages=tuple(_packages(pairs)),
         versions=versions,
         name=None if old.name == after.name else Difference(old.name, after.name),
+        secrets=_differences(old.secrets, after.secrets),
         canary=_differences(_texts(old.splits), _texts(after.splits)),
         trial=tuple(_trials(after, actions)),
         warnings=(*after.warnings, *map(_backwards, _downgrades(versions))),

@@ -102,8 +102,9 @@ class SplitOutline:
 class Outline:
     """A whole plan. `routes` has the pipelines of each hook in order; `hooks` has the hooks that the file declares.
 
-    `splits` has the split of each hook that has one. `warnings` and `problems` are sentences
-    about the plan itself; they make no difference.
+    `splits` has the split of each hook that has one. `secrets` has where each secret is found, and which of them a
+    plugin is handed by which name, but never one itself. `warnings` and `problems` are sentences about the plan itself;
+    they make no difference.
     """
 
     name: str = ""
@@ -112,6 +113,7 @@ class Outline:
     unmatched: Mapping[str, str] = field(default_factory=dict)
     hooks: Mapping[str, str] = field(default_factory=dict)
     splits: Mapping[str, SplitOutline] = field(default_factory=dict)
+    secrets: Mapping[str, str] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
     problems: tuple[str, ...] = ()
 
@@ -138,8 +140,17 @@ def outline_of(
         unmatched={hook: verdict.value for hook, verdict in plan.unmatched.items()},
         hooks={name: plain_text(hook) for name, hook in plan.hooks.items() if CATALOGUE.get(name) != hook},
         splits={hook: split for hook, route in plan.routes.items() for split in map(_split, _trying(route))},
+        secrets=dict(_secrets(plan)),
         warnings=tuple(map(str, plan.warnings)),
     )
+
+
+def _secrets(plan: Plan) -> Iterator[tuple[str, str]]:
+    for name, secret in plan.secrets.items():
+        yield name, f"{secret.source.value} {secret.where}"
+    for plugin in plan.plugins.values():
+        for own, name in plugin.secrets.items():
+            yield f"{plugin.name}.{own}", name
 
 
 def _trying(route: Iterable[PipelinePlan]) -> Iterator[StagePlan]:

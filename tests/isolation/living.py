@@ -270,8 +270,8 @@ def _spec(folder: Path, stages: tuple[str, ...], members: Mapping[str, Any]) -> 
 class serving(contextlib.AbstractAsyncContextManager[Generation]):  # reads as the words it stands for
     """A generation that is ready. At its end no worker of it is left."""
 
-    def __init__(self, spec: WorkerSpec, **choices: Any) -> None:
-        self._generation = Generation(spec, CONFIGS, **choices)
+    def __init__(self, spec: WorkerSpec, configs: Mapping[str, object] = CONFIGS, **choices: Any) -> None:
+        self._generation = Generation(spec, configs, **choices)
 
     async def __aenter__(self) -> Generation:
         async with asyncio.timeout(PATIENCE_SECONDS):

@@ -94,7 +94,7 @@ def last(call):
     if call.payload["args"].get("wish") == "deny":
         return call.deny("keyed.no", "no")
     if call.payload["args"].get("wish") == "raise":
-        raise RuntimeError("something else is wrong")
+        raise RuntimeError(f"no login with {call.secrets['token']} and {call.secrets['mac']}")
 '''
 
 Run = Callable[..., subprocess.CompletedProcess[str]]

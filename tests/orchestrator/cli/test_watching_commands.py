@@ -144,13 +144,14 @@ def test_on_a_terminal_top_takes_the_screen_and_gives_it_back(
     command = [str(PENSTOCK), "top", str(guard), "--interval", "100ms"]
     with subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=far, stderr=far, env=dict(environment)) as process:
         os.close(far)
-        said = bytearray()
+        said, left = bytearray(), False
         while select.select([near], [], [], WAIT_SECONDS)[0]:
             try:
                 said += os.read(near, 65536)
             except OSError:  # EIO: the last writer closed the terminal
                 break
-            if b"words#1" in said and process.poll() is None:
+            if b"words#1" in said and not left:
+                left = True
                 process.send_signal(signal.SIGINT)
         process.wait(WAIT_SECONDS)
     os.close(near)

@@ -73,5 +73,6 @@ def outlines() -> st.SearchStrategy[Outline]:
         unmatched=st.dictionaries(st.sampled_from(("before", "after")), st.sampled_from(("allow", "deny"))),
         hooks=st.dictionaries(st.just("own"), _texts),
         splits=st.dictionaries(st.just("before"), _splits),
+        secrets=st.dictionaries(st.sampled_from(("token", "pii.token")), _texts, max_size=1),
         warnings=st.sampled_from(((), ("a warning",))),
     )

@@ -131,6 +131,7 @@ def told(change: Change, *, back: bool = False) -> Told:
             for o in change.orders
         ),
         ("canary", Kind.CHANGED, (), change.canary),
+        ("secrets", Kind.CHANGED, (), change.secrets),
         ("name", Kind.CHANGED, (), {} if change.name is None else {"name": change.name}),
     ]
 

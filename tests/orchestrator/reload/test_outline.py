@@ -163,10 +163,10 @@ def test_private_data_belongs_to_a_folder(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("section", "known", "apart"),
     [
-        (Plan, {"name", "plugins", "routes", "hooks", "unmatched", "warnings"}, {"cases", "files"}),
+        (Plan, {"name", "plugins", "routes", "hooks", "unmatched", "secrets", "warnings"}, {"cases", "files"}),
         (
             PluginPlan,
-            {"name", "source", "replicas", "configs", "extras", "grant", "concurrency", "queue", "restart"},
+            {"name", "source", "replicas", "configs", "extras", "grant", "concurrency", "queue", "restart", "secrets"},
             {"version", "mark"},
         ),
     ],
@@ -196,3 +196,13 @@ def test_stages_and_pipelines_are_compared_field_by_field_without_being_listed(t
     assert set(pipeline.stages["second"]) == told - {"id", "index", "ancestors", "variants", "mark"} | own
     assert {field.name for field in fields(Variant)} == {"when", "config", "mode", "on_error", "timeout_seconds"}
     assert "retry" in {field.name for field in fields(UndoPlan)}
+
+
+def test_where_a_secret_is_found_is_a_change_that_touches_no_plugin(tmp_path: Path) -> None:
+    def secret(source: str) -> str:
+        return f"secrets: {{ token: {{ {source} }} }}"
+
+    change = changed(tmp_path, GUARD, GUARD, more=(secret("from: env, name: A"), secret("from: env, name: B")))
+    assert change.secrets == {"token": Difference("env A", "env B")}
+    assert change.plugins == {"s": Action.KEEP}
+    assert not change.empty
