@@ -52,7 +52,7 @@ class HttpDoor:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        await self._server.close(())
+        await self._server.close({})
         self._folder.cleanup()
 
     @staticmethod

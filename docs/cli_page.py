@@ -68,6 +68,7 @@ STAGE_MEMBERS: Mapping[str, str] = {
     "at": "where the stage stands in the pipeline file: FILE:LINE:COLUMN",
     "override": "why its mode was changed by command; null where it was not",
     "out": "the values the stage put out, or its `otherwise`; else null",
+    "signed": "only where the host signed values of `out`: each statement, a JWS, by the value's name",
 }
 
 UNDO_MEMBERS: Mapping[str, str] = {

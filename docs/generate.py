@@ -26,6 +26,10 @@ from orchestrator.record.history import NoSuchRun, SeveralRuns
 from orchestrator.resilience import states
 from orchestrator.resilience.retry import Retries
 from orchestrator.resilience.witness import counts
+from orchestrator.revisions.history import NoSuchRevision
+from orchestrator.revisions.selftest import SelfTestFailed
+from orchestrator.secrets import SecretError
+from orchestrator.signing.key import SigningKeyError
 from orchestrator.state import StateHeld
 from pipelines.cel.functions import FUNCTIONS
 from pipelines.codes import GROUPS
@@ -46,7 +50,9 @@ becomes of a violation. `field?` may be absent or null. A pipeline file may decl
 
 A stage in `mode: enforce` on a hook that **cannot deny** is refused: the gateway would not listen.
 On an **admission** hook, nothing is let in that no pipeline judged, once the file has a pipeline for it
-(`hooks: {NAME: {unmatched: allow}}` says otherwise).
+(`hooks: {NAME: {unmatched: allow}}` says otherwise). Where a plugin of the file offers an **admission stage** on the
+hook (`admits = true` in its manifest), nothing is let in without it: `penstock lint` refuses every way to an allow on
+which no enforcing admission stage has succeeded (`unguarded`).
 
 ## Context
 
@@ -191,6 +197,10 @@ COMMAND_ERRORS = (
     DoorError,
     StateHeld,
     SocketHeld,
+    SigningKeyError,
+    SecretError,
+    SelfTestFailed,
+    NoSuchRevision,
 )
 
 _SYSTEM = "The operating system refused something; the message is its own."

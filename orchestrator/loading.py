@@ -252,7 +252,16 @@ def _declaration(manifest: Manifest, unfit: str) -> PluginDeclaration:
 
 def _stage(stage: StageManifest) -> StageDeclaration:
     hooks = None if stage.hooks is None else {name: _use(rule) for name, rule in stage.hooks.items()}
-    return StageDeclaration(stage.name, stage.effects.value, stage.idempotent, stage.outputs, hooks, stage.undoes)
+    return StageDeclaration(
+        name=stage.name,
+        effects=stage.effects.value,
+        idempotent=stage.idempotent,
+        outputs=stage.outputs,
+        hooks=hooks,
+        undoes=stage.undoes,
+        admits=stage.admits,
+        signs=stage.signs,
+    )
 
 
 def _use(rule: HookRule) -> HookUse:

@@ -46,9 +46,12 @@ from orchestrator.revisions.overrides import Overrides
 from orchestrator.revisions.revisions import Revisions
 from orchestrator.run_logs import traced_logs
 from orchestrator.secrets import Handover, Vault
+from orchestrator.signing.key import signing_key
+from orchestrator.signing.statements import STATEMENTS_FILE, Signatory
 from orchestrator.state import HISTORY_FOLDER, RING_FILE, hold_state, state_folder
 from orchestrator.watching import Watch
 from pipelines.body import Body
+from pipelines.plan import Plan
 from pipelines.run import Undo
 
 log = logging.getLogger("penstock.orchestrator")
@@ -91,7 +94,8 @@ class HookResult(msgspec.Struct, frozen=True):
 class Orchestrator:
     """Use it as an async context manager: inside, every plugin is ready and durable runs of before are taken up.
 
-    Entering raises EnvironmentBuildError, StartFailures and, where the file has durable pipelines, JournalError.
+    Entering raises EnvironmentBuildError, StartFailures and, where the file has durable pipelines, JournalError; where
+    a stage has something signed, SigningKeyError.
     `report` is told of every step; it is called from other threads too. `state` is the folder of the journal; where it
     is None, the one that `orchestrator.state` names. With `rehearsal` nothing is journaled: for tests of a file.
     `hold` is the lock of that folder where the caller has it already, and keeps it for longer. A host that holds it, or
@@ -106,6 +110,7 @@ class Orchestrator:
     watch: Watch | None = None
     lookout: Lookout
     durability: Durability | None = None
+    _signatory: Signatory | None = None
 
     def __init__(
         self,
@@ -197,6 +202,10 @@ class Orchestrator:
         self._stack.enter_context(traced_logs(self.engine.traced))
         await self._stack.enter_async_context(self.revisions)
         await self._stack.enter_async_context(self.overrides)
+        if not self._rehearsal and (self._keeps_history or _signs(self._first.plan)):
+            key = await asyncio.to_thread(signing_key, self.state)
+            self._signatory = Signatory(key, self.state / STATEMENTS_FILE)
+            self._stack.callback(self._signatory.close)
         if self.durability is not None:
             self.engine.recorder = self.durability.recorder(self.engine)
             await self.durability.recover()
@@ -323,6 +332,10 @@ class Orchestrator:
             call.abandon()
             raise
         call.delivered()
+        if self._signatory is not None:
+            for run in reply.runs:
+                if run.route.signs:
+                    self._signatory.sign(run)
         return HookResult(reply)
 
     async def confirm(self, run: str) -> bool:
@@ -382,6 +395,10 @@ class Orchestrator:
         over: asyncio.Future[Lasting] = asyncio.get_running_loop().create_future()
         run.hear(partial(_resolve, over))
         await over
+
+
+def _signs(plan: Plan) -> bool:
+    return any(stage.signs for chain in plan.routes.values() for pipeline in chain for stage in pipeline.stages)
 
 
 _Value = TypeVar("_Value")

@@ -64,6 +64,7 @@ GROUPS: Mapping[str, Mapping[str, str]] = MappingProxyType(
             "hook-exists": "The `hooks` section declares a hook that the catalogue already has.",
             "hook-not-offered": "The plugin's manifest does not offer the stage on this hook.",
             "cannot-deny": "An enforcing stage stands on a hook that cannot deny.",
+            "unguarded": "Something could be let in on an admission hook without the stage that admits there.",
         },
         "The graph": {
             "cycle": "Stages need each other in a circle.",

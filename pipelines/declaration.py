@@ -26,7 +26,9 @@ class HookUse:
 class StageDeclaration:
     """One stage that a plugin offers. `hooks` is None when it may be used on any hook.
 
-    `undoes` names the stage of the same plugin that this one compensates; it is called for nothing else.
+    `undoes` names the stage of the same plugin that this one compensates; it is called for nothing else. `admits` makes
+    it an admission stage: where it is offered on an admission hook, nothing is let in without it. `signs` names the
+    outputs that the host signs.
     """
 
     name: str
@@ -35,6 +37,8 @@ class StageDeclaration:
     outputs: Mapping[str, str] = field(default_factory=dict)
     hooks: Mapping[str, HookUse] | None = None
     undoes: str | None = None
+    admits: bool = False
+    signs: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

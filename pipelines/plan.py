@@ -240,6 +240,7 @@ class StagePlan:
     declares none for this hook, which means that anything may change; paths start with "payload".
     `retry` and `breaker` are None where the stage has none; `undo` is None where nothing compensates it, `split` where
     new generations take all calls at once. `overridden` is why its mode was changed by command, "" where it was not.
+    `signs` names the values of its `out` that the host signs.
     """
 
     id: str
@@ -259,6 +260,7 @@ class StagePlan:
     undo: UndoPlan | None = None
     split: SplitPlan | None = None
     overridden: str = ""
+    signs: tuple[str, ...] = ()
     mark: Mark | None = None
 
 

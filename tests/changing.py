@@ -21,7 +21,19 @@ from orchestrator.loading import load
 from orchestrator.orchestrator import HookResult, Orchestrator
 from orchestrator.revisions.refusal import ChangeNotMade
 
-__all__ = ["BOUND_SECONDS", "BY", "HOOK", "ORDER", "Gate", "Marks", "Yard", "children", "marks", "payload", "refusal_of"]
+__all__ = [
+    "BOUND_SECONDS",
+    "BY",
+    "HOOK",
+    "ORDER",
+    "Gate",
+    "Marks",
+    "Yard",
+    "children",
+    "marks",
+    "payload",
+    "refusal_of",
+]
 
 BOUND_SECONDS = 60.0
 """No test waits longer for anything."""
@@ -33,7 +45,7 @@ ORDER = "order"
 Marks = list[tuple[str, str, object]]
 """Of each stage that a call passed: plugin, version, and the `n` of its `with`."""
 
-CODE = '''\
+CODE = """\
 import fcntl, os, time
 from penstock_plugin import Plugin, Retryable
 
@@ -72,31 +84,31 @@ def write(call, what):
     with open(call.payload["args"]["ledger"], "a") as ledger:
         ledger.write(f"{{what}} {{VERSION}} {{os.getpid()}} {{call.undoes or call.key}}\\n")
 
-'''
+"""
 
-ALONE = '''
+ALONE = """
 @plugin.startup
 def start(start):
     global held
     held = open(start.data / "lock", "w")
     fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
-'''
+"""
 """A plugin of which there can be only one: a second process of it cannot start."""
 
-TESTED = '''
+TESTED = """
 @plugin.stage("self_test")
 def self_test(call):
     {test}
-'''
+"""
 
-START = '''
+START = """
 @plugin.startup
 def start(start):
     with open("{gate}/arrived", "wb", buffering=0) as arrived:
         arrived.write(b"x")
     with open("{gate}/go", "rb", buffering=0) as go:
         go.read(1)
-'''
+"""
 
 _T = TypeVar("_T")
 

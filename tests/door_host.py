@@ -11,16 +11,19 @@ import socket
 import subprocess
 import sysconfig
 import tempfile
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from pathlib import Path
 
-__all__ = ["WAIT_SECONDS", "Client", "Fifo", "Host", "gate_payload", "serving", "write_gate"]
+__all__ = ["WAIT_SECONDS", "Client", "Fifo", "Host", "gate_payload", "serving", "until", "write_gate"]
 
 PENSTOCK = Path(sysconfig.get_path("scripts")) / "penstock"
 
 WAIT_SECONDS = 60.0
 """The longest that a host here may take to start, to answer or to end."""
+
+LOOK_SECONDS = 0.02
 
 MANIFEST = """\
 [tool.penstock]
@@ -130,7 +133,7 @@ pipelines:
       mark: { uses: gate/mark, timeout: 40s }
   keep:
     hook: keep
-    deadline: 50s
+    deadline: 100s
     durable: false
     stages:
       take: { uses: gate/take, timeout: 40s, compensate: { uses: gate/give_back } }
@@ -158,6 +161,14 @@ def write_gate(folder: Path) -> Path:
 def gate_payload(wish: str = "", folder: Path | None = None, **more: object) -> dict[str, object]:
     """What a call of any of the hooks hands over."""
     return {"name": "t", "args": {"wish": wish, "folder": "" if folder is None else str(folder), **more}}
+
+
+def until(holds: Callable[[], bool]) -> None:
+    """Wait for what nobody tells."""
+    end = time.monotonic() + WAIT_SECONDS
+    while not holds():
+        assert time.monotonic() < end
+        time.sleep(LOOK_SECONDS)
 
 
 class Fifo:

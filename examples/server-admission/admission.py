@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import base64
 import json
+import secrets
 import ssl
 import subprocess
 import sys
@@ -29,6 +30,9 @@ HERE = Path(__file__).parent
 PLUGIN = HERE.parents[1] / "plugins" / "attestation"
 DOMAIN = "prod.example"
 WORKLOAD = f"spiffe://{DOMAIN}/billing/api"
+
+PLACE = f"/{secrets.token_hex(4)}/mcp"
+"""Another in every run: the plugin remembers whom it admitted, and a port may be somebody else's next time."""
 
 Answer = Callable[[bytes], bytes]
 
@@ -117,7 +121,7 @@ def policy(ports: list[tuple[Server, int]]) -> dict[str, object]:
         if server.is_svid:
             continue
         identity = {"kind": "tls", "anchors": ["own"], "revocation": "hard"}
-        rule = {"name": f"server_{number}", "match": f"https://127.0.0.1:{port}/mcp", "identity": identity}
+        rule = {"name": f"server_{number}", "match": f"https://127.0.0.1:{port}{PLACE}", "identity": identity}
         if server.answer:
             rule["evidence"] = {"require": ["jwt-svid"], "allowed": [f"spiffe://{DOMAIN}/billing/*"]}
         rules.append(rule)
@@ -140,7 +144,7 @@ def write(folder: Path, own: Authority, ports: list[tuple[Server, int]]) -> None
 
 
 def registration(server: Server, port: int) -> str:
-    payload: dict[str, object] = {"name": server.name, "url": f"https://127.0.0.1:{port}/mcp"}
+    payload: dict[str, object] = {"name": server.name, "url": f"https://127.0.0.1:{port}{PLACE}"}
     if server.is_handed_over:
         der = server.shown.certificate.public_bytes(Encoding.DER)
         payload["certificates"] = [base64.b64encode(der).decode()]

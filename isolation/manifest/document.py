@@ -11,7 +11,7 @@ from isolation.manifest.table import TableReader
 from isolation.manifest.units import parse_bytes, parse_seconds
 from isolation.manifest.values import Effects, HookRule, Limits, Permissions, StageManifest
 
-__all__ = ["OUTPUT_KINDS", "judge_entry", "read_env", "read_limits", "read_permissions", "read_stages"]
+__all__ = ["OUTPUT_KINDS", "judge_entry", "read_commands", "read_env", "read_limits", "read_permissions", "read_stages"]
 
 OUTPUT_KINDS = ("string", "int", "double", "bool", "list", "object", "any")
 
@@ -20,6 +20,7 @@ _SLIPS = MappingProxyType(
     | {"map": "object", "dict": "object", "table": "object", "array": "list"}
 )
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
+_COMMAND = re.compile(r"[a-z][a-z0-9-]*")
 _ENTRY = re.compile(r"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*:[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*")
 _PATH = re.compile(r"(?:payload|context)(?:\.[^.\s]+)*")
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
@@ -69,6 +70,17 @@ def read_limits(table: TableReader) -> Limits:
     return found
 
 
+def read_commands(plugin: TableReader) -> Mapping[str, str]:
+    """Read `[tool.penstock.commands]`: names of commands and the functions that they call."""
+    found = plugin.named_texts("commands", _judge_command)
+    for name, entry in found.items():
+        try:
+            judge_entry(entry)
+        except ValueError as error:
+            plugin.refuse("commands", f"{name}: {error}")
+    return MappingProxyType(found)
+
+
 def judge_entry(text: str) -> None:
     """Refuse what is not `module:object`."""
     if _ENTRY.fullmatch(text) is None:
@@ -83,8 +95,17 @@ def _stage(name: str, table: TableReader) -> StageManifest:
         outputs=MappingProxyType(table.named_texts("outputs", _judge_name, _SLIPS, OUTPUT_KINDS)),
         hooks=_hooks(table),
         undoes=table.maybe_text("undoes"),
+        admits=table.flag("admits", False),
+        signs=table.texts("signs"),
     )
     table.done()
+    for output in found.signs:
+        if output not in found.outputs:
+            table.refuse("signs", f"'{output}' is none of its outputs", nearest(output, found.outputs))
+    if found.admits and found.undoes is not None:
+        table.refuse("admits", "a stage that undoes another admits nothing")
+    elif found.admits and not found.hooks:
+        table.refuse("admits", "say under `hooks` on which hooks it admits; nobody may be let in there without it")
     return found
 
 
@@ -136,6 +157,11 @@ def _rule(table: TableReader) -> HookRule:
 def _judge_name(text: str) -> None:
     if _NAME.fullmatch(text) is None:
         raise ValueError(f"'{text}' is not a name; names match [a-z][a-z0-9_]*")
+
+
+def _judge_command(text: str) -> None:
+    if _COMMAND.fullmatch(text) is None:
+        raise ValueError(f"'{text}' is not the name of a command; names match [a-z][a-z0-9-]*")
 
 
 def _judge_path(text: str) -> None:

@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
 
 from isolation.errors import ManifestError
-from isolation.manifest.document import judge_entry, read_env, read_limits, read_permissions, read_stages
+from isolation.manifest.document import (
+    judge_entry,
+    read_commands,
+    read_env,
+    read_limits,
+    read_permissions,
+    read_stages,
+)
 from isolation.manifest.files import check_command, check_entry, read_config_schema
 from isolation.manifest.sheet import Sheet, fail, nearest
 from isolation.manifest.standards import DEFAULT_API, judge_api, judge_requirement, judge_specifier, normalised
@@ -76,6 +84,7 @@ class _Reading:
             env_set=env_set,
             env_pass=env_pass,
             limits=read_limits(plugin.table("limits")),
+            commands=self._commands(plugin),
         )
         plugin.done()
         if self._sheet.problems:
@@ -88,6 +97,12 @@ class _Reading:
         elif self._table["stages"] == {}:
             plugin.refuse("stages", "needs at least one stage")
         return read_stages(plugin)
+
+    def _commands(self, plugin: TableReader) -> Mapping[str, str]:
+        commands = read_commands(plugin)
+        for name, function in commands.items():
+            check_entry(self._sheet, (*_ROOT, "commands", name), function, self._root, self._script)
+        return commands
 
     def _kind(self) -> SourceKind:
         if self._script is not None:

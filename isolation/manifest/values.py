@@ -59,7 +59,8 @@ class HookRule:
 class StageManifest:
     """One stage. `outputs` maps names to kinds (string, int, double, bool, list, object, any); `hooks` None: any.
 
-    `undoes` names the stage of this manifest that this one compensates; it is called for nothing else.
+    `undoes` names the stage of this manifest that this one compensates; it is called for nothing else. `admits` says
+    that the stage is the one that lets something in on its hooks. `signs` names outputs that the host signs.
     """
 
     name: str
@@ -68,6 +69,8 @@ class StageManifest:
     outputs: Mapping[str, str] = field(default_factory=dict)
     hooks: Mapping[str, HookRule] | None = None
     undoes: str | None = None
+    admits: bool = False
+    signs: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +99,8 @@ class Manifest:
     `entry` is `module:object`, None for a `command` plugin. `extras` are the author's choice among `available_extras`.
     `sdists` names the distributions that may be built from source, normalised as in PEP 503. `dependencies` are the
     requirements as written where the manifest itself holds them (`[project]`, PEP 723). `deprecated` says what to use
-    instead, and is empty where the plugin may be used.
+    instead, and is empty where the plugin may be used. `commands` maps the commands that the plugin brings to their
+    `module:function`.
     """
 
     name: str
@@ -123,6 +127,7 @@ class Manifest:
     env_set: Mapping[str, str] = field(default_factory=dict)
     env_pass: tuple[str, ...] = ()
     limits: Limits = Limits()
+    commands: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def undoes(self) -> Mapping[str, str]:

@@ -2,11 +2,13 @@
 
 Owns what must hold before a byte of the plugin runs: the worker dies with its host, its descriptors are its own,
 nothing of the plugin (`.pth` files and sitecustomize too) has been imported. Then it becomes the plugin: it
-executes `command`, or serves the protocol for `entry`. It decides nothing about calls.
+executes `command`, or serves the protocol for `entry`, or calls the function of a command that the plugin brings for
+users, `call`, with the words that follow SPEC. It decides nothing about calls.
 
 SPEC is a JSON object, without secrets because `ps` shows it: {"parent": pid of the host, "root": folder of the
 plugin, "entry": "module:object" or null, "command": ["./plugin"] or null, "max_frame": bytes}; "site": false
-leaves the interpreter's site-packages out, for a plugin that has no environment of its own.
+leaves the interpreter's site-packages out, for a plugin that has no environment of its own. For a command it is
+{"parent", "root", "site", "call": "module:function", "name": what the user calls it}.
 """
 
 from __future__ import annotations
@@ -33,7 +35,9 @@ def main(spec: dict[str, object]) -> None:
     """Restrict this process, then turn it into the plugin. Returns when the host said goodbye."""
     _die_with(int(str(spec["parent"])))
     command = spec.get("command")
-    if isinstance(command, list):
+    if "call" in spec:
+        _call(spec)
+    elif isinstance(command, list):
         _execute(str(spec["root"]), [str(word) for word in command])
     else:
         _serve(spec)
@@ -127,6 +131,25 @@ def _serve(spec: dict[str, object]) -> None:
     sys.path.insert(0, root)
     sys.argv = [root]
     Session(str(spec["entry"]), reader, writer, int(str(spec["max_frame"]))).serve()
+
+
+def _call(spec: dict[str, object]) -> None:
+    """Call the function of a command, as the scripts of an installed distribution do; it ends the process."""
+    root = str(spec["root"])
+    sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+    if spec.get("site", True):
+        import site
+
+        site.main()
+    sys.path.insert(0, root)
+    sys.argv = [str(spec["name"]), *sys.argv[2:]]
+    from importlib import import_module
+
+    module, _, path = str(spec["call"]).partition(":")
+    found: object = import_module(module)
+    for name in path.split("."):
+        found = getattr(found, name)
+    sys.exit(found())  # type: ignore[operator]  # what the manifest names is called, whatever it is
 
 
 def _note(line: str) -> None:

@@ -138,7 +138,6 @@ def _perform(path: Path, state: Path | None, name: str, params: Mapping[str, obj
     from orchestrator.cli.changing_tables import VIEWS, history_table
     from orchestrator.cli.terminal import console
 
-    console().print(
-        VIEWS[name](found) if isinstance(found, Mapping) else history_table(found), soft_wrap=name == "diff"
-    )
+    view = VIEWS[name](found) if isinstance(found, Mapping) else history_table(found)
+    console().print(view, crop=False)  # a line of a diff is whole
     return Exit.FINE

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib import import_module
 
@@ -21,11 +21,21 @@ class LazyCommand:
 
 
 class LazyGroup(click.Group):
-    """A group whose commands are a table. Each imported command must repeat the table's short help; a test holds it."""
+    """A group whose commands are a table. Each imported command must repeat the table's short help; a test holds it.
 
-    def __init__(self, *args: object, table: Mapping[str, LazyCommand], **more: object) -> None:
+    `others` is asked for a command that is not in the table, with all words of the call, and may have none.
+    """
+
+    def __init__(
+        self,
+        *args: object,
+        table: Mapping[str, LazyCommand],
+        others: Callable[[list[str]], click.Command | None] = lambda words: None,
+        **more: object,
+    ) -> None:
         super().__init__(*args, **more)  # type: ignore[arg-type]  # click's own, untouched
         self.table = table
+        self.others = others
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Names in the order of the table, which is the order of use."""
@@ -50,6 +60,9 @@ class LazyGroup(click.Group):
         """Find the command, or say which one was probably meant."""
         name = args[0]
         if name not in self.table and not ctx.resilient_parsing and not name.startswith("-"):
+            other = self.others(args)
+            if other is not None:
+                return name, other, args[1:]
             from pipelines.suggest import nearest
 
             close = nearest(name, self.table)

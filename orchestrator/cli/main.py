@@ -40,7 +40,7 @@ COMMANDS = {
         ("canary", "changing", "canary", "Give a revision on trial more calls, all, or none."),
         ("explain", "explain", "explain", "Say what may stand at a place of a pipeline file, and what does."),
         ("graph", "graph", "graph", "Draw the stages of a file's pipelines."),
-        ("plugin", "plugin", "plugin", "Begin, check, test, lock and restart a plugin."),
+        ("plugin", "plugin", "plugin", "Begin, check, test, lock, restart a plugin; run its commands."),
         ("env", "env", "env", "List the stored environments; remove those unused."),
         ("doctor", "doctor", "doctor", "Look for what would keep Penstock from working here."),
         ("completion", "completion", "completion", "Print the completion script of a shell."),
@@ -52,7 +52,10 @@ GC_ALLOCATIONS = 50_000
 through them again and again took a twentieth of a lint."""
 
 COMPLETION_VARIABLE = "_PENSTOCK_COMPLETE"
-EPILOG = "Exit status: 0 fine, 1 failed, 2 wrong usage, 78 wrong configuration."
+EPILOG = (
+    "Plugins bring commands of their own, `penstock NAME ...`; `penstock plugin exec` lists them.\n\n"
+    "Exit status: 0 fine, 1 failed, 2 wrong usage, 78 wrong configuration."
+)
 
 
 def _print_version(ctx: click.Context, _param: click.Parameter, wanted: bool) -> None:
@@ -63,7 +66,19 @@ def _print_version(ctx: click.Context, _param: click.Parameter, wanted: bool) ->
         ctx.exit()
 
 
-@click.group(cls=LazyGroup, table=COMMANDS, epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"]})
+def _brought(words: list[str]) -> click.Command | None:
+    from orchestrator.cli.brought import brought, is_likely
+
+    return brought(words[0], COMMANDS) if is_likely(words) else None
+
+
+@click.group(
+    cls=LazyGroup,
+    table=COMMANDS,
+    others=_brought,
+    epilog=EPILOG,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
 @click.option(
     "--traceback", is_flag=True, envvar="PENSTOCK_TRACEBACK", help="Show where an unexpected error came from."
 )

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from orchestrator.cli.brought import listing, where_options
+from orchestrator.cli.brought import run as brought
 from orchestrator.cli.failures import Exit, printable, say, write
 from orchestrator.cli.options import here_argument, json_option, offline_option, state_option
 
@@ -27,11 +29,12 @@ _SIGNS = {"passed": ("âœ“", "green"), "warning": ("!", "yellow"), "failed": ("âœ
 _FOLDER = click.argument("folder", metavar="FOLDER", type=click.Path(exists=True, path_type=Path))
 
 
-@click.group(short_help="Begin, check, test, lock and restart a plugin.")
+@click.group(short_help="Begin, check, test, lock, restart a plugin; run its commands.")
 def plugin() -> None:
     """For authors of plugins. FOLDER is a plugin's folder, or a single file with a PEP 723 block.
 
-    `restart` is for operators: it starts a failed plugin of a running host again.
+    `restart` and `exec` are for operators: the one starts a failed plugin of a running host again, the other runs a
+    command that a plugin brings.
     """
 
 
@@ -128,6 +131,20 @@ def restart(name: str, path: Path, state: Path | None, as_json: bool) -> Exit:
     else:
         write(f"{name}: {found['state']}, {found['ready']} of {found['wanted']} replicas ready")
     return Exit.FINE
+
+
+@where_options
+@plugin.command("exec", context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
+@click.argument("words", metavar="[NAME [ARGUMENTS]...]", nargs=-1, type=click.UNPROCESSED)
+def run_command(plugin: Path | None, file: Path | None, offline: bool, words: tuple[str, ...]) -> int:
+    """Run a command that a plugin brings, in the plugin's own environment; without NAME, list them.
+
+    `penstock NAME ...` is the same. Everything after NAME is the plugin's own, and so is the exit status.
+    """
+    if not words:
+        listing(plugin, file)
+        return Exit.FINE
+    return brought(words[0], plugin, file, words[1:], offline=offline)
 
 
 @plugin.command()
@@ -236,6 +253,7 @@ def _checked(
             judge=partial(complaint, manifest),
             inputs={name: sample.input for name, sample in given.items()},
             idempotent=frozenset(name for name, stage in manifest.stages.items() if stage.idempotent),
+            secrets=manifest.permissions.secrets,
         )
         return judge(subject, (lambda finding: None) if as_json else _show)
 

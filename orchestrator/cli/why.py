@@ -90,9 +90,8 @@ def _reason(found: Record) -> Iterator[str]:
         yield f"  {said}"
     if found.get("at"):
         yield f"  at {found['at']}"
-    override = found.get("override")
-    if isinstance(override, Mapping):
-        yield f"  override in force: {override.get('mode')} by {override.get('by')}: {override.get('reason')}"
+    if found.get("override"):
+        yield f"  an override was in force: {found['override']}"
     breaker = found.get("breaker")
     if isinstance(breaker, Mapping):
         yield f"  its breaker is {breaker.get('state')} now: {breaker.get('failures')} of {breaker.get('calls')} failed"
@@ -140,6 +139,7 @@ def _note(note: Record) -> str:
     said = ": ".join(str(part) for part in (note.get("code"), note.get("reason")) if part)
     kind = str(note.get("why"))
     where = f" at {note['at']}" if note.get("at") else ""
+    where += f", overridden: {note['override']}" if note.get("override") else ""
     return f"{note.get('stage')} {note.get('state')}: {KINDS.get(kind, kind)}{f' ({said})' if said else ''}{where}"
 
 

@@ -60,6 +60,7 @@ class Attempt(Call):
     `before` is the payload that it saw; `context` what it saw where its ancestors wrote state. `current` is the call of
     the newest try, None while that is the first; `alarm` is there between two tries, `earlier` is what the one before
     failed with. `effect` is the worst so far. `said` is what the plugin answered, kept where the run is journaled.
+    `signed` holds the statements that the host made of its `out`.
     """
 
     variant: Variant
@@ -81,6 +82,7 @@ class Attempt(Call):
     earlier: StageFault | None = None
     undo: UndoRecord | None = None
     said: bytes | None = None
+    signed: Mapping[str, str] | None = None
 
     def __init__(self, run: Taker, wire: Wire, started: float) -> None:
         self.run: Taker | None = run

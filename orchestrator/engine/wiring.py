@@ -70,7 +70,8 @@ class Wire:
 class Route:
     """One pipeline on one hook, ready to run. `origin` names the archived plan that a durable one was made from.
 
-    `revision` is the one that put it into service, 0 where it serves only the runs of an earlier start.
+    `revision` is the one that put it into service, 0 where it serves only the runs of an earlier start. `signs` says
+    whether the host signs something that a stage puts out.
     """
 
     plan: PipelinePlan
@@ -79,6 +80,7 @@ class Route:
     finals: tuple[Wire, ...] = ()
     origin: str = ""
     revision: int = 0
+    signs: bool = False
 
 
 @dataclass(slots=True, eq=False)
@@ -167,4 +169,5 @@ def _route(plan: PipelinePlan, loom: _Loom, origin: str, revision: int) -> Route
     )
     wires = tuple(loom.wire(stage) for stage in plan.stages)
     finals = tuple(loom.wire(stage, b"/finally/") for stage in plan.finals)
-    return Route(plan, shape, wires, finals, origin if plan.durable else "", revision)
+    signs = any(stage.signs for stage in plan.stages)
+    return Route(plan, shape, wires, finals, origin if plan.durable else "", revision, signs)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
@@ -21,7 +22,7 @@ from orchestrator.http.openapi import document
 from orchestrator.http.params import params_of
 from orchestrator.http.paths import READS
 from orchestrator.http.peer import peer_of
-from orchestrator.http.standing import Standing
+from orchestrator.http.standing import Phase, Standing
 from orchestrator.http.streams import StreamDoor
 from orchestrator.metrics.exposition import exposed
 
@@ -52,6 +53,10 @@ class App:
             await self.router(scope, receive, send)
         except Gone:
             return
+        except asyncio.CancelledError:
+            # The root of its task, which ends here; the server has hung up on the peer before.
+            if self.standing.phase is not Phase.DRAINING:
+                raise
         except Failure as error:
             await _refuse(scope, send, error)
         except HTTPException as error:

@@ -17,6 +17,7 @@ class Peer:
     """`lost` is done when the connection is."""
 
     uid: int | None
+    transport: asyncio.Transport
     lost: asyncio.Future[None]
 
     @property

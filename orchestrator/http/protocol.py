@@ -45,7 +45,7 @@ class DoorProtocol(HttpToolsProtocol):
         """Refuse everybody but our own user and root, whatever the socket's mode has come to."""
         uid = uid_of(transport.get_extra_info("socket"))
         if is_ours(uid):
-            self._peer = Peer(uid, self.loop.create_future())
+            self._peer = Peer(uid, transport, self.loop.create_future())
             self.app_state = {"peer": self._peer}
             super().connection_made(transport)
             return

@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 
 from starlette.types import ASGIApp
 from uvicorn.config import Config
 from uvicorn.server import ServerState
 
+from orchestrator.http.peer import Peer
 from orchestrator.http.protocol import DoorProtocol
 
 __all__ = ["Server"]
@@ -25,6 +26,9 @@ BACKLOG = 1024
 
 LAST_SECONDS = 5.0
 """What requests may take to answer once everything is decided; a journal may still have to sync."""
+
+LISTENER_SECONDS = 1.0
+"""What a stream may take to end once it is told to; a listener that does not read never takes its end."""
 
 
 class Server:
@@ -77,16 +81,18 @@ class Server:
         for connection in list(self._state.connections):
             connection.shutdown()
 
-    async def close(self, besides: Collection[asyncio.Task[None]]) -> None:
-        """Let those answer that are about to, except `besides`, then end whoever is left, and every connection."""
+    async def close(self, listeners: Mapping[asyncio.Task[None], Peer]) -> None:
+        """Let those answer that are about to, then hang up on whoever is left, and end what works for them."""
         self._turn_away()
-        for task in list(besides):
-            task.cancel()
+        if listeners:
+            await asyncio.wait(list(listeners), timeout=LISTENER_SECONDS)
+        for peer in list(listeners.values()):
+            peer.transport.abort()
         if self._state.tasks:
             await asyncio.wait(self._state.tasks, timeout=LAST_SECONDS)
+        for connection in list(self._state.connections):
+            connection.transport.abort()
         for task in list(self._state.tasks):
             task.cancel()
         if self._state.tasks:
             await asyncio.wait(self._state.tasks)
-        for connection in list(self._state.connections):
-            connection.transport.close()

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from isolation.supervision import State
 from orchestrator.generations import StartEvent
 from orchestrator.http.failures import Failure
+from orchestrator.http.peer import Peer
 from orchestrator.orchestrator import Orchestrator
 
 __all__ = ["Phase", "Readiness", "Standing"]
@@ -48,7 +49,7 @@ class Standing:
     def __init__(self) -> None:
         self.phase = Phase.STARTING
         self.closing: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self.listeners = set[asyncio.Task[None]]()
+        self.listeners: dict[asyncio.Task[None], Peer] = {}
         self._starting: dict[str, str] = {}
         self._orchestrator: Orchestrator | None = None
 

@@ -52,11 +52,11 @@ class StreamDoor:
             raise failure_of(error) from error
         task = asyncio.current_task()
         assert task is not None
-        self._standing.listeners.add(task)
+        self._standing.listeners[task] = peer_of(scope)
         try:
             await self._pass_on(stream, scope, send)
         finally:
-            self._standing.listeners.discard(task)
+            del self._standing.listeners[task]
 
     async def _pass_on(self, stream: AsyncIterator[Mapping[str, object]], scope: Scope, send: Send) -> None:
         ends = (peer_of(scope).lost, self._standing.closing)

@@ -112,6 +112,8 @@ def _why(record: Record, id: str | None, stage: Record) -> str:
 def _stage_why(stage: Record) -> str:
     """What became of a stage that did not simply succeed, as a word of KINDS."""
     why = stage.get("why")
+    if why == "disabled" and stage.get("override"):
+        return "override"
     if why == "error":
         error = _inside(stage, "error") or {}
         return _BY_CODE.get(str(error.get("code")), "error")
@@ -170,8 +172,6 @@ def differences(
 
 
 def _said(value: object) -> str:
-    if isinstance(value, Mapping):
-        return f"{value.get('mode', '')} ({value.get('reason', '')})"
     return "none" if value is None else str(value)
 
 

@@ -76,6 +76,8 @@ def _complete(stage: _Json, attempt: Attempt) -> None:
     stage["out"] = attempt.out
     stage["violation"] = _violation(attempt.violation)
     stage["error"] = _fault(attempt.fault)
+    if attempt.signed is not None:
+        stage["signed"] = dict(attempt.signed)
     if attempt.undo is not None:
         undo = _objects(stage, "undo")
         sent = msgspec.json.decode(attempt.undo.input)

@@ -95,7 +95,11 @@ _BUILT_IN: Mapping[tuple[str, ...], object] = {
     ("pipelines", "*", "finally", "*", "retry"): NONE,
     ("pipelines", "*", "finally", "*", "breaker"): NONE,
     ("pipelines", "*", "fallback", "verdict"): "deny",
-    ("hooks", "*", "unmatched"): "deny on admission hooks that the file has a pipeline for, else allow",
+    (
+        "hooks",
+        "*",
+        "unmatched",
+    ): "deny on admission hooks that the file has a pipeline or an admission stage for",
     ("hooks", "*", "can_deny"): True,
 }
 

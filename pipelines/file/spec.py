@@ -127,7 +127,8 @@ class HookSpec(Section):
 
     unmatched: Unmatched | None = key(
         Choice(Unmatched),
-        "Verdict when no pipeline applies: deny by default for admission hooks that the file has a pipeline for.",
+        "Verdict when no pipeline applies: deny by default for admission hooks that the file has a pipeline, or an "
+        "admission stage, for.",
     )
     summary: str | None = key(Text(), "What the hook is for (own hooks).")
     payload: Mapping[str, object] | None = key(FreeTable(), "Fields of the payload and their kinds (own hooks).")

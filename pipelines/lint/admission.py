@@ -1,13 +1,100 @@
-"""What an override must not do: open an admission hook, so that everything is let in and nobody has judged it."""
+"""Who lets something in: on an admission hook nothing is allowed past the stage that admits there.
+
+The rule holds wherever the file names a plugin that offers such a stage (`admits = true` in its manifest) on the hook;
+a file without one is judged as before. Which stage it is, is the author's word; the rest is read off the plan.
+An override must not open an admission hook in any case.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 
-from pipelines.plan import Mode, PipelinePlan, Plan
+from pipelines.file.tree import Path
+from pipelines.hooks import Hook
+from pipelines.lint.draft import Draft
+from pipelines.plan import Mode, OnError, PipelinePlan, Plan, StagePlan, Unmatched
 from pipelines.problem import Problem
 
-__all__ = ["opened"]
+__all__ = ["admitting", "check_admission", "opened"]
+
+
+def admitting(draft: Draft, hook: Hook) -> tuple[str, ...]:
+    """The stages that admit on a hook, as `uses` names them, of all plugins that the file declares."""
+    if not hook.admission:
+        return ()
+    return tuple(
+        f"{plugin}/{stage.name}"
+        for plugin, declaration in draft.declarations.items()
+        for stage in declaration.stages.values()
+        if stage.admits and stage.hooks is not None and hook.name in stage.hooks
+    )
+
+
+def check_admission(
+    draft: Draft,
+    hooks: Mapping[str, Hook],
+    routes: Mapping[str, Sequence[PipelinePlan]],
+    unmatched: Mapping[str, Unmatched],
+) -> None:
+    """Report every way to an allow that avoids the stage that admits.
+
+    A call passes every pipeline that applies to it, so one that applies to all and admits guards the hook by itself.
+    """
+    for name, hook in hooks.items():
+        stages = admitting(draft, hook)
+        pipelines = routes.get(name, ())
+        if not stages or any(p.match is None and _guards(p, stages) for p in pipelines):
+            continue
+        for pipeline in pipelines:
+            if not _guards(pipeline, stages):
+                _blame(draft, pipeline, stages)
+        if unmatched[name] is Unmatched.ALLOW:
+            message = f"what no pipeline applies to would be let in without {_either(stages)}: write `unmatched: deny`"
+            draft.error(("hooks", name, "unmatched"), "unguarded", message)
+
+
+def _guards(pipeline: PipelinePlan, stages: Sequence[str]) -> bool:
+    """Whether no run of the pipeline can end in allow without an admission stage that succeeded."""
+    return any(_admits(stage, stages) and not _ways_around(stage) for stage in pipeline.stages)
+
+
+def _admits(stage: StagePlan, stages: Sequence[str]) -> bool:
+    return f"{stage.plugin}/{stage.stage}" in stages
+
+
+def _ways_around(stage: StagePlan) -> list[tuple[Path, str]]:
+    """How a run can go on although the stage has not succeeded: where that is written, and what to write instead.
+
+    A stage that always enforces runs or ends its run, whatever it needs; so these are all.
+    """
+    found: list[tuple[Path, str]] = []
+    if stage.when is not None:
+        found.append((("when",), "is skipped where `when` is false: leave it out, and tell calls apart by `match`"))
+    *overrides, base = stage.variants
+    for place, variant in [*((("overrides", i), v) for i, v in enumerate(overrides)), ((), base)]:
+        if variant.mode is not Mode.ENFORCE:
+            found.append(((*place, "mode"), f"does not decide in mode `{variant.mode.value}`: write `mode: enforce`"))
+        elif variant.on_error is not OnError.FAIL:
+            found.append(((*place, "on_error"), "is passed over where it fails: write `on_error: fail`"))
+    return found
+
+
+def _blame(draft: Draft, pipeline: PipelinePlan, stages: Sequence[str]) -> None:
+    path: Path = ("pipelines", pipeline.name)
+    candidates = [stage for stage in pipeline.stages if _admits(stage, stages)]
+    for stage in candidates:
+        for place, why in _ways_around(stage):
+            at = (*path, "stages", stage.id, *place)
+            # What an override inherits is told once, where the stage itself says it.
+            if place[0] != "overrides" or draft.tree(at) is not None:
+                draft.error(at, "unguarded", f"{stage.id} admits, and {why}")
+    if not candidates:
+        message = f"it can allow without {_either(stages)}, which admits on {pipeline.hook.name}: add it as a stage"
+        draft.error((*path, "stages"), "unguarded", message, at=draft.key(path))
+
+
+def _either(stages: Sequence[str]) -> str:
+    return " or ".join(stages)
 
 
 def opened(before: Plan, after: Plan) -> Iterator[Problem]:

@@ -12,7 +12,7 @@ from pipelines.file.reading import Log, Site
 from pipelines.file.section import Record
 from pipelines.file.spec import PROFILE, FileSpec
 from pipelines.file.tree import Path
-from pipelines.lint.admission import opened
+from pipelines.lint.admission import check_admission, opened
 from pipelines.lint.cases import Subject, cases
 from pipelines.lint.configuration import Configurations
 from pipelines.lint.draft import Draft, Plugins
@@ -99,12 +99,14 @@ def _plan(draft: Draft, files: tuple[str, ...]) -> Plan:
     routes = _routes(woven)
     check_splits(draft, routes)
     check_unused(draft, configs)
+    answers = unmatched(draft, hooks, routes)
+    check_admission(draft, hooks, routes, answers)
     return Plan(
         name=draft.spec.name,
         plugins=plugin_plans(draft, configs, policies),
         routes=routes,
         hooks=hooks,
-        unmatched=unmatched(draft, hooks, routes),
+        unmatched=answers,
         secrets=secret_plans(draft),
         cases=tuple(cases(draft, {name: Subject(w.hooks, w.uses, w.finals) for name, w in woven.items()})),
         files=files,

@@ -7,6 +7,7 @@ from collections.abc import Collection, Mapping, Sequence
 from pipelines.file.spec import HookSpec
 from pipelines.file.tree import Path
 from pipelines.hooks import CATALOGUE, Hook, HookError, custom
+from pipelines.lint.admission import admitting
 from pipelines.lint.draft import Draft
 from pipelines.plan import Unmatched
 from pipelines.suggest import nearest
@@ -58,10 +59,14 @@ def _without(members: Mapping[str, object], path: Sequence[str]) -> dict[str, ob
 
 
 def unmatched(draft: Draft, hooks: Mapping[str, Hook], routed: Collection[str]) -> dict[str, Unmatched]:
-    """What each hook answers when no pipeline applies: as written, else deny for admission that the file judges."""
+    """What each hook answers when no pipeline applies: as written, else deny for admission that the file judges.
+
+    It judges it with a pipeline for the hook, or by naming a plugin that admits there.
+    """
     answers = {}
     for name, hook in hooks.items():
         spec = draft.spec.hooks.get(name)
-        default = Unmatched.DENY if hook.admission and name in routed else Unmatched.ALLOW
+        judged = hook.admission and (name in routed or bool(admitting(draft, hook)))
+        default = Unmatched.DENY if judged else Unmatched.ALLOW
         answers[name] = spec.unmatched if spec is not None and spec.unmatched is not None else default
     return answers

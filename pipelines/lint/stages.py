@@ -108,6 +108,7 @@ class Weaver:
             undo=self.undoing.weave(name, desk, hook),
             split=split_plan(desk, (*path, "split"), stage.split),
             overridden=self.draft.overridden.get((str(self.path[-1]), name), ""),
+            signs=() if use.declaration is None else use.declaration.signs,
             mark=self.draft.key(path),
         )
 

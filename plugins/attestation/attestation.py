@@ -18,20 +18,26 @@ from time import monotonic
 
 import rfc8785
 from attest.appraisal import Appraisal, appraise
+from attest.audit import Checkpoint
 from attest.drift import known_by
+from attest.expiry import Expiry, expiries
 from attest.hostnames import warm
-from attest.results import BadResult, StageResult, read_result
+from attest.policy import Via
+from attest.results import BadResult, Results, StageResult, read_result, read_results
 from attest.spiffe import SpiffeId, read_id
 from attest.strictjson import Json
-from attest.urls import BadUrl, Url, read_url
-from attest.verdict import Findings, Outcome, Verdict
+from attest.urls import BadUrl, read_url
+from attest.verdict import Findings, Outcome, Verdict, together
 from penstock_plugin import Answer, Call, Config, Plugin, Start
 from world.admissions import Admissions
 from world.auditlog import AuditLog, CannotRecord
 from world.challenge import Challenger
 from world.identity import identify
+from world.rego import object_by
+from world.responders import Responders
 from world.settings import Settings, overlaid, read_settings
-from world.trust import TrustStore
+from world.sources import Sources
+from world.trust import Kind, TrustStore
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +48,8 @@ class Stores:
     log: AuditLog
     admissions: Admissions
     trust: TrustStore
+    sources: Sources
+    responders: Responders
 
     @classmethod
     def at(cls, folder: Path) -> Stores:
@@ -51,6 +59,8 @@ class Stores:
             AuditLog(folder / "audit.jsonl"),
             Admissions(folder / "admitted.db"),
             TrustStore(folder / "trust.db"),
+            Sources(folder / "sources.db"),
+            Responders(folder / "answers.db"),
         )
 
 
@@ -59,6 +69,9 @@ _stores: list[Stores] = []
 
 _UNDECIDED = "attestation.undecided"
 _DENIED, _FAILED = "attestation.denied", "attestation.error"
+_LONGEST_TEXT = 2048
+"""What is recorded of a URL that is none."""
+
 _RETRY_AFTER_MS = 30_000
 """When to register again after an error that may pass: sources of collateral are asked more often than that."""
 
@@ -78,6 +91,8 @@ class Current:
         self._configured = configured
         self._change = -1
         self._settings = configured
+        self._expiries: tuple[Expiry, ...] = ()
+        self._told: set[Expiry] = set()
 
     def settings(self) -> Settings:
         """Return what holds at this moment: a change of the store is seen by the next call."""
@@ -86,13 +101,40 @@ class Current:
             snapshot = trust.snapshot()
             self._settings = overlaid(self._configured, snapshot)
             self._change = snapshot.change
+            now = self._settings
+            self._expiries = expiries(now.anchors, now.bundles, now.collateral.crls)
+            known = snapshot.seen[Kind.BUNDLE]
+            met = {one: bundle.sequence for one, bundle in self._settings.bundles.items()}
+            newer = {one: sequence for one, sequence in met.items() if sequence > known.get(one, 0)}
+            if newer:
+                trust.remember(Kind.BUNDLE, newer)
         return self._settings
+
+    def warnings(self, at: datetime) -> list[str]:
+        """Say what ends soon, or has ended, of what holds now."""
+        return [str(one) for one in self._expiries if one.warn_from <= at]
+
+    def untold(self, at: datetime) -> list[str]:
+        """Say what ends soon and was not said by this process before: a log wants it once."""
+        new = [one for one in self._expiries if one.warn_from <= at and one not in self._told]
+        self._told.update(new)
+        return [str(one) for one in new]
 
 
 @plugin.configure
 def settings_of(config: Config) -> Current:
     """Read `with` once for each distinct one."""
     return Current(read_settings(config, config.secrets))
+
+
+@plugin.stage("collateral")
+def collateral(call: Call) -> Answer:
+    """Fetch the lists and bundles that are due from their configured sources; objects to nobody."""
+    stores = _stores[0]
+    found = stores.sources.fetch(_settings(call), stores.trust, _now())
+    for name, code in found.failed.items():
+        call.log.warning("attestation.source_failed", extra={"source": name, "code": code})
+    return call.allow(out={"fetched": list(found.new), "failed": dict(found.failed)})
 
 
 @plugin.stage("identity")
@@ -104,7 +146,8 @@ def identity(call: Call) -> Answer:
         url = read_url(str(call.payload["url"]))
     except BadUrl as error:
         return _objection(call, _misread(settings, error.code), begun)
-    return _objection(call, identify(url, settings, _now(), _handed_over(call)), begun)
+    found = identify(url, settings, _now(), _handed_over(call), _remember_lists, _stores[0].responders.answers)
+    return _objection(call, found, begun)
 
 
 @plugin.stage("challenge")
@@ -121,43 +164,90 @@ def challenge(call: Call) -> Answer:
     spki = known.outcome.claims.get("spki")
     if rule is None or rule.evidence is None or not isinstance(spki, str) or not known.pop:
         return call.allow(out={"result": {}, "verdict": "none", "codes": []})
-    found = _stores[0].challenger.challenge(url, rule, spki, settings, _now)
-    return _objection(call, found, begun)
+    challenger = _stores[0].challenger
+    if rule.evidence.via is Via.RECORD:
+        record = call.payload.get("evidence")
+        return _objections(call, challenger.recorded(url, rule, spki, settings, _now, record), begun)
+    return _objections(call, challenger.challenge(url, rule, spki, settings, _now), begun)
 
 
 @plugin.stage("appraise")
 def appraise_server(call: Call) -> Answer:
     """Hold what was found to the policy: the one stage that admits."""
     settings = _settings(call)
-    try:
-        url = read_url(str(call.payload["url"]))
-        results = _results(call)
-    except (BadUrl, BadResult) as error:
-        return _refusal(call, _misread(settings, _code_of(error)).outcome, {})
     tenant = str(call.context.get("tenant", ""))
     try:
-        return _decision(call, _decided(settings, url, tenant, results))
+        given = _results(call)
+        appraisal = _appraised(settings, str(call.payload["url"]), tenant, given)
+        checkpoint = _stores[0].log.append(_record(appraisal, tenant, given))
+        _remember(appraisal, tenant, given)
+        return _decision(call, appraisal, given, checkpoint)
     except (CannotRecord, sqlite3.Error):
+        # A decision that is not on the disk is none.
         return _refusal(call, _misread(settings, "A-STORE").outcome, {})
 
 
-def _decided(settings: Settings, url: Url, tenant: str, results: Sequence[StageResult]) -> Appraisal:
-    """Appraise and record: a decision that is not on the disk is none."""
-    begun = monotonic()
-    stores = _stores[0]
-    appraisal = appraise(settings.policy, url, results, _now(), stores.admissions.last(str(url), tenant))
-    took = {one.kind: one.ms for one in results} | {"appraise": (monotonic() - begun) * 1000}
-    stores.log.append(_record(appraisal, tenant, results, took))
+@dataclass(frozen=True, slots=True)
+class Given:
+    """What earlier stages handed on, or the code of why that cannot be read, and when the appraisal began."""
+
+    results: tuple[StageResult, ...] = ()
+    asked: tuple[object, ...] = ()
+    unread: str = ""
+    begun: float = 0.0
+
+    @property
+    def took(self) -> dict[str, float]:
+        """Milliseconds of each stage; those of several questions for evidence are one stage's."""
+        mine = (monotonic() - self.begun) * 1000
+        return {one.kind: round(one.ms, 3) for one in self.results} | {"appraise": round(mine, 3)}
+
+
+def _appraised(settings: Settings, text: str, tenant: str, given: Given) -> Appraisal:
+    unread = given.unread
+    try:
+        url = read_url(text)
+    except BadUrl as error:
+        unread = error.code
+    if unread:
+        outcome = _misread(settings, unread).outcome
+        return Appraisal(text[:_LONGEST_TEXT], None, outcome, settings.policy.digest, _now())
+    admissions, server = _stores[0].admissions, str(url)
+    before, approved = admissions.last(server, tenant), admissions.approved(server, tenant)
+    appraisal = appraise(settings.policy, url, given.results, _now(), before, approved)
+    if settings.rego is None:
+        return appraisal
+    objections = object_by(settings.rego, _about(appraisal, tenant, given))
+    return replace(appraisal, outcome=together([appraisal.outcome, objections]))
+
+
+def _about(appraisal: Appraisal, tenant: str, given: Given) -> dict[str, Json]:
+    """What the operator's own rules are told: what was verified, and nothing that the registrant says of itself."""
+    results = {one.kind: one.as_json() for one in given.results}
+    return {
+        "server": appraisal.server,
+        "tenant": tenant,
+        "rule": appraisal.rule.name if appraisal.rule else "",
+        "verdict": appraisal.outcome.verdict.value,
+        "codes": [*sorted(appraisal.outcome.codes)],
+        "claims": {kind: one["claims"] for kind, one in results.items()},
+        "at": appraisal.at.timestamp(),
+    }  # type: ignore[dict-item]  # JSON, as results are
+
+
+def _remember(appraisal: Appraisal, tenant: str, given: Given) -> None:
+    """Keep what drift is measured by, or ask an operator about what it came to."""
+    admissions, known = _stores[0].admissions, known_by(given.results)
     if appraisal.outcome.verdict is Verdict.ADMIT:
-        stores.admissions.admit(str(url), tenant, known_by(results))
-    return appraisal
+        admissions.admit(appraisal.server, tenant, known)
+    elif "D-APPROVAL" in appraisal.outcome.codes:
+        admissions.ask(appraisal.server, tenant, known.digest, sorted(appraisal.outcome.codes))
 
 
-def _record(
-    appraisal: Appraisal, tenant: str, results: Sequence[StageResult], took: Mapping[str, float]
-) -> dict[str, Json]:
-    claims = {name: value for one in results for name, value in one.outcome.claims.items()}
-    judged = {one.kind: sha256(rfc8785.dumps(one.as_json())).hexdigest() for one in results}  # type: ignore[arg-type]
+def _record(appraisal: Appraisal, tenant: str, given: Given) -> dict[str, Json]:
+    claims = {name: value for one in given.results for name, value in one.outcome.claims.items()}
+    nonces = [str(one.outcome.claims["nonce"]) for one in given.results if "nonce" in one.outcome.claims]
+    judged = {one.kind: sha256(rfc8785.dumps(one.as_json())).hexdigest() for one in given.results}  # type: ignore[arg-type]
     return {
         "id": token_hex(16),
         "at": appraisal.at.timestamp(),
@@ -167,11 +257,15 @@ def _record(
         "codes": [*sorted(appraisal.outcome.codes)],
         "rule": appraisal.rule.name if appraisal.rule else "",
         "judged": dict(judged),
-        "nonce": str(claims.get("nonce", "")),
+        "nonce": " ".join(nonces),
         "anchors": str(claims.get("anchors", claims.get("bundle", ""))),
         "policy": appraisal.policy.hex(),
-        "ms": {kind: round(ms, 3) for kind, ms in took.items()},
+        "ms": {**given.took},
     }
+
+
+def _remember_lists(numbers: Mapping[str, int]) -> None:
+    _stores[0].trust.remember(Kind.CRL, numbers)
 
 
 def _settings(call: Call) -> Settings:
@@ -180,9 +274,14 @@ def _settings(call: Call) -> Settings:
     return current.settings()
 
 
-def _results(call: Call) -> list[StageResult]:
-    given = (call.input.get(name) for name in ("identity", "evidence"))
-    return [read_result(one) for one in given if one]
+def _results(call: Call) -> Given:
+    begun = monotonic()
+    try:
+        found = [read_results(call.input.get(name)) for name in ("identity", "evidence")]
+    except BadResult:
+        return Given(unread="A-RESULT-FORM", begun=begun)
+    results = tuple(one for some in found for one in some.results)
+    return Given(results, tuple(one for some in found for one in some.asked), begun=begun)
 
 
 def _verified_id(known: StageResult) -> SpiffeId | None:
@@ -190,25 +289,40 @@ def _verified_id(known: StageResult) -> SpiffeId | None:
     return read_id(claimed) if isinstance(claimed, str) and known.pop else None
 
 
-def _decision(call: Call, appraisal: Appraisal) -> Answer:
+def _decision(call: Call, appraisal: Appraisal, given: Given, checkpoint: Checkpoint) -> Answer:
     out = {
         "verdict": appraisal.outcome.verdict.value,
         "codes": sorted(appraisal.outcome.codes),
         "rule": appraisal.rule.name if appraisal.rule else "",
         "result": appraisal.ear(),
+        "checkpoint": checkpoint.as_json(),
+        "ms": round(sum(given.took.values()), 3),
+        "warnings": _warnings(call, appraisal.at),
     }
     if appraisal.outcome.verdict is Verdict.ADMIT:
         return call.allow(out=out)
-    return _refusal(call, appraisal.outcome, out)
+    return _refusal(call, appraisal.outcome, out, given.asked)
 
 
-def _refusal(call: Call, outcome: Outcome, out: Mapping[str, object]) -> Answer:
+def _warnings(call: Call, at: datetime) -> list[str]:
+    current: Current = call.config
+    for text in current.untold(at):
+        call.log.warning("attestation.ends_soon", extra={"what": text})
+    return current.warnings(at)
+
+
+def _refusal(call: Call, outcome: Outcome, out: Mapping[str, object], asked: Sequence[object] = ()) -> Answer:
     is_denial = outcome.verdict is Verdict.DENY
     codes = ", ".join(sorted(outcome.codes))
     return call.deny(
         _DENIED if is_denial else _FAILED,
         f"the server is not admitted: {codes}",
-        details={"verdict": outcome.verdict.value, "retryable": outcome.retryable, "reasons": _told(outcome)},
+        details={
+            "verdict": outcome.verdict.value,
+            "retryable": outcome.retryable,
+            "reasons": _told(outcome),
+            **({"challenges": list(asked)} if asked else {}),
+        },
         retry_after_ms=_RETRY_AFTER_MS if outcome.retryable else None,
         out=out or None,
     )
@@ -226,6 +340,18 @@ def _objection(call: Call, found: StageResult, begun: float) -> Answer:
         reason = "found good; only an enforcing appraise admits"
         return call.deny(_UNDECIDED, reason, details={"verdict": "admit"}, out=out)
     return _refusal(call, found.outcome, out)
+
+
+def _objections(call: Call, found: Results, begun: float) -> Answer:
+    """The same of several questions, each with the time that all of them took."""
+    ms = round((monotonic() - begun) * 1000 / len(found.results), 3)
+    found = replace(found, results=tuple(replace(one, ms=ms) for one in found.results))
+    outcome = together([one.outcome for one in found.results])
+    out = {"verdict": outcome.verdict.value, "codes": sorted(outcome.codes), "result": found.as_json()}
+    if outcome.verdict is Verdict.ADMIT:
+        reason = "found good; only an enforcing appraise admits"
+        return call.deny(_UNDECIDED, reason, details={"verdict": "admit"}, out=out)
+    return _refusal(call, outcome, out, found.asked)
 
 
 def _told(outcome: Outcome) -> list[dict[str, str]]:

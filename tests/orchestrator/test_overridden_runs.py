@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import io
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 from shop import write_shop
 
 from isolation.store.store import Prepared, Store
+from orchestrator.cli.run_tables import run_view
 from orchestrator.durable.archive import archived, read_archive
 from orchestrator.loading import Loaded, load, reload
 from orchestrator.orchestrator import Orchestrator
@@ -93,5 +96,8 @@ def test_an_overridden_stage_lets_pass_what_it_would_deny_and_the_run_says_so(
 
     overridden = asyncio.run(go(load(shop, overrides=[OVERRIDE])))
     assert (overridden["verdict"], shown(overridden)) == ("allow", OVERRIDE.reason)
+    screen = Console(width=200, file=io.StringIO())
+    screen.print(run_view(overridden, now=0.0))
+    assert f"overridden: {OVERRIDE.reason}" in screen.file.getvalue()  # type: ignore[attr-defined]  # it is a StringIO
     plain = asyncio.run(go(load(shop)))
     assert (plain["verdict"], shown(plain)) == ("deny", None)

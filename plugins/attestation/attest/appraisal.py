@@ -6,7 +6,7 @@ key is ever in the plugin; the host signs.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -63,9 +63,17 @@ class Appraisal:
 
 
 def appraise(
-    policy: Policy, url: Url, results: Sequence[StageResult], at: datetime, before: Known | None = None
+    policy: Policy,
+    url: Url,
+    results: Sequence[StageResult],
+    at: datetime,
+    before: Known | None = None,
+    approved: Collection[str] = (),
 ) -> Appraisal:
-    """Hold the results of earlier stages to the rule for this server, and to what it showed when last admitted."""
+    """Hold the results of earlier stages to the rule for this server, and to what it showed when last admitted.
+
+    `approved` holds the digests of what an operator approved it to have become.
+    """
     findings = Findings()
     identity = _identity_of(results)
     rule = policy.rule_for(url, identity)
@@ -78,7 +86,7 @@ def appraise(
     findings.run("identity", "results", _has_identity, of_identity, rule)
     if rule is not None:
         findings.run("evidence", "results", _has_evidence, rule, mine)
-        judge_drift(findings, before, known_by(mine), rule.drift)
+        judge_drift(findings, before, known_by(mine), rule.drift, approved)
     outcome = together([findings.outcome(), *(one.outcome for one in mine)])
     return Appraisal(str(url), rule, outcome, policy.digest, at)
 

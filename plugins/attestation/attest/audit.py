@@ -41,11 +41,13 @@ class Checkpoint:
 
     n: int
     digest: str
+    said: bytes = b""
+    """What the signature is over."""
     signature: bytes = b""
 
-    def body(self) -> bytes:
-        """What the host signs."""
-        return rfc8785.dumps({"v": 1, "n": self.n, "digest": self.digest})
+    def as_json(self) -> dict[str, Json]:
+        """What the host is handed to sign."""
+        return {"v": 1, "n": self.n, "digest": self.digest}
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ import hmac
 
 from attest.verdict import Findings
 
-__all__ = ["NONCE_BYTES", "audience", "binding", "bound", "context"]
+__all__ = ["NONCE_BYTES", "audience", "binding", "binding_of", "bound", "context"]
 
 NONCE_BYTES = 32
 _LABEL = b"penstock-attestation-v1"
@@ -24,9 +24,14 @@ def binding(nonce: bytes, context: bytes, spki: bytes) -> bytes:
 
     `spki` is the attester's own public key, in DER; the verifier takes the one that it saw in its own handshake.
     """
+    return binding_of(nonce, context, hashlib.sha256(spki).digest())
+
+
+def binding_of(nonce: bytes, context: bytes, spki_digest: bytes) -> bytes:
+    """B, where only the digest of the key is known."""
     if len(nonce) != NONCE_BYTES:
         raise ValueError(f"a nonce has {NONCE_BYTES} bytes")
-    return hashlib.sha256(_LABEL + nonce + _digest(context) + hashlib.sha256(spki).digest()).digest()
+    return hashlib.sha256(_LABEL + nonce + _digest(context) + _digest(spki_digest)).digest()
 
 
 def audience(binding: bytes) -> str:

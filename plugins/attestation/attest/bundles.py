@@ -40,6 +40,8 @@ class Bundle:
     anchors: Anchors
     jwt_keys: Mapping[str, JwtKey]
     digest: str
+    refused: str = ""
+    """The code of why nothing may be verified with it, or nothing."""
 
     @property
     def is_empty(self) -> bool:

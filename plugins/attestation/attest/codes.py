@@ -147,6 +147,10 @@ _FRESHNESS: _Group = {
     "C-STORE-BUSY": (Effect.RETRY, "The store of nonces is locked or full."),
     "C-BINDING": (Effect.DENY, "The evidence is bound to another challenge or another key."),
     "C-KIND-NOT-ALLOWED": (Effect.DENY, "The evidence is of a kind that was not asked for."),
+    "C-EVIDENCE-ASKED": (
+        Effect.DENY,
+        "The record holds no evidence yet; a nonce for it was issued, to register again.",
+    ),
     "C-KIND-MISSING": (Effect.DENY, "Evidence of a kind that the policy requires is missing."),
 }
 
@@ -176,6 +180,8 @@ _APPRAISAL: _Group = {
     "A-RESULT-POLICY": (Effect.DENY, "A stage's result was found under another policy."),
     "A-RESULT-STALE": (Effect.DENY, "A stage's result is older than a run can be, or from the future."),
     "A-RESULT-FORM": (Effect.DENY, "What was handed over as a stage's result is none."),
+    "A-REGO-DENY": (Effect.DENY, "The operator's own rules in Rego object; what they say stands with it."),
+    "A-REGO-ERROR": (Effect.ERROR, "The operator's own rules in Rego have no answer that could be taken."),
     "A-STORE": (Effect.RETRY, "The decision could not be recorded, or the last one not be read, so none is made."),
     "M-POP": (Effect.DENY, "The server did not prove that it holds the key of its certificate."),
 }

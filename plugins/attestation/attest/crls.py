@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
@@ -70,6 +72,8 @@ class Crl:
     """The reasons that the list is about."""
     has_unknown_critical: bool
     signed: Signed | None
+    series: str
+    """Whose numbers these are: they grow within one issuer's key and one scope (RFC 5280 section 5.2.3)."""
     view: x509.CertificateRevocationList
 
     @property
@@ -134,8 +138,9 @@ def parse_crl(der: bytes) -> Crl:
         counted = _value(number, x509.CRLNumber)
         scope = _value(extensions.get(ExtensionOID.ISSUING_DISTRIBUTION_POINT), x509.IssuingDistributionPoint)
         some = scope.only_some_reasons if scope else None
+        issuer, key = normalized(view.issuer), identifier.key_identifier if identifier else None
         return Crl(
-            issuer=normalized(view.issuer),
+            issuer=issuer,
             this_update=view.last_update_utc,
             next_update=view.next_update_utc,
             number=counted.crl_number if counted else None,
@@ -143,9 +148,10 @@ def parse_crl(der: bytes) -> Crl:
             base=delta.crl_number if delta else None,
             scope=scope,
             reasons=ALL_REASONS if some is None else frozenset(some) & ALL_REASONS,
-            key_identifier=identifier.key_identifier if identifier else None,
+            key_identifier=key,
             has_unknown_critical=_has_unknown_critical(extensions.values(), view),
             signed=_signed(der, view),
+            series=_series(issuer, scope, key),
             view=view,
         )
     except (
@@ -195,6 +201,12 @@ def _comparable(name: x509.GeneralName) -> tuple[str, object]:
     if isinstance(name, x509.DirectoryName):
         return "directory", normalized(name.value)
     return type(name).__name__, name.value
+
+
+def _series(issuer: Name, scope: x509.IssuingDistributionPoint | None, key: bytes | None) -> str:
+    parts = [sorted((kind, value if isinstance(value, str) else value.hex()) for kind, value in one) for one in issuer]
+    said = [parts, scope.public_bytes().hex() if scope else "", key.hex() if key else ""]
+    return hashlib.sha256(json.dumps(said).encode()).hexdigest()
 
 
 def _value(found: x509.Extension[x509.ExtensionType] | None, kind: type[V]) -> V | None:

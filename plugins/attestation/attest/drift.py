@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import hashlib
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+
+import rfc8785
 
 from attest.policy import Drift
 from attest.results import StageResult
@@ -21,6 +24,12 @@ class Known:
     anchor: str
     evidence: tuple[str, ...]
 
+    @property
+    def digest(self) -> str:
+        """What an operator approves: exactly this, and nothing that comes after it."""
+        members = {"spki": self.spki, "spiffe_id": self.spiffe_id, "anchor": self.anchor, "evidence": [*self.evidence]}
+        return hashlib.sha256(rfc8785.dumps(members)).hexdigest()  # type: ignore[arg-type]  # texts
+
 
 def known_by(results: Sequence[StageResult]) -> Known:
     """Return what the results of this run say; `evidence` is the kind of what was asked for and did not come."""
@@ -31,8 +40,10 @@ def known_by(results: Sequence[StageResult]) -> Known:
     return Known(spki, identity, anchor, tuple(kinds))
 
 
-def judge_drift(findings: Findings, before: Known | None, now: Known, drift: Drift, *, approved: bool = False) -> None:
-    """Compare with the last admission. Under `allow` what changed is a check that was skipped, by name."""
+def judge_drift(
+    findings: Findings, before: Known | None, now: Known, drift: Drift, approved: Collection[str] = ()
+) -> None:
+    """Compare with the last admission. What is allowed or `approved` (by its digest) is a skipped check, by name."""
     if before is None:
         findings.skip("drift", "admission", "never admitted before")
         return
@@ -40,12 +51,12 @@ def judge_drift(findings: Findings, before: Known | None, now: Known, drift: Dri
         findings.skip("drift", "admission", UNAUTHENTICATED)
         return
     changes = _changes(before, now)
-    if drift is Drift.ALLOW or (drift is Drift.APPROVE and approved):
-        if changes:
-            findings.skip("drift", "admission", f"allowed: {', '.join(code for code, _, _ in changes)}")
-            return
-        changes = []
-    findings.run("drift", "admission", _note, changes, drift)
+    is_approved = drift is Drift.APPROVE and now.digest in approved
+    if changes and (drift is Drift.ALLOW or is_approved):
+        word = "approved" if is_approved else "allowed"
+        findings.skip("drift", "admission", f"{word}: {', '.join(code for code, _, _ in changes)}")
+        return
+    findings.run("drift", "admission", _note, changes, drift, now.digest)
 
 
 def _changes(before: Known, now: Known) -> list[tuple[str, str, str]]:
@@ -62,8 +73,8 @@ def _changes(before: Known, now: Known) -> list[tuple[str, str, str]]:
     return found
 
 
-def _note(findings: Findings, path: str, changes: Sequence[tuple[str, str, str]], drift: Drift) -> None:
+def _note(findings: Findings, path: str, changes: Sequence[tuple[str, str, str]], drift: Drift, digest: str) -> None:
     for code, expected, actual in changes:
         findings.against(code, path, expected or "none", actual or "none")
     if changes and drift is Drift.APPROVE:
-        findings.against("D-APPROVAL", path, "an operator's approval", "none")
+        findings.against("D-APPROVAL", path, f"an operator's approval of {digest}", "none")

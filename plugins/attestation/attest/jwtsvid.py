@@ -113,6 +113,9 @@ def _key(
     """Find the key that the header names; it comes from the bundle and from nowhere else."""
     if identity is None or header.get("alg") not in _ALGORITHMS:
         return None
+    if bundle is not None and bundle.refused:
+        findings.against(bundle.refused, "bundle", "a bundle as new as one seen before", f"sequence {bundle.sequence}")
+        return None
     if bundle is None or bundle.is_empty:
         code = "S-TD-NO-BUNDLE" if bundle is None else "S-BUNDLE-EMPTY"
         findings.against(code, "token.claims.sub", "keys of the trust domain", identity.trust_domain)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from attest.strictjson import Json, NotJson, b64url, read_object
 
-__all__ = ["EVIDENCE_PATH", "MAX_ANSWER_BYTES", "Evidence", "question", "read_evidence"]
+__all__ = ["EVIDENCE_PATH", "MAX_ANSWER_BYTES", "Evidence", "Handed", "question", "read_evidence", "read_handed"]
 
 EVIDENCE_PATH = "/.well-known/penstock-attestation"
 
@@ -17,6 +17,7 @@ MAX_ANSWER_BYTES = 1024 * 1024
 """An event log of a machine's boot has about 100 KiB, everything else less."""
 
 _MAX_ENDORSEMENTS = 32
+_MAX_HANDED = 8
 _MEMBERS = {"kind", "evidence", "endorsements"}
 
 
@@ -33,6 +34,32 @@ def question(nonce: bytes, context: bytes, kinds: Sequence[str]) -> bytes:
     """Write the question."""
     members = {"v": 1, "nonce": _text(nonce), "context": _text(context), "kinds": list(kinds)}
     return json.dumps(members, separators=(",", ":")).encode()
+
+
+@dataclass(frozen=True, slots=True)
+class Handed:
+    """Evidence in a record, with the nonce that it says it answers."""
+
+    nonce: bytes
+    evidence: Evidence
+
+
+def read_handed(document: object) -> list[Handed]:
+    """Read the evidence of a record: `{"v": 1, "answers": [{nonce, kind, evidence, endorsements}]}`. Raises NotJson."""
+    if not isinstance(document, dict) or document.keys() != {"v", "answers"} or document["v"] != 1:
+        raise NotJson("not evidence of a record: v and answers")
+    answers = document["answers"]
+    if not isinstance(answers, list) or len(answers) > _MAX_HANDED:
+        raise NotJson(f"answers are no list of at most {_MAX_HANDED}")
+    return [_handed(one) for one in answers]
+
+
+def _handed(one: Json) -> Handed:
+    nonce = one.get("nonce") if isinstance(one, dict) else None
+    if not isinstance(one, dict) or not isinstance(nonce, str):
+        raise NotJson("an answer without its nonce")
+    decoded = b64url(nonce)
+    return Handed(decoded, evidence_of({name: value for name, value in one.items() if name != "nonce"}))
 
 
 def read_evidence(data: bytes) -> Evidence:

@@ -10,7 +10,7 @@ from enum import Enum
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
-from cryptography.hazmat.primitives.hashes import HashAlgorithm
+from cryptography.hazmat.primitives.hashes import SHA1, HashAlgorithm
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509 import ocsp
 from cryptography.x509.oid import ExtendedKeyUsageOID, ExtensionOID
@@ -21,7 +21,7 @@ from attest.keys import PublicKey, Signed, affordable, verifies
 from attest.limits import MAX_OCSP_BYTES
 from attest.rules import Rules
 
-__all__ = ["Answer", "judge_answer"]
+__all__ = ["Answer", "judge_answer", "request_for"]
 
 _MAX_RESPONDER_CERTIFICATES = 4
 _MAX_SINGLE_ANSWERS = 64
@@ -56,6 +56,18 @@ def judge_answer(
         return "R-OCSP-CERTID" if single is None else _said(single, at)
     except (ValueError, TypeError, OverflowError, UnsupportedAlgorithm):
         return "R-OCSP-PARSE"
+
+
+def request_for(certificate: Certificate, issuer: Certificate) -> bytes:
+    """Ask about one certificate. SHA-1 only names it here, and is what every responder knows (RFC 5019 section 2.1.1).
+
+    Raises ValueError for a certificate that cannot be asked about.
+    """
+    try:
+        builder = ocsp.OCSPRequestBuilder().add_certificate(certificate.view, issuer.view, SHA1())
+        return builder.build().public_bytes(Encoding.DER)
+    except (TypeError, OverflowError, UnsupportedAlgorithm) as error:
+        raise ValueError(str(error)) from error
 
 
 def _is_whole(der: bytes) -> bool:

@@ -27,6 +27,7 @@ __all__ = [
     "Rule",
     "SvidIdentity",
     "TlsIdentity",
+    "Via",
     "policy_of",
     "read_policy",
 ]
@@ -62,6 +63,13 @@ class ClientCertificate(Enum):
     NONE = "none"
     OFFER = "offer"
     DEMAND = "demand"
+
+
+class Via(Enum):
+    """How evidence comes: pulled on a connection, or in the record for a nonce that was issued for it before."""
+
+    CONNECTION = "connection"
+    RECORD = "record"
 
 
 class TlsVersion(Enum):
@@ -114,11 +122,12 @@ class SvidIdentity(_Strict, frozen=True, tag_field="kind", tag="x509-svid"):
 
 
 class EvidenceAsked(_Strict, frozen=True):
-    """Evidence that must be there, of each kind named, and whom it may speak for."""
+    """Evidence that must be there, of each kind named, whom it may speak for, and how it comes."""
 
-    require: Annotated[tuple[str, ...], msgspec.Meta(min_length=1, max_length=1)]
-    """Exactly one kind: an attester answers a challenge once."""
+    require: Annotated[tuple[str, ...], msgspec.Meta(min_length=1, max_length=8)]
+    """Each kind is asked for by a challenge of its own: an attester answers a nonce once."""
     allowed: tuple[str, ...] = ()
+    via: Via = Via.CONNECTION
 
 
 class Rule(_Strict, frozen=True):
@@ -134,6 +143,7 @@ class Rule(_Strict, frozen=True):
 class _Document(_Strict, frozen=True):
     version: Annotated[int, msgspec.Meta(ge=1, le=1)]
     servers: Annotated[tuple[Rule, ...], msgspec.Meta(min_length=1)]
+    fetch: bool = True
 
 
 Asked: TypeAlias = Url | SpiffeId
@@ -147,6 +157,8 @@ class Policy:
     rules: tuple[Rule, ...]
     digest: bytes
     _patterns: tuple[UrlPattern | str, ...]
+    fetch: bool = True
+    """Whether configured sources of lists and bundles are asked."""
 
     @property
     def has_identity_rules(self) -> bool:
@@ -179,10 +191,13 @@ def policy_of(document: object) -> Policy:
         digest = hashlib.sha256(rfc8785.dumps(document)).digest()  # type: ignore[arg-type]  # JSON, as was just seen
     except (msgspec.ValidationError, rfc8785.CanonicalizationError) as error:
         raise BadPolicy(str(error)) from error
+    for rule in found.servers:
+        if rule.evidence is not None and len(set(rule.evidence.require)) != len(rule.evidence.require):
+            raise BadPolicy(f"rule {rule.name}: evidence of one kind is required twice")
     names = [rule.name for rule in found.servers]
     if len(set(names)) != len(names):
         raise BadPolicy("two rules of one name")
-    return Policy(found.servers, digest, tuple(_pattern(rule) for rule in found.servers))
+    return Policy(found.servers, digest, tuple(_pattern(rule) for rule in found.servers), found.fetch)
 
 
 def _pattern(rule: Rule) -> UrlPattern | str:

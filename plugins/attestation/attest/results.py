@@ -11,7 +11,7 @@ import msgspec
 
 from attest.verdict import Check, Outcome, Reason, Result
 
-__all__ = ["BadResult", "StageResult", "read_result"]
+__all__ = ["BadResult", "Results", "StageResult", "read_result", "read_results"]
 
 
 class BadResult(ValueError):
@@ -78,6 +78,30 @@ class StageResult:
             ],
             "claims": {name: _plain(value) for name, value in self.outcome.claims.items()},
         }
+
+
+@dataclass(frozen=True, slots=True)
+class Results:
+    """What a stage that asks several times found, and what the registrant is to answer before it comes again."""
+
+    results: tuple[StageResult, ...] = ()
+    asked: tuple[object, ...] = ()
+
+    def as_json(self) -> dict[str, object]:
+        """Write it; where nothing was asked of anybody there is nothing to write."""
+        if not self.results:
+            return {}
+        return {"results": [one.as_json() for one in self.results], "asked": list(self.asked)}
+
+
+def read_results(value: object) -> Results:
+    """Read what a stage handed on: one result, or several. Raises BadResult."""
+    if not isinstance(value, dict) or "results" not in value:
+        return Results((read_result(value),)) if value else Results()
+    listed, asked = value["results"], value.get("asked", [])
+    if value.keys() - {"results", "asked"} or not isinstance(listed, list) or not isinstance(asked, list):
+        raise BadResult("not results of a stage")
+    return Results(tuple(read_result(one) for one in listed), tuple(asked))
 
 
 def read_result(value: object) -> StageResult:

@@ -18,7 +18,6 @@ from attest.certificates import Certificate, Refused, parse
 from attest.crls import ALL_REASONS, Crl, Point, UnreadableCrl, parse_crl, points_of
 from attest.keys import affordable
 from attest.limits import MAX_CERTIFICATES, MAX_CRLS
-from attest.names import Name
 from attest.ocsp import Answer, judge_answer
 from attest.path import Signatures, walk
 from attest.rules import Purpose, Revocation, Rules
@@ -43,8 +42,10 @@ class Collateral:
     staple: bytes | None = None
     certificates: tuple[bytes, ...] = ()
     """Certificates of those who sign lists for others."""
-    numbers: Mapping[Name, int] = field(default_factory=lambda: MappingProxyType({}))
-    """The highest number of a list seen so far, by issuer: an older one is refused."""
+    numbers: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))
+    """The highest number of a list seen so far, by its series: an older one is refused."""
+    used: dict[str, int] = field(default_factory=dict, compare=False)
+    """Filled by a verification: the numbers of the lists that were found good in it, to be remembered."""
 
 
 NO_COLLATERAL = Collateral()
@@ -189,9 +190,14 @@ class Statuses:
             return "R-CRL-CRIT-EXT"
         if asked.rules.crl_numbers and (crl.number is None or crl.number_is_critical):
             return "R-CRL-NUMBER"
-        if crl.number is not None and crl.number < self._collateral.numbers.get(crl.issuer, 0):
+        series = crl.series
+        if crl.number is not None and crl.number < self._collateral.numbers.get(series, 0):
             return "R-CRL-ROLLBACK"
-        return self._signer_complaint(crl, asked)
+        complaint = self._signer_complaint(crl, asked)
+        if complaint is None and crl.number is not None:
+            used = self._collateral.used
+            used[series] = max(crl.number, used.get(series, 0))
+        return complaint
 
     def _signer_complaint(self, crl: Crl, asked: _Question) -> str | None:
         """Section 6.3.3 (f) and (g): the best that can be said of those who bear the issuer's name."""

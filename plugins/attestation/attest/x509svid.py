@@ -46,6 +46,9 @@ def verify_x509_svid(
     if identity is None:
         return findings.outcome()
     bundle = bundles.get(identity.trust_domain)
+    if bundle is not None and bundle.refused:
+        findings.against(bundle.refused, "bundle", "a bundle as new as one seen before", f"sequence {bundle.sequence}")
+        return findings.outcome()
     if bundle is None or not bundle.anchors.certificates:
         code = "S-TD-NO-BUNDLE" if bundle is None else "S-BUNDLE-EMPTY"
         findings.against(code, "presented[0]", "authorities of the trust domain", identity.trust_domain)

@@ -10,6 +10,7 @@ import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import NoReturn
 
 from cryptography import x509
@@ -34,6 +35,8 @@ class Shown:
     oldest: int = SSL.TLS1_2_VERSION
     newest: int = SSL.TLS1_3_VERSION
     port: int = 0
+    file: Path | None = None
+    """What is answered to a GET, as it is then."""
 
 
 def pem(der: bytes) -> str:
@@ -118,6 +121,15 @@ def _answer(tls: SSL.Connection, shown: Shown) -> None:
     while b"\r\n\r\n" not in data:
         data += tls.recv(4096)
     head, _, body = data.partition(b"\r\n\r\n")
+    if head.startswith(b"POST ") and shown.file:
+        length = int(head.lower().partition(b"content-length: ")[2].partition(b"\r\n")[0])
+        while len(body) < length:
+            body += tls.recv(4096)
+        shown.file.with_suffix(".asked").open("ab").write(body)
+    if head.startswith(b"GET ") or shown.file:
+        said = shown.file.read_bytes() if shown.file else b""
+        tls.sendall(b"HTTP/1.1 %d X\r\nContent-Length: %d\r\n\r\n" % (shown.status, len(said)) + said)
+        return
     length = next(
         int(line.split(b":")[1]) for line in head.split(b"\r\n") if line.lower().startswith(b"content-length")
     )

@@ -76,7 +76,7 @@ def test_only_what_is_missing_is_reported(code: str) -> None:
 
 
 def test_every_code_of_appraisal_has_its_case() -> None:
-    assert set(GROUPS["Appraisal"]) <= set(CASES) | {"A-RESULT-FORM", "A-STORE"}
+    assert set(GROUPS["Appraisal"]) <= set(CASES) | {"A-RESULT-FORM", "A-STORE", "A-REGO-DENY", "A-REGO-ERROR"}
 
 
 def test_the_verdict_is_the_worst_of_all_stages_and_keeps_every_code() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Callable
 from dataclasses import replace
@@ -30,12 +31,13 @@ def decision(number: int = 0, verdict: str = "admit", *codes: str, ms: float = 2
 
 
 def signed(checkpoint: Checkpoint, key: Ed25519PrivateKey = HOST) -> Checkpoint:
-    return replace(checkpoint, signature=key.sign(checkpoint.body()))
+    said = json.dumps(checkpoint.as_json()).encode()
+    return replace(checkpoint, said=said, signature=key.sign(said))
 
 
 def is_signed(checkpoint: Checkpoint) -> bool:
     try:
-        HOST.public_key().verify(checkpoint.signature, checkpoint.body())
+        HOST.public_key().verify(checkpoint.signature, checkpoint.said)
     except InvalidSignature:
         return False
     return True
@@ -179,9 +181,11 @@ DRIFTED = {
 }
 
 
-def drifted(now: Known, drift: Drift = Drift.DENY, *, before: Known | None = BEFORE, approved: bool = False) -> Outcome:
+def drifted(
+    now: Known, drift: Drift = Drift.DENY, *, before: Known | None = BEFORE, approved: tuple[str, ...] = ()
+) -> Outcome:
     findings = Findings()
-    judge_drift(findings, before, now, drift, approved=approved)
+    judge_drift(findings, before, now, drift, approved)
     return findings.outcome()
 
 
@@ -189,9 +193,20 @@ def drifted(now: Known, drift: Drift = Drift.DENY, *, before: Known | None = BEF
 def test_each_change_is_told_by_name_and_handled_by_policy(code: str) -> None:
     assert drifted(DRIFTED[code]).codes == {code}
     assert drifted(DRIFTED[code], Drift.APPROVE).codes == {code, "D-APPROVAL"}
-    for allowed in (drifted(DRIFTED[code], Drift.ALLOW), drifted(DRIFTED[code], Drift.APPROVE, approved=True)):
+    for allowed in (
+        drifted(DRIFTED[code], Drift.ALLOW),
+        drifted(DRIFTED[code], Drift.APPROVE, approved=(DRIFTED[code].digest,)),
+    ):
         (check,) = allowed.checks
-        assert allowed.codes == set() and (check.result, check.why) == (Result.SKIP, f"allowed: {code}")
+        assert allowed.codes == set() and check.result is Result.SKIP
+        assert check.why in (f"allowed: {code}", f"approved: {code}")
+
+
+def test_an_approval_is_of_one_change_alone() -> None:
+    first, second = (replace(BEFORE, spki=digit * 64) for digit in "12")
+    assert not drifted(first, Drift.APPROVE, approved=(first.digest,)).codes
+    assert drifted(second, Drift.APPROVE, approved=(first.digest,)).codes == {"D-KEY-CHANGED", "D-APPROVAL"}
+    assert drifted(first, Drift.DENY, approved=(first.digest,)).codes == {"D-KEY-CHANGED"}
 
 
 def test_every_code_of_drift_has_its_case() -> None:

@@ -178,5 +178,5 @@ def test_an_answer_of_another_form_is_refused(data: bytes) -> None:
 
 def test_the_codes_of_freshness_are_those_tested_here_and_with_the_policy() -> None:
     here = {"C-NONCE-UNKNOWN", "C-NONCE-EXPIRED", "C-NONCE-REUSED", "C-NONCE-OTHER-SERVER", "C-BINDING"}
-    elsewhere = {"C-KIND-NOT-ALLOWED", "C-KIND-MISSING", "C-STORE-BUSY"}
+    elsewhere = {"C-KIND-NOT-ALLOWED", "C-KIND-MISSING", "C-STORE-BUSY", "C-EVIDENCE-ASKED"}
     assert set(GROUPS["Freshness"]) == here | elsewhere

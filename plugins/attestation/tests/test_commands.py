@@ -12,12 +12,14 @@ from commands import main
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from pki import AT, DAY, root
 from servers import pem
-from test_audit import HOST, decision, signed
+from test_audit import HOST, decision
 from test_chain import BETWEEN, ROOT
 from test_spiffe import OWN, TOKEN_KEY, WORKLOAD, document
 from test_spiffe import ROOT as SPIFFE_ROOT
 from test_spiffe import signed as signed_token
+from world.admissions import Admissions
 from world.auditlog import AuditLog
+from world.trust import Kind, TrustStore
 
 POLICY = f"""
 version: 1
@@ -41,12 +43,23 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def run(*arguments: object) -> int:
-    return main([str(one) for one in arguments])
+def run(*arguments: object, data: Path | None = None) -> int:
+    return main([str(one) for one in (*(("--data", data) if data else ()), *arguments)])
 
 
 def verify(folder: Path, file: str, kind: str, rule: str, *more: object) -> int:
     return run("verify", folder / file, "--kind", kind, "--policy", folder / "policy.yaml", "--rule", rule, *more)
+
+
+def statement(value: object, *, stage: str = "penstock-attestation/appraise", out: str = "checkpoint") -> str:
+    """What the host signs, as it does it."""
+    header = {"alg": "EdDSA", "kid": "k", "typ": "JWT", "penstock": {"run": "r", "stage": stage, "out": out}}
+    said = ".".join(text(json.dumps(part).encode()) for part in (header, value))
+    return f"{said}.{text(HOST.sign(said.encode()))}"
+
+
+def text(data: bytes) -> str:
+    return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
 
 
 def printed(capsys: pytest.CaptureFixture[str]) -> Any:
@@ -80,18 +93,39 @@ def test_a_log_is_verified_against_signed_checkpoints(folder: Path, capsys: pyte
     log = AuditLog(folder / "audit.jsonl")
     for number in range(4):
         log.append(decision(number))
-    one = signed(log.checkpoint())
-    text = json.dumps({"n": one.n, "digest": one.digest, "signature": base64.b64encode(one.signature).decode()})
-    (folder / "checkpoints").write_text(text + "\n")
+    result = statement({"eat_profile": "x"}, out="result")
+    (folder / "statements").write_text(f"{result}\n{statement(log.checkpoint().as_json())}\n")
     key = HOST.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
     (folder / "key.pem").write_bytes(key)
-    arguments = ("audit", "verify", folder / "audit.jsonl", "--checkpoints", folder / "checkpoints", "--key")
+    arguments = ("audit", "verify", folder / "audit.jsonl", "--statements", folder / "statements", "--key")
     assert run(*arguments, folder / "key.pem") == 0
     assert "proven up to line 4" in capsys.readouterr().out
     lines = (folder / "audit.jsonl").read_bytes().splitlines(keepends=True)
     (folder / "audit.jsonl").write_bytes(b"".join(lines[:-1]))
     assert run(*arguments, folder / "key.pem") == 1
     assert "ends here" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("about", [{"out": "result"}, {"stage": "other/appraise"}])
+def test_a_statement_about_something_else_is_no_checkpoint(
+    folder: Path, capsys: pytest.CaptureFixture[str], about: dict[str, str]
+) -> None:
+    """Else a plugin that puts out what it likes could have a checkpoint signed."""
+    log = AuditLog(folder / "audit.jsonl")
+    log.append(decision(1))
+    (folder / "statements").write_text(statement(log.checkpoint().as_json(), **about) + "\n")
+    (folder / "key.pem").write_bytes(HOST.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo))
+    arguments = ("audit", "verify", "--statements", folder / "statements", "--key", folder / "key.pem")
+    assert run(*arguments, data=folder) == 0
+    assert "1 lines, 0 checkpoints, proven up to line 0" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("line", ["", "a.b.c", "{}", "e30.e30.e30"])
+def test_a_line_that_is_no_statement_is_told(folder: Path, capsys: pytest.CaptureFixture[str], line: str) -> None:
+    AuditLog(folder / "audit.jsonl").append(decision(1))
+    (folder / "statements").write_text(line + "\n")
+    assert run("audit", "verify", folder / "audit.jsonl", "--statements", folder / "statements") == 1
+    assert "statement 1: not a statement of the host" in capsys.readouterr().out
 
 
 def test_the_metrics_are_recomputed(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -102,25 +136,57 @@ def test_the_metrics_are_recomputed(folder: Path, capsys: pytest.CaptureFixture[
     assert printed(capsys) == {
         "decisions": 2, "servers": 2, "share_admitted": 0.5, "mean_verification_ms": 3.0, "failures": {"X-EXPIRED": 1},
     }  # fmt: skip
+    assert run("audit", "report", "--format", "prometheus", data=folder) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert "penstock_attestation_servers_admitted_ratio 0.5" in lines
+    assert "penstock_attestation_verification_mean_seconds 0.003" in lines
+    assert 'penstock_attestation_failures{code="X-EXPIRED"} 1' in lines
+
+
+def test_what_is_not_said_comes_from_the_policy_and_the_trust_store(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    common = ("--policy", folder / "policy.yaml", "--at", AT.isoformat())
+    chain = ("verify", folder / "chain.pem", "--kind", "tls", "--url", "https://server.example/", *common)
+    token = ("verify", folder / "token", "--kind", "jwt-svid", "--audience", "gateway", *common)
+    assert run(*chain, data=folder) == run(*token, data=folder) == 2
+    assert "say --anchors" in capsys.readouterr().err
+    assert run("anchors", "add", "own", folder / "root.pem", data=folder) == 0
+    TrustStore(folder / "trust.db").put(Kind.BUNDLE, OWN, (folder / "bundle.json").read_bytes())
+    assert run(*chain, data=folder) == run(*token, data=folder) == 0
 
 
 def test_anchors_are_added_rotated_and_removed(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    data = ("--data", folder)
+    data = {"data": folder}
     (folder / "other.pem").write_text(pem(root("another").der))
-    assert run("anchors", "add", "own", folder / "root.pem", *data) == 0
-    assert run("anchors", "add", "own", folder / "other.pem", *data) == 0
-    assert run("anchors", "list", *data) == 0
+    assert run("anchors", "add", "own", folder / "root.pem", **data) == 0
+    assert run("anchors", "add", "own", folder / "other.pem", **data) == 0
+    assert run("anchors", "list", **data) == 0
     assert capsys.readouterr().out.count("CN=") == 2
-    assert run("anchors", "rotate", "own", folder / "other.pem", *data, "--sequence", 2) == 1
-    assert run("anchors", "rotate", "own", folder / "other.pem", *data, "--sequence", 9) == 0
-    assert run("anchors", "remove", "own", *data) == 0
-    assert run("anchors", "list", *data) == 0
+    assert run("anchors", "rotate", "own", folder / "other.pem", "--sequence", 2, **data) == 1
+    assert run("anchors", "rotate", "own", folder / "other.pem", "--sequence", 9, **data) == 0
+    assert run("anchors", "remove", "own", **data) == 0
+    assert run("anchors", "list", **data) == 0
     assert capsys.readouterr().out.endswith("own sequence 10: removed\n")
 
 
+def test_a_change_is_approved_as_it_was_asked_for(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    store = Admissions(folder / "admitted.db")
+    store.ask("https://s.example/", "t", "ab" * 32, ["D-APPROVAL", "D-KEY-CHANGED"])
+    assert run("approvals", "list", data=folder) == 0
+    line = capsys.readouterr().out
+    assert line == f"https://s.example/ tenant t {'ab' * 32} asked for: D-APPROVAL D-KEY-CHANGED\n"
+    give = ("approvals", "give", "https://s.example/")
+    assert run(*give, "cd" * 32, "--tenant", "t", data=folder) == run(*give, "ab" * 32, data=folder) == 1
+    assert run(*give, "ab" * 32, "--tenant", "t", data=folder) == 0
+    assert store.approved("https://s.example/", "t") == ("ab" * 32,)
+    assert run("approvals", "withdraw", "https://s.example/", "--tenant", "t", data=folder) == 0
+    assert store.approved("https://s.example/", "t") == ()
+
+
 def test_what_cannot_be_read_is_not_stored(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert run("anchors", "add", "own", folder / "policy.yaml", "--data", folder) == 2
-    assert run("anchors", "list", "--data", folder) == 0
+    assert run("anchors", "add", "own", folder / "policy.yaml", data=folder) == 2
+    assert run("anchors", "list", data=folder) == 0
     assert capsys.readouterr().out == ""
 
 
@@ -129,6 +195,6 @@ def test_an_anchor_that_ends_soon_is_warned_of(folder: Path, capsys: pytest.Capt
         draft.begin, draft.end = AT - 900 * DAY, AT - DAY
 
     (folder / "old.pem").write_text(pem(root("old", change).der))
-    run("anchors", "add", "own", folder / "old.pem", "--data", folder)
-    run("anchors", "list", "--data", folder)
+    run("anchors", "add", "own", folder / "old.pem", data=folder)
+    run("anchors", "list", data=folder)
     assert "ENDS SOON" in capsys.readouterr().out

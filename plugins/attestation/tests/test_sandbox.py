@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import os
 import re
+import select
 import signal
 import socket
 import time
@@ -70,6 +71,14 @@ def stops_itself() -> dict[str, Json]:
     return {}
 
 
+def forks_and_dies() -> NoReturn:
+    """Leave the pipe to a child of its own, which would hold it open for an hour."""
+    if os.fork() == 0:
+        time.sleep(60 * 60)
+    os.kill(os.getpid(), signal.SIGKILL)
+    os._exit(1)
+
+
 def says_too_much() -> dict[str, Json]:
     return {"text": "x" * (5 * 1024 * 1024)}
 
@@ -94,6 +103,7 @@ DEATHS: dict[Callable[[], dict[str, Json]], str] = {
     waits: "C-TIMEOUT",
     ignores_signals: "C-TIMEOUT",
     segfaults: "C-VERIFIER-CRASH",
+    forks_and_dies: "C-VERIFIER-CRASH",
     exits: "C-VERIFIER-CRASH",
     stops_itself: "C-VERIFIER-CRASH",
     says_too_much: "C-VERIFIER-CRASH",
@@ -128,6 +138,24 @@ def test_good_inputs_among_killing_ones_are_all_admitted() -> None:
         with pytest.raises(Died):
             run_apart(spins_in_a_library, QUICK)
         assert run_apart(lambda: verdict_of(chain), VERIFYING) == {"verdict": Verdict.ADMIT.value}
+
+
+def test_what_a_child_forked_is_neither_waited_for_nor_left_behind() -> None:
+    reading, writing = os.pipe()
+
+    def forks() -> NoReturn:
+        os.close(reading)
+        forks_and_dies()
+
+    with pytest.raises(Died):
+        run_apart(forks, PATIENT)
+    os.close(writing)
+    # The end of this pipe comes when nobody has it open any more: the kernel's word that all are gone.
+    os.set_blocking(reading, True)
+    waiter = select.poll()
+    waiter.register(reading, select.POLLIN)
+    assert waiter.poll(PATIENT.wall_seconds * 1000) and os.read(reading, 1) == b""
+    os.close(reading)
 
 
 def test_no_child_and_no_descriptor_is_left_behind() -> None:

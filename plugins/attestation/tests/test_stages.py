@@ -9,6 +9,7 @@ import socket
 import sqlite3
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
+from hashlib import sha256
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
@@ -31,6 +32,7 @@ from OpenSSL import SSL
 from penstock_plugin import testing
 from pki import DAY, Authority, Draft, key, root, spki
 from servers import Shown, misbehaving, pem, serving
+from world.admissions import Admissions
 from world.auditlog import AuditLog
 from world.challenge import Challenger
 from world.settings import read_settings
@@ -142,7 +144,7 @@ def private_pem() -> str:
 def admission(port: int, settings: dict[str, Any], data: Path | None = None, **more: Any) -> testing.Outcome:
     """All three stages in a row, as a pipeline has them."""
     who = stage("identity", port, settings, data, **more)
-    fresh = stage("challenge", port, settings, data, identity=who.out["result"]) if data else None
+    fresh = stage("challenge", port, settings, data, identity=who.out["result"], **more) if data else None
     evidence = fresh.out["result"] if fresh else {}
     return stage("appraise", port, settings, data, identity=who.out["result"], evidence=evidence, **more)
 
@@ -419,7 +421,126 @@ def test_a_store_of_nonces_that_is_locked_is_an_error_that_may_pass(data: Path) 
     holder.execute("BEGIN IMMEDIATE")
     found = challenger.challenge(url, settings.policy.rules[0], "00" * 32, settings, lambda: NOW)
     holder.close()
-    assert found.outcome.codes == {"C-STORE-BUSY"} and found.outcome.retryable
+    (only,) = found.results
+    assert only.outcome.codes == {"C-STORE-BUSY"} and only.outcome.retryable
+
+
+def test_a_change_that_an_operator_approved_is_let_in_and_no_other(loopback: None, data: Path) -> None:
+    def served(label: str, port: int = 0) -> Shown:
+        return shown(BETWEEN.leaf(now(), "127.0.0.1", label=label), private=key(label), port=port)
+
+    with serving(served("first")) as port:
+        settings = config(port, TLS)
+        settings = with_drift(settings, settings["policy"]["servers"][0], "require-approval")
+        assert admission(port, settings).out["verdict"] == "admit"
+    with serving(served("second", port)):
+        assert codes(admission(port, settings)) == {"D-KEY-CHANGED", "D-APPROVAL"}
+        store = Admissions(data / "admitted.db")
+        (asked,) = store.approvals()
+        assert asked.server == f"https://127.0.0.1:{port}/mcp" and not asked.given
+        assert not store.approve(asked.server, asked.tenant, "00" * 32)
+        assert store.approve(asked.server, asked.tenant, asked.digest)
+    with serving(served("third", port)):
+        assert codes(admission(port, settings)) == {"D-KEY-CHANGED", "D-APPROVAL"}
+    with serving(served("second", port)):
+        assert admission(port, settings).out["verdict"] == "admit"
+        assert store.approvals() == []
+        assert admission(port, settings).out["verdict"] == "admit"
+
+
+def test_each_kind_of_evidence_is_asked_for_by_a_nonce_of_its_own(serve: Callable[[Shown], int], data: Path) -> None:
+    """The attester of this test answers one kind, whatever it is asked for."""
+    nonces = data / "nonces"
+
+    def answers(nonce: bytes, context: bytes) -> bytes:
+        with nonces.open("ab") as file:
+            file.write(nonce)
+        return attester()(nonce, context)
+
+    port = serve(shown(attester=answers))
+    settings = config(port, TLS, {**EVIDENCE, "require": ["jwt-svid", "tpm"]})
+    decided = admission(port, settings, data)
+    assert decided.denied and codes(decided) == {"C-KIND-NOT-ALLOWED"}
+    seen = nonces.read_bytes()
+    assert len(seen) == 64 and seen[:32] != seen[32:]
+    (line,) = decisions(data)
+    assert set(line["judged"]) == {"identity", "jwt-svid", "evidence"}
+    assert line["nonce"].split() == [sha256(part).hexdigest() for part in (seen[:32], seen[32:])]
+
+
+RECORD: dict[str, Any] = {**EVIDENCE, "via": "record"}
+
+
+def recorded(port: int, settings: dict[str, Any], data: Path, *answers: dict[str, Any]) -> testing.Outcome:
+    """Register with evidence in the record."""
+    return admission(port, settings, data, payload={"evidence": {"v": 1, "answers": [*answers]}})
+
+
+def answered(challenge: dict[str, Any], made: Callable[[bytes, bytes], bytes] | None = None) -> dict[str, Any]:
+    """What a registrant makes of a challenge."""
+    nonce, context = (base64.urlsafe_b64decode(challenge[name] + "=") for name in ("nonce", "context"))
+    return {**json.loads((made or attester())(nonce, context)), "nonce": challenge["nonce"]}
+
+
+def challenged(port: int, settings: dict[str, Any], data: Path) -> dict[str, Any]:
+    """Register without evidence, and be told what to answer."""
+    decided = admission(port, settings, data)
+    assert codes(decided) == {"C-EVIDENCE-ASKED"} and decided.violation is not None
+    details: Any = decided.violation.details
+    (challenge,) = details["challenges"]
+    assert challenge["kinds"] == ["jwt-svid"] and challenge["v"] == 1
+    return dict(challenge)
+
+
+def test_evidence_in_a_record_answers_a_nonce_that_was_issued_for_it(serve: Callable[[Shown], int], data: Path) -> None:
+    port = serve(shown())
+    settings = config(port, TLS, RECORD)
+    answer = answered(challenged(port, settings, data))
+    assert recorded(port, settings, data, answer).out["verdict"] == "admit"
+    assert codes(recorded(port, settings, data, answer)) == {"C-NONCE-REUSED"}
+
+
+def test_evidence_in_a_record_is_taken_only_where_the_operator_says_so(
+    serve: Callable[[Shown], int], data: Path
+) -> None:
+    port = serve(shown())
+    answer = answered(challenged(port, config(port, TLS, RECORD), data))
+    pulled = recorded(port, config(port, TLS, EVIDENCE), data, answer)
+    assert codes(pulled) == {"C-PARSE"}, "the server, which was asked all the same, answers nothing"
+
+
+@pytest.mark.parametrize(
+    ("code", "change"),
+    [
+        ("C-NONCE-UNKNOWN", lambda answer: {**answer, "nonce": "A" * 43}),
+        ("C-KIND-NOT-ALLOWED", lambda answer: {**answer, "kind": "tpm"}),
+        ("C-PARSE", lambda answer: {**answer, "verdict": "admit"}),
+        ("C-PARSE", lambda answer: {name: one for name, one in answer.items() if name != "nonce"}),
+        ("J-SER", lambda answer: {**answer, "evidence": ""}),
+    ],
+)
+def test_evidence_in_a_record_that_is_no_answer_is_refused(
+    serve: Callable[[Shown], int], data: Path, code: str, change: Callable[[dict[str, Any]], dict[str, Any]]
+) -> None:
+    port = serve(shown())
+    settings = config(port, TLS, RECORD)
+    decided = recorded(port, settings, data, change(answered(challenged(port, settings, data))))
+    assert codes(decided) == {code} | ({"C-KIND-MISSING"} if code == "C-KIND-NOT-ALLOWED" else set())
+
+
+def test_evidence_in_a_record_of_another_server_is_refused(serve: Callable[[Shown], int], data: Path) -> None:
+    """The nonce was issued for the first server's name and key; answered on its behalf by whoever relays it."""
+    first, second = serve(shown()), serve(shown())
+    challenge = challenged(first, config(first, TLS, RECORD), data)
+    settings = config(second, TLS, RECORD)
+    assert codes(recorded(second, settings, data, answered(challenge))) == {"C-NONCE-OTHER-SERVER"}
+
+
+def test_a_record_that_cannot_even_be_read_is_a_decision_too(data: Path) -> None:
+    decided = stage("appraise", 443, config(443, TLS), payload={"url": "http://x.example/"}, identity={})
+    assert codes(decided) == {"U-SCHEME"}
+    (line,) = decisions(data)
+    assert (line["server"], line["codes"], line["rule"]) == ("http://x.example/", ["U-SCHEME"], "")
 
 
 @pytest.mark.parametrize("chain", [["%%"], [5], ["AAAA"], []])

@@ -27,8 +27,8 @@ class AuditLog:
     def __init__(self, file: Path) -> None:
         self._file = file
 
-    def append(self, decision: Mapping[str, Json]) -> None:
-        """Record a decision: when this returns it is on the disk. Raises CannotRecord."""
+    def append(self, decision: Mapping[str, Json]) -> Checkpoint:
+        """Record a decision: when this returns it is on the disk, and the log goes so far. Raises CannotRecord."""
         try:
             with self._locked() as log:
                 number, before, whole = _last(log)
@@ -37,6 +37,7 @@ class AuditLog:
                 if os.pwrite(log, line, whole) != len(line):
                     raise CannotRecord("the disk is full")
                 os.fsync(log)
+                return Checkpoint(number + 1, digest_of(line))
         except (OSError, NotJson, ValueError) as error:
             raise CannotRecord(str(error)) from error
 

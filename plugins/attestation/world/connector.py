@@ -76,6 +76,8 @@ class Post:
     body: bytes
     spki: str
     max_bytes: int
+    method: str = "POST"
+    content_type: str = "application/json"
 
 
 def dial(url: Url, rules: Dialling, spki_of: Callable[[bytes], str], post: Post | None = None) -> dict[str, Json]:
@@ -200,13 +202,10 @@ class _Talk:
         """Make one request and return the body of its answer, which must be a success; nothing is followed."""
         self._left_bytes = post.max_bytes + _MAX_HANDSHAKE_BYTES
         http = h11.Connection(h11.CLIENT)
-        headers = [
-            ("Host", str(url)[len("https://") :].partition("/")[0]),
-            ("Content-Type", "application/json"),
-            ("Content-Length", str(len(post.body))),
-            ("Connection", "close"),
-        ]
-        sent = http.send(h11.Request(method="POST", target=post.path, headers=headers)) or b""
+        headers = [("Host", str(url)[len("https://") :].partition("/")[0]), ("Connection", "close")]
+        if post.method == "POST":
+            headers += [("Content-Type", post.content_type), ("Content-Length", str(len(post.body)))]
+        sent = http.send(h11.Request(method=post.method, target=post.path, headers=headers)) or b""
         sent += (http.send(h11.Data(data=post.body)) or b"") + (http.send(h11.EndOfMessage()) or b"")
         self._driven(lambda: self._tls.sendall(sent))
         return self._answered(http, post)

@@ -42,8 +42,19 @@ class Refusal(Exception):
         self.code = code
 
 
-def identify(url: Url, settings: Settings, at: datetime, handed_over: Sequence[bytes] = ()) -> StageResult:
-    """Find out who a server is. `handed_over` is looked at only where nothing is dialled, and proves no possession."""
+def identify(
+    url: Url,
+    settings: Settings,
+    at: datetime,
+    handed_over: Sequence[bytes] = (),
+    remember: Callable[[Mapping[str, int]], None] = lambda numbers: None,
+    ask: Callable[[Sequence[bytes], Rule, Settings, datetime], tuple[bytes, ...]] = lambda *_: (),
+) -> StageResult:
+    """Find out who a server is. `handed_over` is looked at only where nothing is dialled, and proves no possession.
+
+    `remember` is told the numbers of revocation lists that were found good and are newer than those known; `ask` has
+    answers (OCSP) about a chain under a rule.
+    """
     found = _rules(url, settings)
     if not found:
         return _ended(url, settings, at, "A-NO-RULE", "policy", "a rule that may be for the server", str(url))
@@ -53,11 +64,26 @@ def identify(url: Url, settings: Settings, at: datetime, handed_over: Sequence[b
     except Refusal as refusal:
         return _ended(url, settings, at, refusal.code, "connection", "a handshake", "none")
     pop = presented.pop
+    answers = settings.collateral.answers + ask(presented.chain, found[0], settings, at)
+    settings = replace(settings, collateral=replace(settings.collateral, answers=answers))
     try:
-        answer = run_apart(lambda: _verified(url, settings, at, presented, found).as_json(), VERIFYING)  # type: ignore[arg-type, return-value]
+        answer = run_apart(lambda: _judged(url, settings, at, presented, found), VERIFYING)
     except Died as death:
         return _ended(url, settings, at, death.code, "verifier", "an outcome", str(death), pop=pop)
-    return replace(read_result(answer), pop=pop)
+    known, used = settings.collateral.numbers, answer["lists"]
+    newer = {one: int(str(number)) for one, number in used.items()} if isinstance(used, dict) else {}
+    newer = {one: number for one, number in newer.items() if number > known.get(one, -1)}
+    if newer:
+        remember(newer)
+    return replace(read_result(answer["result"]), pop=pop)
+
+
+def _judged(url: Url, settings: Settings, at: datetime, presented: Presented, rules: Sequence[Rule]) -> dict[str, Json]:
+    """What the child answers: the result, and the numbers of lists as text, for they have up to 20 bytes."""
+    used: dict[str, int] = {}
+    settings = replace(settings, collateral=replace(settings.collateral, used=used))
+    result = _verified(url, settings, at, presented, rules).as_json()
+    return {"result": result, "lists": {one: str(number) for one, number in used.items()}}  # type: ignore[dict-item]
 
 
 def reach(url: Url, settings: Settings, identity: TlsIdentity | SvidIdentity, post: Post | None = None) -> Presented:

@@ -6,6 +6,7 @@ the child even inside a library that never comes back. The parent's own wait is 
 
 from __future__ import annotations
 
+import ctypes
 import json
 import os
 import resource
@@ -14,6 +15,7 @@ import signal
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
+from math import ceil
 from time import monotonic
 from typing import NoReturn
 
@@ -28,7 +30,7 @@ _MAX_ANSWER_BYTES = 4 * 1024 * 1024
 """What a child may say: the largest evidence, in base64, with room."""
 
 _MAX_DATA_BYTES = 1024 * 1024 * 1024
-"""Memory of a child, the parent's own included, which it shares."""
+"""Memory that a child may take beyond what it shares with its parent: a library may have set some aside there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,17 +60,22 @@ class Died(Exception):
 def run_apart(function: Callable[[], dict[str, Json]], limits: Limits) -> dict[str, Json]:
     """Call `function` in a child and return the object it answers. Raises Died."""
     reading, writing = os.pipe()
+    os.set_blocking(reading, False)
     child = os.fork()
     if child == 0:
         _be_child(function, limits, writing)
     os.close(writing)
+    ended = os.pidfd_open(child)
     answer, status = b"", 0
     try:
-        answer = _read(reading, monotonic() + limits.wall_seconds + _GRACE_SECONDS)
+        answer = _read(reading, ended, monotonic() + limits.wall_seconds + _GRACE_SECONDS)
     finally:
         os.close(reading)
-        # It is not reaped yet, so its number is still its own.
-        os.kill(child, signal.SIGKILL)
+        os.close(ended)
+        # It is not reaped yet, so its number is still its own. What it forked is in its group.
+        for end in (os.kill, os.killpg):
+            with suppress(ProcessLookupError):
+                end(child, signal.SIGKILL)
         _, status = os.waitpid(child, 0)
     try:
         return _answer(answer)
@@ -76,14 +83,26 @@ def run_apart(function: Callable[[], dict[str, Json]], limits: Limits) -> dict[s
         raise _death(status) from None
 
 
-def _read(reading: int, until: float) -> bytes:
-    """Read until the child lets go of the pipe, says too much, or is too late."""
+def _read(reading: int, ended: int, until: float) -> bytes:
+    """Read until the child lets go of the pipe or ends, says too much, or is too late.
+
+    Nobody waits for what a child forked and left its pipe to.
+    """
     pieces: list[bytes] = []
     size = 0
     waiter = select.poll()
     waiter.register(reading, select.POLLIN)
-    while size <= _MAX_ANSWER_BYTES and waiter.poll(max(0.0, until - monotonic()) * 1000):
-        piece = os.read(reading, 65536)
+    waiter.register(ended, select.POLLIN)
+    while size <= _MAX_ANSWER_BYTES:
+        ready = dict(waiter.poll(max(0.0, until - monotonic()) * 1000))
+        if not ready:
+            break
+        try:
+            piece = os.read(reading, 65536)
+        except BlockingIOError:
+            piece = b""
+            if ended not in ready:
+                continue
         if not piece:
             return b"".join(pieces)
         pieces.append(piece)
@@ -100,14 +119,18 @@ def _answer(data: bytes) -> dict[str, Json]:
 
 def _death(status: int) -> Died:
     number = os.WTERMSIG(status) if os.WIFSIGNALED(status) else 0
-    if number in (signal.SIGPROF, signal.SIGALRM):
-        clock = "CPU" if number == signal.SIGPROF else "wall"
+    if number in (signal.SIGPROF, signal.SIGALRM, signal.SIGXCPU):
+        clock = "wall" if number == signal.SIGALRM else "CPU"
         return Died("C-TIMEOUT", f"killed by its limit of {clock} time")
     if os.WIFEXITED(status) and os.WEXITSTATUS(status) == _FAULT:
         return Died("C-VERIFIER-FAULT", "the verifier raised what it does not handle")
     how = signal.Signals(number).name if number else f"exit status {os.waitstatus_to_exitcode(status)}"
     return Died("C-VERIFIER-CRASH", f"ended by {how}")
 
+
+_LIBC = ctypes.CDLL(None)
+_PR_SET_PDEATHSIG = 1
+"""prctl(2): a child does not outlive the worker that forked it."""
 
 _FAULT = 70  # EX_SOFTWARE of sysexits.h
 
@@ -127,14 +150,26 @@ def _be_child(function: Callable[[], dict[str, Json]], limits: Limits, writing: 
         os._exit(status)
 
 
+def _data_bytes() -> int:
+    """What RLIMIT_DATA counts of this process now; proc(5), the sixth figure of statm."""
+    with open("/proc/self/statm", "rb") as file:
+        return int(file.read().split()[5]) * resource.getpagesize()
+
+
 def _restrict(limits: Limits) -> None:
-    for number in (signal.SIGPROF, signal.SIGALRM, signal.SIGTERM, signal.SIGINT):
+    os.setpgid(0, 0)
+    _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    for number in (signal.SIGPROF, signal.SIGALRM, signal.SIGXCPU, signal.SIGTERM, signal.SIGINT):
         signal.signal(number, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
     signal.setitimer(signal.ITIMER_PROF, limits.cpu_seconds)
     signal.setitimer(signal.ITIMER_REAL, limits.wall_seconds)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    # Timers are not inherited by what a child forks, this limit is; it counts whole seconds.
+    whole = ceil(limits.cpu_seconds) + 1
+    resource.setrlimit(resource.RLIMIT_CPU, (whole, whole + 1))
     with suppress(ValueError):  # a lower limit of the machine's is as good
-        resource.setrlimit(resource.RLIMIT_DATA, (_MAX_DATA_BYTES, _MAX_DATA_BYTES))
+        most = _data_bytes() + _MAX_DATA_BYTES
+        resource.setrlimit(resource.RLIMIT_DATA, (most, most))
     if not limits.opens:
         resource.setrlimit(resource.RLIMIT_NOFILE, (0, 0))

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import base64
 import binascii
+import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from datetime import timedelta
 
 from attest.addresses import read_networks
 from attest.bundles import Bundle, read_bundle
@@ -15,17 +17,43 @@ from attest.crls import UnreadableCrl, parse_crl
 from attest.policy import Policy, TlsIdentity, policy_of, read_policy
 from attest.revocation import Collateral
 from attest.search import Anchors
+from attest.urls import Url, read_url
 
 from world.connector import Client, Dialling
+from world.rego import Rego, read_rego
 from world.trust import Kind, Snapshot
 
-__all__ = ["BadSettings", "Settings", "overlaid", "pem_blocks", "read_settings"]
+__all__ = ["BadSettings", "Responder", "Settings", "Source", "overlaid", "pem_blocks", "read_settings"]
+
+_EVERY_SECONDS = 3600
+"""How often a source is asked that says nothing about it."""
 
 _BEGIN, _END = "-----BEGIN ", "-----END "
 
 
 class BadSettings(ValueError):
     """The configuration cannot be used; the message says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Where a revocation list, or the bundle of the trust domain `name`, comes from, and whom to believe there."""
+
+    name: str
+    kind: Kind
+    url: Url
+    anchors: str
+    every: timedelta
+
+
+@dataclass(frozen=True, slots=True)
+class Responder:
+    """Who is asked about certificates (OCSP) under the anchors, or of the trust domain, `issuers`."""
+
+    url: Url
+    anchors: str
+    every: timedelta
+    issuers: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +66,9 @@ class Settings:
     collateral: Collateral
     dialling: Dialling
     handshake: bool
+    sources: tuple[Source, ...] = ()
+    responders: tuple[Responder, ...] = ()
+    rego: Rego | None = None
 
     def anchors_of(self, identity: TlsIdentity) -> Anchors:
         """Return the anchors that a rule names, as one set."""
@@ -65,7 +96,38 @@ def read_settings(config: Mapping[str, object], secrets: Mapping[str, str]) -> S
         seconds=float(str(config.get("seconds", 8))),
         client=client,
     )
-    return Settings(policy, anchors, bundles, Collateral(lists), dialling, bool(config.get("handshake", True)))
+    found = [_source(name, said, anchors) for name, said in _mapping(config.get("sources", {}), "sources").items()]
+    text = str(config.get("rego", ""))
+    rego = read_rego(text) if text else None
+    return Settings(
+        policy=_with_rules(policy, rego),
+        anchors=anchors,
+        bundles=bundles,
+        collateral=Collateral(lists),
+        dialling=dialling,
+        handshake=bool(config.get("handshake", True)),
+        sources=tuple(one for one in found if isinstance(one, Source)),
+        responders=tuple(one for one in found if isinstance(one, Responder)),
+        rego=rego,
+    )
+
+
+def _with_rules(policy: Policy, rego: Rego | None) -> Policy:
+    """Rules in Rego are part of the policy: its digest is of both."""
+    if rego is None:
+        return policy
+    both = policy.digest + hashlib.sha256(rego.text.encode()).digest()
+    return replace(policy, digest=hashlib.sha256(both).digest())
+
+
+def _source(name: str, said: object, anchors: Mapping[str, Anchors]) -> Source | Responder:
+    given = _texts(said, f"sources.{name}")
+    if given["anchors"] not in anchors:
+        raise BadSettings(f"the source {name} names the anchors {given['anchors']}, and no such set is configured")
+    every = timedelta(seconds=float(given.get("every", _EVERY_SECONDS)))
+    if given["kind"] == "ocsp":
+        return Responder(read_url(given["url"]), given["anchors"], every, given.get("issuers", name))
+    return Source(name, Kind(given["kind"]), read_url(given["url"]), given["anchors"], every)
 
 
 def overlaid(settings: Settings, snapshot: Snapshot) -> Settings:
@@ -76,15 +138,23 @@ def overlaid(settings: Settings, snapshot: Snapshot) -> Settings:
     anchors, bundles = dict(settings.anchors), dict(settings.bundles)
     for name, item in snapshot.of(Kind.ANCHORS).items():
         anchors[name] = Anchors.of(pem_blocks(item.data.decode()) if item.data is not None else [])
+    removed = set()
     for domain, item in snapshot.of(Kind.BUNDLE).items():
         bundles[domain] = read_bundle(domain, b'{"keys": []}' if item.data is None else item.data)
+        removed |= {domain} if item.data is None else set()
+    for domain, least in snapshot.seen.get(Kind.BUNDLE, {}).items():
+        found = bundles.get(domain)
+        if found is not None and domain not in removed and found.sequence < least:
+            bundles[domain] = replace(found, refused="S-BUNDLE-ROLLBACK")
     stored = [item.data.decode() for item in snapshot.of(Kind.CRL).values() if item.data is not None]
     lists = tuple(der for text in stored for der in pem_blocks(text))
     kept = snapshot.of(Kind.POLICY).get("policy")
-    policy = settings.policy if kept is None else read_policy(kept.data or b"")
+    policy = settings.policy if kept is None else _with_rules(read_policy(kept.data or b""), settings.rego)
     _hold_names(policy, anchors)
     _warm(lists)
-    collateral = replace(settings.collateral, crls=settings.collateral.crls + lists)
+    collateral = replace(
+        settings.collateral, crls=settings.collateral.crls + lists, numbers=snapshot.seen.get(Kind.CRL, {})
+    )
     return replace(settings, policy=policy, anchors=anchors, bundles=bundles, collateral=collateral)
 
 

@@ -10,11 +10,12 @@ from __future__ import annotations
 
 import hashlib
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
+from types import MappingProxyType
 
 __all__ = ["Item", "Kind", "OlderSequence", "Snapshot", "TrustStore"]
 
@@ -22,6 +23,9 @@ _BUSY_SECONDS = 2.0
 _TABLES = """
 CREATE TABLE IF NOT EXISTS items (
     kind TEXT NOT NULL, name TEXT NOT NULL, sequence INTEGER NOT NULL, data BLOB, PRIMARY KEY (kind, name)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS seen (
+    kind TEXT NOT NULL, name TEXT NOT NULL, number TEXT NOT NULL, PRIMARY KEY (kind, name)
 ) STRICT, WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS changes (id INTEGER PRIMARY KEY CHECK (id = 1), count INTEGER NOT NULL) STRICT;
 INSERT OR IGNORE INTO changes VALUES (1, 0);
@@ -62,6 +66,8 @@ class Snapshot:
 
     change: int
     items: tuple[Item, ...]
+    seen: Mapping[Kind, Mapping[str, int]] = field(default_factory=lambda: MappingProxyType({}))
+    """The highest numbers met so far: of lists by their series, of bundles by their trust domain."""
 
     def of(self, kind: Kind) -> dict[str, Item]:
         """Return the items of one kind by name, removed ones too."""
@@ -93,6 +99,20 @@ class TrustStore:
             connection.execute("COMMIT")
         return Item(kind, name, number, data)
 
+    def remember(self, kind: Kind, numbers: Mapping[str, int]) -> None:
+        """Remember numbers of what was found good, where they are higher than those known: no way leads back."""
+        with self._connected() as connection:
+            connection.execute("BEGIN IMMEDIATE")
+            for name, number in numbers.items():
+                row = connection.execute(
+                    "SELECT number FROM seen WHERE kind = ? AND name = ?", (kind.value, name)
+                ).fetchone()
+                if row is None or int(row[0]) < number:
+                    # As text: the number of a list has up to 20 bytes.
+                    connection.execute("INSERT OR REPLACE INTO seen VALUES (?, ?, ?)", (kind.value, name, str(number)))
+                    connection.execute("UPDATE changes SET count = count + 1")
+            connection.execute("COMMIT")
+
     def change(self) -> int:
         """Return how many changes there were: what tells a reader whether it knows the latest."""
         with self._connected() as connection:
@@ -105,8 +125,12 @@ class TrustStore:
             connection.execute("BEGIN")
             (count,) = connection.execute("SELECT count FROM changes").fetchone()
             rows = connection.execute("SELECT kind, name, sequence, data FROM items ORDER BY kind, name").fetchall()
+            met = connection.execute("SELECT kind, name, number FROM seen").fetchall()
             connection.execute("COMMIT")
-        return Snapshot(count, tuple(Item(Kind(kind), name, number, data) for kind, name, number, data in rows))
+        seen: dict[Kind, dict[str, int]] = {kind: {} for kind in Kind}
+        for kind, name, number in met:
+            seen[Kind(kind)][name] = int(number)
+        return Snapshot(count, tuple(Item(Kind(kind), name, number, data) for kind, name, number, data in rows), seen)
 
     @contextmanager
     def _connected(self) -> Iterator[sqlite3.Connection]:

@@ -256,6 +256,34 @@ def test_an_undo_undoes_one_other_stage_of_its_manifest(folder: Path, lines: str
     assert only(write(folder, f"{RESERVE}[tool.penstock.stages.again]\n{lines}\n")) == expected
 
 
+def test_what_is_signed_is_an_output(folder: Path) -> None:
+    stage = "[tool.penstock.stages.a]\noutputs = { result = 'object' }\nsigns = "
+    assert read_manifest(write(folder, f"{stage}['result']\n")).stages["a"].signs == ("result",)
+    wrong = only(write(folder, f"{stage}['resutl']\n"))
+    assert wrong == "3:9 tool.penstock.stages.a.signs 'resutl' is none of its outputs ->result"
+
+
+def test_commands_are_functions_of_the_plugin(folder: Path) -> None:
+    good = f"[tool.penstock.commands]\nword-list = 'plugin:plugin.main'\n{STAGE}"
+    assert dict(read_manifest(write(folder, good)).commands) == {"word-list": "plugin:plugin.main"}
+    assert only(write(folder, good.replace("word-list", "Words"))).startswith(
+        "2:1 tool.penstock.commands.Words 'Words' is not the name of a command"
+    )
+    assert only(write(folder, good.replace("plugin:plugin.main", "other:main"))) == (
+        "2:13 tool.penstock.commands.word-list no other.py and no package other in the plugin's folder"
+    )
+    assert "is not 'module:object'" in only(write(folder, good.replace("plugin:plugin.main", "plugin")))
+
+
+def test_a_stage_that_admits_says_where(folder: Path) -> None:
+    manifest = read_manifest(write(folder, "[tool.penstock.stages.a]\nadmits = true\nhooks = ['x']\n"))
+    assert manifest.stages["a"].admits
+    anywhere = only(write(folder, "[tool.penstock.stages.a]\nadmits = true\n"))
+    assert anywhere.startswith("2:10 tool.penstock.stages.a.admits say under `hooks`")
+    undo = only(write(folder, f"{RESERVE}admits = true\n"))
+    assert undo == "5:10 tool.penstock.stages.release.admits a stage that undoes another admits nothing"
+
+
 @pytest.mark.parametrize(
     ("hooks", "expected"),
     [

@@ -216,7 +216,7 @@ def test_the_store_gets_back_what_it_lent_when_the_host_closes(yard: Yard) -> No
                     yard.plugin("a", f"a{number}")
                     await inside.revisions.apply(BY)
                 lent = {one.digest for one in inside.revisions.current.candidate.prepared.values()}
-                assert lent <= set(store._leases._held)  # noqa: SLF001  the count of leases is nobody else's business
-            assert store._leases._held == {}  # noqa: SLF001
+                assert lent <= set(store._leases._held)
+            assert store._leases._held == {}
 
     asyncio.run(main())

@@ -16,7 +16,7 @@ from orchestrator.revisions.history import Outcome
 from orchestrator.revisions.refusal import ChangeNotMade
 
 SLOW = "limits = { startup = '200ms' }"
-SILENT = "import time\ntime.sleep(3600)\n"
+SILENT = "import time\ntime.sleep(60 * 60)\n"
 NOT_A_PENSTOCK = """\
 import sys
 sys.stdin.readline()
@@ -124,7 +124,7 @@ def test_a_program_that_answers_the_handshake_wrongly(yard: Yard) -> None:
     [
         ("return call.deny('model.missing', 'no weights')", "", "model.missing: no weights"),
         ("raise ZeroDivisionError('nothing works')", "", "nothing works"),
-        ("import time; time.sleep(3600)", "limits = { startup = '2s' }", "a"),
+        ("import time; time.sleep(60 * 60)", "limits = { startup = '2s' }", "a"),
         ("return 7", "", "a"),
     ],
     ids=["objects", "raises", "hangs", "answers nonsense"],
@@ -146,7 +146,9 @@ def test_a_self_test_is_made_with_every_configuration(yard: Yard) -> None:
             stages = yard.file["pipelines"]["first"]["stages"]
             stages["more"] = {"uses": "a/mark", "needs": ["mark"], "with": {"n": 13}}  # type: ignore[index]
             yard.save()
-            yard.plugin("a", "a2", test="return call.deny('bad', str(call.config['n'])) if 'n' in call.config else None")
+            yard.plugin(
+                "a", "a2", test="return call.deny('bad', str(call.config['n'])) if 'n' in call.config else None"
+            )
             assert "bad: 13" in str(await refusal_of(inside.revisions.apply(BY)))
 
     asyncio.run(main())

@@ -63,7 +63,9 @@ def test_the_old_one_is_back_when_the_new_one_fails(yard: Yard) -> None:
             gate = yard.gate("start")
             alone_again(yard, "b2", gate, "import nonsense\n")
             (yard.folder / "b" / "plugin.py").write_text(
-                (yard.folder / "b" / "plugin.py").read_text().replace("        go.read(1)\n", "        raise OSError(9)\n")
+                (yard.folder / "b" / "plugin.py")
+                .read_text()
+                .replace("        go.read(1)\n", "        raise OSError(9)\n")
             )
             change = asyncio.ensure_future(refusal_of(inside.revisions.apply(BY)))
             await held(inside)
@@ -252,7 +254,7 @@ async def held(inside: object) -> None:
     """Wait until calls are held: the change has come as far as that."""
     engine = inside.engine  # type: ignore[attr-defined]
     async with asyncio.timeout(30):
-        while not engine._held:  # noqa: SLF001  nothing tells that it began, and nobody else has to know
+        while not engine._held:
             await asyncio.sleep(0)
 
 

@@ -48,13 +48,24 @@ LEDGER = PluginDeclaration(
     },
 )
 
+ATTESTATION = PluginDeclaration(
+    "attestation",
+    "1.0",
+    {
+        "identity": stage("identity", {"server_pre_register": HookUse()}, result="object"),
+        "appraise": StageDeclaration("appraise", hooks={"server_pre_register": HookUse()}, admits=True),
+    },
+)
+
+PLUGINS = {"./pii": PII, "./ledger": LEDGER, "./attestation": ATTESTATION}
+
 
 @dataclass
 class World:
     """Files by name and plugins by source."""
 
     files: dict[str, str | bytes] = field(default_factory=dict)
-    plugins: dict[str, PluginDeclaration] = field(default_factory=lambda: {"./pii": PII, "./ledger": LEDGER})
+    plugins: dict[str, PluginDeclaration] = field(default_factory=lambda: dict(PLUGINS))
 
     def resolve(self, written: str, beside: str) -> str:
         return posixpath.normpath(posixpath.join(posixpath.dirname(beside), written))

@@ -1,0 +1,1 @@
+"""What `penstock attest` does, a module for each of its subjects."""
