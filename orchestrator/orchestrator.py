@@ -48,16 +48,13 @@ from orchestrator.run_logs import traced_logs
 from orchestrator.secrets import Handover, Vault
 from orchestrator.signing.key import signing_key
 from orchestrator.signing.statements import STATEMENTS_FILE, Signatory
-from orchestrator.state import RING_FILE, hold_state, state_folder
+from orchestrator.state import HISTORY_FOLDER, RING_FILE, hold_state, state_folder
 from orchestrator.watching import Watch
 from pipelines.body import Body
 from pipelines.plan import Plan
 from pipelines.run import Undo
 
 log = logging.getLogger("penstock.orchestrator")
-
-HISTORY_FOLDER = "revisions"
-"""In the state folder: what was changed when, and the plan of every revision."""
 
 FROZEN = "frozen.json"
 """There as long as the watcher holds back."""

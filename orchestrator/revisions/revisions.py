@@ -14,6 +14,7 @@ from collections import deque
 from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Protocol, TypeVar
@@ -279,16 +280,20 @@ class Revisions:
             self.history.archive(number)  # says which there are
         archive = await asyncio.to_thread(self.history.archive, number)
         of = self.history.plan_of(number)
-        return await self._follow(by, of, lambda report: self.candidates.from_archive(archive), report)
+        return await self._follow(by, of, partial(self._from_archive, archive), report)
 
-    async def again(self, by: str) -> Applied:
+    async def again(self, by: str, reason: str) -> Applied:
         """Put what serves into service once more, with the overrides that are in force now. Raises ChangeNotMade."""
-        return await self._in_turn(self._once_more(by))
+        return await self._in_turn(self._once_more(by, reason))
 
-    async def _once_more(self, by: str) -> Applied:
+    async def _once_more(self, by: str, reason: str) -> Applied:
         archive = _archived(self.current.candidate)
         of = self.current.of
-        return await self._follow(by, of, lambda report: self.candidates.from_archive(archive), lambda event: None)
+        made = partial(self._from_archive, archive)
+        return await self._follow(by, of, made, lambda event: None, reason=reason)
+
+    def _from_archive(self, archive: ArchivedRevision, _: Report) -> Candidate:
+        return self.candidates.from_archive(archive)
 
     async def _in_turn(self, change: Coroutine[object, object, _Value]) -> _Value:
         """Make a change when those before it are made. Raises what it does, and ChangeNotMade when the host closes."""
@@ -312,7 +317,14 @@ class Revisions:
             done.exception()  # nobody has to wait for it
 
     async def _follow(
-        self, by: str, of: int, made: Callable[[Report], Candidate], report: Report, *, splits_calls: bool = False
+        self,
+        by: str,
+        of: int,
+        made: Callable[[Report], Candidate],
+        report: Report,
+        *,
+        splits_calls: bool = False,
+        reason: str = "",
     ) -> Applied:
         try:
             candidate = await self._candidate(made, report)
@@ -336,10 +348,11 @@ class Revisions:
             self._undo_keeping(candidate, number)
             raise
         await self._note_end(trial, by)
-        await self._note(revision, change, outcome, before)
+        await self._note(revision, change, outcome, before, reason)
         await self._hold_plans()
         self._publish(ChangeApplied(revision.number, by, change.record()))
-        log.info("revision.applied", extra={"revision": revision.number, "by": by})
+        if outcome is Outcome.APPLIED:
+            log.info("revision.applied", extra={"revision": revision.number, "by": by, "reason": reason})
         return Applied(revision, change, outcome)
 
     def _to(self, outline: Outline) -> tuple[Revision, Change]:
@@ -442,6 +455,8 @@ class Revisions:
         self.trial = Trial(revision, self.current.number, splits, self._worse)
         self.engine.split = self.trial
         self._publish(CanaryStarted(revision.number, self.trial.percent, self.trial.hooks))
+        said = f"it takes {self.trial.percent:g} % of the calls"
+        log.info("canary.started", extra={"revision": revision.number, "by": revision.by, "reason": said})
 
     def ended(self, run: Traversal) -> None:
         """Take in a run that is over."""
@@ -656,7 +671,7 @@ class Revisions:
 
     # What is written down.
 
-    async def _note(self, revision: Revision, change: Change, outcome: Outcome, after: int) -> None:
+    async def _note(self, revision: Revision, change: Change, outcome: Outcome, after: int, reason: str = "") -> None:
         entry = Entry(
             at=time.time(),
             by=revision.by,
@@ -664,6 +679,7 @@ class Revisions:
             number=revision.number,
             after=after,
             of=0 if revision.of == revision.number else revision.of,
+            reason=reason,
             commit=await asyncio.to_thread(self.candidates.commit),
             files=tuple(sorted(revision.loaded.archive.files)),
             change=change.record(),
