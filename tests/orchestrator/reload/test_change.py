@@ -268,7 +268,7 @@ def test_another_canary_is_a_change_without_any_generation() -> None:
 
 
 def test_a_new_generation_beside_the_old_is_on_trial_where_the_calls_are_split() -> None:
-    splits = {"before": FIVE, "after": replace(FIVE, plugin="words")}
+    splits = {"before": FIVE, "after": replace(FIVE, plugins=("words",))}
     old, new = replace(BASE, splits=splits), replace(with_plugin(digest="d2"), splits=splits)
     assert difference(old, new).trial == (Trial("before", ("pii",), 5.0),)
     assert not difference(old, old).trial and not difference(None, new).trial
