@@ -175,6 +175,7 @@ class Orchestrator:
         history = History(folder)
         await asyncio.to_thread(history.load)
         candidates = Candidates(self._first.path, self._first.profile, self.store, self.vault)
+        candidates.footprint = self._first.footprint
         self.revisions = Revisions(
             self.store, fleet, self.breakers, history, candidates, self._join, self.events.publish
         )

@@ -187,3 +187,25 @@ def test_a_rollback_needs_neither_the_file_nor_the_folders(yard: Yard) -> None:
             assert await serving(yard, inside) == "a1"
 
     asyncio.run(main())
+
+
+def test_a_start_does_not_bring_back_what_was_rolled_back_from(yard: Yard) -> None:
+    """Neither a machine that starts again at night nor the watch undoes a rollback; a change of the files does."""
+
+    async def main() -> None:
+        async with yard.served() as inside:
+            yard.plugin("a", "a2")
+            await inside.revisions.apply(BY)
+            await inside.revisions.rollback(None, BY)
+        async with yard.served() as inside:
+            assert inside.revisions.current.number == 3
+            assert marks(await yard.ask(inside))[0][1] == "a1"
+            assert not inside.revisions.candidates.differs(), "the watch sees nothing to apply"
+            await inside.revisions.apply(BY)  # somebody asks for it after all
+            assert marks(await yard.ask(inside))[0][1] == "a2"
+            await inside.revisions.rollback(None, BY)
+        yard.plugin("a", "a4")
+        async with yard.served() as inside:
+            assert marks(await yard.ask(inside))[0][1] == "a4"
+
+    asyncio.run(main())
