@@ -34,6 +34,8 @@ Every key there is. `penstock explain PATH` says the same of one of them, with i
   writes and cannot bear is refused; one that it has from `defaults` is narrowed to Busy and Retryable.
 - A stage whose manifest says `effects = "external"` says how it is undone (`compensate`), or that it is not
   (`compensate: none`). What undoes is a stage with `undoes` in its manifest, and stands nowhere else.
+- Where a plugin's manifest says `admits = true` of a stage, nothing is let in on its admission hooks without it: every
+  way to an allow on which no such stage, enforcing, has succeeded is refused (`unguarded`).
 - lint warns (`over-deadline`) where stages in a row may take longer than the deadline of the run: timeouts times
   attempts, with the longest pauses between them. A stage without a timeout is bounded by the deadline and not counted.
 """
