@@ -25,6 +25,7 @@ from rich.table import Table
 sys.path.insert(0, str(Path(__file__).parent))
 
 from baselines import AsyncioEcho, LoopPingPong, PipePingPong
+from http_door import HttpDoor
 
 from isolation.store.store import Store, default_store_root
 from orchestrator.door import admit_context, admit_payload
@@ -83,10 +84,34 @@ def _through_the_door(penstock: Orchestrator, hook: str, payload: bytes) -> Call
     return lambda: penstock.invoke(hook, payload, CONTEXT)
 
 
+async def _uncounted(penstock: Orchestrator, into: list[float], call: Callable[[], Awaitable[object]]) -> None:
+    """The same calls by a host that keeps no metrics."""
+    told, penstock.engine.told = penstock.engine.told, lambda call: None
+    await _latencies(into, 200, call)
+    penstock.engine.told = told
+
+
+async def _counting(penstock: Orchestrator, into: list[float]) -> None:
+    """What a host does for its metrics when a call is answered, by itself."""
+    call = penstock.engine.submit("bench_one", SMALL, CONTEXT)
+    await call.reply
+    for _ in range(10):
+        begun = time.perf_counter()
+        for _ in range(100):
+            penstock.metrics.answered(call)
+        into.append((time.perf_counter() - begun) / 100)
+
+
 async def _one_cpu(penstock: Orchestrator, figures: Figures, rounds: int) -> None:
     one, chain = _hook(penstock, "bench_one", SMALL), _hook(penstock, "bench_chain", SMALL)
     door = _through_the_door(penstock, "bench_one", SMALL)
     line = SMALL + b"\n"
+    request = HttpDoor.request("bench_one", SMALL, CONTEXT)
+    async with HttpDoor(penstock) as http:
+        await http.check(request)
+        for _ in range(rounds):
+            await _latencies(figures.setdefault("door_beside", []), 200, door)
+            await _latencies(figures.setdefault("http", []), 200, lambda: http.call(request))
     with PipePingPong() as pipe, LoopPingPong() as loop:
         for _ in range(rounds):
             into = figures.setdefault("pipe", [])
@@ -96,6 +121,8 @@ async def _one_cpu(penstock: Orchestrator, figures: Figures, rounds: int) -> Non
                 into.append(time.perf_counter() - begun)
             await _latencies(figures.setdefault("loop", []), 200, lambda: loop.echo(line))
             await _latencies(figures.setdefault("one", []), 200, one)
+            await _uncounted(penstock, figures.setdefault("one_uncounted", []), one)
+            await _counting(penstock, figures.setdefault("count", []))
             await _latencies(figures.setdefault("door", []), 200, door)
             await _latencies(figures.setdefault("chain", []), 60, chain)
 
@@ -111,7 +138,11 @@ async def _both_cpus(penstock: Orchestrator, figures: Figures, rounds: int) -> N
         "large_read": _hook(penstock, "bench_read", LARGE),
         "large_door": _through_the_door(penstock, "bench_one", LARGE),
     }
-    async with AsyncioEcho() as echo:
+    small_request, large_request = (HttpDoor.request("bench_one", payload, CONTEXT) for payload in (SMALL, LARGE))
+    async with AsyncioEcho() as echo, HttpDoor(penstock) as http:
+        await http.check(small_request)
+        contenders["many_http"] = lambda: http.call(small_request)
+        large["large_http"] = lambda: http.call(large_request)
         contenders["echo_many"] = lambda: echo.call(SMALL)
         large["echo_large"] = lambda: echo.call(LARGE)
         for _ in range(rounds):
@@ -155,12 +186,17 @@ ROWS = (
     ("one stage, one at a time, one CPU: p50", "one", "pipe", "a bare pipe", 3.0, False),
     ("the same", "one", "loop", "a pipe on the loop", None, False),
     ("the same, door included", "door", "pipe", "a bare pipe", None, False),
+    ("the same, counted for metrics", "one", "one_uncounted", "not counted", None, False),
+    ("counting one run, by itself", "count", "one", "one stage", None, False),
+    ("HTTP, one connection, one CPU: p50", "http", "door_beside", "the door in process", None, False),
     ("chain of five stages, one CPU: p50", "chain", "one", "one stage", 6.0, False),
     ("32 in flight, msgspec worker: calls/s", "many", "echo_many", ECHO, 2.5, True),
     ("the same, door included", "many_door", "echo_many", ECHO, None, True),
+    ("the same over HTTP", "many_http", "many_door", "the door in process", None, True),
     ("32 in flight, stdlib worker: calls/s", "many_plain", "echo_many", ECHO, 1.0, True),
     ("100 KB never looked at: calls/s", "large", "echo_large", ECHO, 10.0, True),
     ("the same, door included", "large_door", "echo_large", ECHO, None, True),
+    ("the same over HTTP", "large_http", "large_door", "the door in process", None, True),
     ("100 KB all read, nothing changed: calls/s", "large_read", "echo_large", ECHO, 5.0, True),
 )
 

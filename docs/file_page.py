@@ -36,8 +36,39 @@ Every key there is. `penstock explain PATH` says the same of one of them, with i
   (`compensate: none`). What undoes is a stage with `undoes` in its manifest, and stands nowhere else.
 - Where a plugin's manifest says `admits = true` of a stage, nothing is let in on its admission hooks without it: every
   way to an allow on which no such stage, enforcing, has succeeded is refused (`unguarded`).
+- A secret is declared with its source under `secrets` and handed to a plugin by the plugin's own name for it. It goes
+  to plugins whose manifest asks for it (`permissions.secrets`) and that are granted it, and to nothing else: no log, no
+  record, no journal, no environment or command line of a worker has its value. A `file` may have up to 64 KiB of UTF-8
+  text, of which one newline at the end is dropped; a variable of `env` is passed on to no worker, whatever its manifest
+  says. Values are read when plugins are started, and again when the file is applied or a secret's file changes.
+- Where the plugin of a stage with `split` gets a new generation, the whole new revision of the file takes that part of
+  the calls of the stage's hooks, until it is promoted or aborted. Calls whose `key` is equal go the same way. It is
+  aborted by itself when, after `minimum_calls` of its own, it fails more than `errors` times as often as the stable
+  generation, or its high latencies are more than `latency` times as long.
 - lint warns (`over-deadline`) where stages in a row may take longer than the deadline of the run: timeouts times
   attempts, with the longest pauses between them. A stage without a timeout is bounded by the deadline and not counted.
+
+A file whose plugin is handed a secret, and whose new generations take a twentieth of the calls at first:
+
+```yaml
+version: 1
+name: guard
+secrets:
+  opa_token: { from: file, path: /run/secrets/opa_token }
+  hmac_key: { from: env, name: GATEWAY_HMAC }
+plugins:
+  opa:
+    source: ./plugins/opa
+    grant: { network: ["opa.corp.example:8181"], secrets: [token, key] }
+    secrets: { token: opa_token, key: hmac_key }
+pipelines:
+  tool_call:
+    hook: tool_pre_invoke
+    stages:
+      policy:
+        uses: opa/decide
+        split: { canary: 5, key: context.tenant, abort: { errors: 2, latency: 3, minimum_calls: 50 } }
+```
 """
 
 

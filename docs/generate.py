@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 
 from isolation import supervision
-from isolation.errors import EnvironmentBuildError, ManifestError, StartError
+from isolation.errors import ConfigureError, EnvironmentBuildError, ManifestError, StartError
 from isolation.template import TemplateError
 from orchestrator.cli.failures import SYSTEM
 from orchestrator.control.refusal import REFUSALS
@@ -19,12 +19,15 @@ from orchestrator.durable.durability import RunNotHad, RunStands
 from orchestrator.engine.engine import UnknownHook, UnknownPipeline
 from orchestrator.faults import CLASSES, StageFault
 from orchestrator.faults import CODES as FAULTS
+from orchestrator.http.failures import FAILURES
+from orchestrator.http.place import SocketHeld
 from orchestrator.journal import errors as journal_errors
 from orchestrator.record.history import NoSuchRun, SeveralRuns
 from orchestrator.resilience import states
 from orchestrator.resilience.retry import Retries
 from orchestrator.resilience.witness import counts
 from orchestrator.signing.key import SigningKeyError
+from orchestrator.state import StateHeld
 from pipelines.cel.functions import FUNCTIONS
 from pipelines.codes import GROUPS
 from pipelines.file.policies import RetryClass
@@ -183,11 +186,14 @@ COMMAND_ERRORS = (
     RunStands,
     EnvironmentBuildError,
     StartError,
+    ConfigureError,
     ManifestError,
     TemplateError,
     UnknownHook,
     UnknownPipeline,
     DoorError,
+    StateHeld,
+    SocketHeld,
     SigningKeyError,
 )
 
@@ -209,6 +215,15 @@ because of one of these, its code is `penstock.journal`, and the message says wh
 
 """
 
+_HTTP = """
+# Failures of the HTTP door
+
+Every call that the door of `penstock serve` takes is answered with status 200, whatever the verdict. Anything else
+comes as `{"error": {"code", "message", "hint"}}`, with one of these codes. A command that is refused has one of the
+codes above: status 404 where it begins with `penstock.unknown_`, 400 for `penstock.bad_command`, else 409.
+
+"""
+
 
 def _failures() -> str:
     commands = {kind.code: _sentence(kind) for kind in COMMAND_ERRORS} | dict(REFUSALS) | {SYSTEM: _SYSTEM}
@@ -216,7 +231,12 @@ def _failures() -> str:
         kind for name in journal_errors.__all__ if name != "JournalError" for kind in [getattr(journal_errors, name)]
     )
     journal = {kind.code: _sentence(kind) for kind in kinds}
-    return f"{_COMMANDS}{_table(commands)}{_JOURNAL}{_table(journal)}"
+    return f"{_COMMANDS}{_table(commands)}{_JOURNAL}{_table(journal)}{_http()}"
+
+
+def _http() -> str:
+    rows = "".join(f"| `{code}` | {status} | {sentence} |\n" for code, (status, sentence) in FAILURES.items())
+    return f"{_HTTP}| code | status | |\n|---|---|---|\n{rows}"
 
 
 def _sentence(kind: type[Exception]) -> str:
@@ -293,8 +313,11 @@ def _counts() -> str:
 def pages() -> dict[str, str]:
     """Return every generated page by its file name."""
     file_page = runpy.run_path(str(PAGES / "file_page.py"))["file_page"]
+    openapi = runpy.run_path(str(PAGES / "api_page.py"))["openapi_json"]
+    metrics_page = runpy.run_path(str(PAGES / "metrics_page.py"))["metrics_page"]
     made = {"hooks.md": hooks_page(), "errors.md": errors_page(), "expressions.md": expressions_page()}
-    return made | {"pipeline-file.md": file_page(), "resilience.md": resilience_page()}
+    made |= {"pipeline-file.md": file_page(), "resilience.md": resilience_page(), "metrics.md": metrics_page()}
+    return made | {"openapi.json": openapi()}
 
 
 if __name__ == "__main__":

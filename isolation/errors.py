@@ -10,6 +10,7 @@ from dataclasses import dataclass
 __all__ = [
     "CallCancelled",
     "CallError",
+    "ConfigureError",
     "DeadlineExceeded",
     "EnvironmentBuildError",
     "ExitReport",
@@ -190,6 +191,19 @@ class StartError(IsolationError):
 
     code = "penstock.start"
     hint = "`penstock plugin check FOLDER` starts the plugin alone and shows its log"
+
+
+class ConfigureError(StartError):
+    """A running plugin refused new configurations; it serves on with those it had. `place` is the worker that did."""
+
+    code = "penstock.configure"
+    hint = "correct its `with` or its secrets; the plugin's log has the traceback"
+
+    def __init__(self, plugin: str, place: str, reason: str) -> None:
+        super().__init__(f"{plugin}: {place} refused its new configurations: {reason}")
+        self.plugin = plugin
+        self.place = place
+        self.reason = reason
 
 
 class LocalProtocolError(CallError):

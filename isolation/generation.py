@@ -16,6 +16,7 @@ import msgspec
 from isolation.bulkhead import DEFAULT_QUEUE, Bulkhead
 from isolation.call import Call
 from isolation.errors import DeadlineExceeded, NotSent, PluginBusy
+from isolation.plugin_log import LogLine
 from isolation.protocol.life import State
 from isolation.spec import WorkerSpec
 from isolation.status import GenerationEvent, Status
@@ -38,7 +39,8 @@ class Generation:
     """The replicas of one plugin. Use it as an async context manager: inside, all replicas are ready.
 
     Entering raises StartError when the first start of a replica fails. `report` is told the message and the
-    fraction (0 to 1, or None) of what plugins say while they start, `notify` what becomes of the workers.
+    fraction (0 to 1, or None) of what plugins say while they start, `notify` what becomes of the workers, `hear` the
+    worker and the line of whatever the plugin logs, at any level.
 
     At most `concurrency` calls are with workers at once (None: only the workers' own windows bound them); one that
     was cancelled counts until the worker has answered it. At most `queue` wait; whoever comes then is told at once
@@ -56,9 +58,13 @@ class Generation:
         intensity: Intensity | None = None,
         report: Callable[[str, float | None], None] | None = None,
         notify: Callable[[GenerationEvent], None] | None = None,
+        hear: Callable[[str, LogLine], None] | None = None,
     ) -> None:
         self.spec = spec
+        self.opened = math.nan
+        """When its first workers were started, in seconds of the monotonic clock; not a number before that."""
         self._report = report
+        self._hear = hear
         self._supervisor = Supervisor(spec, configs, replicas, intensity or Intensity(), self, notify)
         self._routable: Sequence[Worker] = self._supervisor.ready  # the very list: it changes as workers come and go
         self._bulkhead = Bulkhead[Call](concurrency, queue)
@@ -70,6 +76,11 @@ class Generation:
     def workers(self) -> tuple[Worker, ...]:
         """The workers that take calls now."""
         return tuple(self._routable)
+
+    @property
+    def alive(self) -> tuple[Worker, ...]:
+        """The workers whose processes are not gone, whether they take calls or not."""
+        return tuple(self._supervisor.alive)
 
     @property
     def waiting(self) -> int:
@@ -98,6 +109,8 @@ class Generation:
             unplanned_ends=rules.unplanned_ends(time.monotonic()),
             reason=rules.reason,
             last_exit=self._supervisor.last_exit,
+            restarts=max(0, self._supervisor.started_workers - rules.wanted),
+            opened_at=self.opened,
         )
 
     async def __aenter__(self) -> Generation:
@@ -117,6 +130,7 @@ class Generation:
     async def open(self) -> None:
         """Begin to start the replicas. `close` must follow, in the same asyncio task."""
         self._loop = asyncio.get_running_loop()
+        self.opened = time.monotonic()
         await self._supervisor.open()
 
     async def started(self) -> None:
@@ -130,6 +144,21 @@ class Generation:
         replica serves. Replicas that are ready are left alone. May be given up at any time: the starts go on.
         """
         await self._supervisor.restart()
+
+    async def configure(self, configs: Mapping[str, object]) -> None:
+        """Replace the table of configurations; calls go on meanwhile, each with the configuration that it names.
+
+        So `configs` must hold the ids of all calls that are still out; leave ids out when their calls are over.
+        Raises ConfigureError when one replica refuses: none has the new table then, and the old one holds. Replicas
+        that start later get the newest table that was taken. Where no replica is left, they are started with it.
+        May be given up at any time: the change goes on to its end.
+        """
+        await self._supervisor.configure(configs)
+
+    @property
+    def table(self) -> Mapping[str, object]:
+        """The table of configurations that is in force."""
+        return self._supervisor.table
 
     async def close(self) -> None:
         """Stop every worker; calls that still wait fail as not sent. Bounded by the stop ladder."""
@@ -230,6 +259,8 @@ class Generation:
 
     def freed(self, worker: Worker) -> None:
         """Hand waiting calls to `worker` while it has room."""
+        if not self._bulkhead.waiting or worker not in self._routable:  # it may be told its configurations first
+            return
         if self._bounded:
             self._hand_out()  # its place is the generation's: any worker may take the next call
             return
@@ -279,6 +310,11 @@ class Generation:
             return
         fraction = max(0.0, min(1.0, said.done / said.total)) if said.done is not None and said.total else None
         self._loop.call_soon(self._report, said.message, fraction)  # what it raises must not stop the reading
+
+    def logged(self, worker: Worker, line: LogLine) -> None:
+        """Pass on what a plugin logs."""
+        if self._hear is not None:
+            self._hear(worker.name, line)
 
     @property
     def ready(self) -> bool:

@@ -28,7 +28,8 @@ class Status:
     `wanted` replicas are configured, `ready` of them take calls. `owed` calls are with workers, abandoned ones
     included, `waiting` ones wait for a place. `unplanned_ends` counts those within the period of the restart intensity.
     `since`, in seconds of the monotonic clock, is when the state was entered; `reason` says why it is degraded or
-    failed. `last_exit` is how the process ended that ended last; of a worker that closed its pipes first it comes a
+    failed. `restarts` counts workers that followed on others; `opened_at`, of the same clock, is when the generation
+    was opened. `last_exit` is how the process ended that ended last; of a worker that closed its pipes first it comes a
     moment after the change of state.
     """
 
@@ -43,6 +44,8 @@ class Status:
     unplanned_ends: int
     reason: str
     last_exit: ExitReport | None
+    restarts: int = 0
+    opened_at: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,8 @@ from contextlib import AsyncExitStack
 from functools import partial
 from typing import Protocol
 
-from isolation.errors import ExitReport, NotSent, PluginFailed, StartError, Stopping
+from isolation.configuring import Configurations
+from isolation.errors import CallError, ConfigureError, ExitReport, NotSent, PluginFailed, StartError, Stopping
 from isolation.spec import WorkerSpec
 from isolation.status import (
     Degraded,
@@ -69,13 +70,18 @@ class Supervisor:
         self.last_exit: ExitReport | None = None
         self._spec = spec
         self._who = (spec.plugin, spec.digest)
-        self._configs = configs
+        self._configurations = Configurations(spec.plugin, configs, self.ready, self.restart)
         self._routing = routing
         self._notify = notify
         self._retired: dict[Worker, asyncio.Future[None]] = {}
         self._number = 0
         self._pauses_end = asyncio.Event()
         self._stack = AsyncExitStack()
+
+    @property
+    def started_workers(self) -> int:
+        """How many were started so far, those that never came to be ready included."""
+        return self._number
 
     def refusal(self) -> NotSent | None:
         """Why a call can be taken neither now nor later; None while it can."""
@@ -107,6 +113,34 @@ class Supervisor:
         self._keep_more(self.rules.restart(time.monotonic()))
         await self.started()
         self._tell(Restarted(*self._who))
+
+    @property
+    def table(self) -> Mapping[str, object]:
+        """The configurations in force."""
+        return self._configurations.in_force
+
+    async def configure(self, configs: Mapping[str, object]) -> None:
+        """Give every replica a new table of configurations. Raises ConfigureError; the old table holds then.
+
+        Who stops waiting stops nothing.
+        """
+        if self.rules.is_over:
+            raise ConfigureError(self._spec.plugin, self._spec.plugin, "it is being stopped")
+        done: asyncio.Future[None] = self._loop.create_future()
+        self._keepers.create_task(self._configure(configs, done))
+        await asyncio.shield(done)
+
+    async def _configure(self, configs: Mapping[str, object], done: asyncio.Future[None]) -> None:
+        try:
+            await self._configurations.replace(configs)
+        except ConfigureError as error:
+            log.warning("generation.not_configured", extra={"plugin": self._spec.plugin, "reason": str(error)})
+            done.set_exception(error)
+            done.exception()  # nobody has to wait for it
+        else:
+            done.set_result(None)
+        finally:
+            done.cancel()  # where the supervisor itself was given up
 
     async def close(self) -> None:
         """Stop every worker. Bounded by the stop ladder."""
@@ -160,10 +194,22 @@ class Supervisor:
         self.alive.add(worker)
         worker.gone.add_done_callback(partial(self._ended, worker))
         retired = self._retired[worker] = self._loop.create_future()
-        await worker.start(self._configs)
+        configs = self._configurations.in_force
+        await worker.start(configs)
+        while configs is not self._configurations.in_force:  # they were replaced while it started
+            configs = self._configurations.in_force
+            await self._configure_late(worker, configs)
         self._join(worker)
         await retired
         return worker.planned_end
+
+    async def _configure_late(self, worker: Worker, configs: Mapping[str, object]) -> None:
+        try:
+            await worker.configure(configs)
+        except CallError as error:
+            worker.kill("refused its configurations")
+            await asyncio.shield(worker.gone)
+            raise StartError(f"{self._spec.plugin}: refused its configurations: {error}") from error
 
     def _join(self, worker: Worker) -> None:
         log.info("worker.ready", extra={"plugin": self._spec.plugin, "worker": worker.name, "pid": worker.pid})

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Protocol
 
 import msgspec
@@ -24,13 +25,14 @@ from isolation.errors import (
     WorkerLost,
 )
 from isolation.handshake import Window, agree
-from isolation.plugin_log import Printed, pass_on
+from isolation.plugin_log import LogLine, Printed, pass_on
 from isolation.process import ChildProcess, Spawn
 from isolation.protocol import messages
 from isolation.protocol.frames import FrameReader, FrameTooLarge
 from isolation.protocol.ledger import Ledger, UnknownId
 from isolation.protocol.life import Event, State, follow
 from isolation.protocol.messages import Answer, Malformed, Notification, Request
+from isolation.redaction import Redaction
 from isolation.spec import WorkerSpec
 
 __all__ = ["Worker", "WorkerEvents"]
@@ -64,6 +66,9 @@ class WorkerEvents(Protocol):
 
     def progressed(self, worker: Worker, params: bytes) -> None:
         """The plugin reports progress while it starts."""
+
+    def logged(self, worker: Worker, line: LogLine) -> None:
+        """The plugin logged or printed a line."""
 
 
 class _Question(Outstanding):
@@ -106,7 +111,8 @@ class Worker:
         self._retired = False
         self._startup: asyncio.Timeout | None = None
         self._ping: asyncio.TimerHandle | None = None
-        self._printed = Printed(spec.plugin, self.name)
+        self._redaction = Redaction()
+        self._printed = Printed(spec.plugin, self.name, self._heard, self._redaction.text)
         self._process = ChildProcess(Spawn(spec.argv(), spec.environment, spec.root), self, loop)
 
     @property
@@ -147,6 +153,7 @@ class Worker:
     async def start(self, configs: Mapping[str, object]) -> None:
         """Shake hands, warm up, configure. Raises StartError; the child is gone then."""
         phase = "before the handshake"
+        self._redaction.learn(configs)
         try:
             async with asyncio.timeout(self.spec.startup_seconds) as self._startup:
                 answer = await self._ask("initialize", self.spec.initialize())
@@ -194,12 +201,28 @@ class Worker:
         raise failure from error
 
     async def configure(self, configs: Mapping[str, object]) -> None:
-        """Hand over a new table of configurations; raises CallError when the plugin refuses one."""
-        try:
-            async with asyncio.timeout(self.spec.startup_seconds):
-                await self._ask("configure", {"configs": configs})
-        except TimeoutError as error:
-            raise DeadlineExceeded(f"`configure` was not answered within {self.spec.startup_seconds:g} s") from error
+        """Hand over a new table of configurations; raises CallError when the plugin refuses one.
+
+        A worker that does not answer in time is ended: nobody could say later which table it has. A sequential one
+        first answers the calls before; its time begins when `configure` is what it is at.
+        """
+        self._redaction.learn(configs)
+        question = self._question("configure", {"configs": configs})
+        was_oldest = False
+        while not question.reply.done():
+            if was_oldest:
+                self._end_unconfigured()
+                raise DeadlineExceeded(f"`configure` was not answered within {self.spec.startup_seconds:g} s")
+            was_oldest = not self._window.sequential or self._ledger.oldest() is question
+            await asyncio.wait([question.reply], timeout=self.spec.startup_seconds)
+        question.reply.result()
+
+    def _end_unconfigured(self) -> None:
+        if self._window.sequential:
+            self.planned_end = True
+            self.kill("did not answer `configure` in time")
+        else:
+            self._overran_beside_others()
 
     async def _ask(self, method: str, params: Mapping[str, object]) -> bytes:
         return await self._question(method, params).reply
@@ -340,7 +363,7 @@ class Worker:
 
     def _hand_over(self, entry: Outstanding, answer: Answer) -> None:
         if isinstance(answer.error, messages.Fault):
-            entry.reject(error_of(answer.error))
+            entry.reject(error_of(self._redaction.fault(answer.error)))
         else:
             entry.resolve(answer.result)
         if self._overrun:
@@ -362,10 +385,11 @@ class Worker:
 
     def _notified(self, message: Notification) -> None:
         if message.method == "log":
-            pass_on(message.params, plugin=self.spec.plugin, worker=self.name)
+            params = self._redaction.parameters(message.params)
+            pass_on(params, self._heard, plugin=self.spec.plugin, worker=self.name)
         elif message.method == "$/progress" and self._startup is not None and not self._startup.expired():
             self._startup.reschedule(self._loop.time() + self.spec.startup_seconds)
-            self._events.progressed(self, message.params)
+            self._events.progressed(self, self._redaction.parameters(message.params))
 
     def _refuse(self, request: Request) -> None:
         if not self._process.unwritten:
@@ -386,6 +410,9 @@ class Worker:
         for entry in self._ledger.close():
             entry.reject(error)
 
+    def _heard(self, line: LogLine) -> None:
+        self._events.logged(self, line)
+
     def printed(self, data: bytes) -> None:
         """What the child wrote to its stderr is its log, too."""
         self._printed.feed(data)
@@ -401,6 +428,7 @@ class Worker:
 
     def exited(self, report: ExitReport) -> None:
         """The child is gone: every call that it owes fails now."""
+        report = replace(report, stderr=self._redaction.text(report.stderr))
         self.state = follow(self.state, Event.EXIT)
         self._stop_pings()
         self._retire()

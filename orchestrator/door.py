@@ -7,9 +7,10 @@ from collections.abc import Mapping
 import msgspec
 
 from orchestrator.contexts import normalise
+from orchestrator.traces import accepted_trace
 from pipelines.body import MAX_BODY_BYTES, MAX_DEPTH, Body, Unacceptable, accept, encode
 
-__all__ = ["DoorError", "admit_context", "admit_payload"]
+__all__ = ["DoorError", "admit_context", "admit_payload", "admit_trace"]
 
 
 class _User(msgspec.Struct, forbid_unknown_fields=True):
@@ -54,23 +55,28 @@ def admit_payload(data: bytes | Mapping[str, object] | Body) -> Body:
         raise DoorError(f"payload: {error}") from None
 
 
-def admit_context(data: bytes | Mapping[str, object] | Body | None) -> Body:
-    """Check a context and give it every member that a context has, "" for absent strings; raises DoorError."""
+def admit_context(data: bytes | Mapping[str, object] | Body | None, request_id: str = "") -> Body:
+    """Check a context and give it every member that a context has, "" for absent strings; raises DoorError.
+
+    `request_id` is what the context's own is where it has none.
+    """
     if isinstance(data, Body):
         return data
     if isinstance(data, bytes):
-        body = _ours_already(data)
+        body = _ours_already(data, request_id)
         if body is not None:
             return body
     try:
         given = accept(data or b"{}")
         full = normalise(given.tree)
+        if request_id and not full["request_id"]:
+            full = {**full, "request_id": request_id}
     except ValueError as error:
         raise DoorError(f"context: {error}") from None
     return given if full is given.tree else Body.of(full)
 
 
-def _ours_already(data: bytes) -> Body | None:
+def _ours_already(data: bytes, request_id: str) -> Body | None:
     """Read a context that has our own shape in one typed pass; None when it must be looked at more closely."""
     if len(data) > MAX_BODY_BYTES or data.count(b"{") + data.count(b"[") > MAX_DEPTH:
         return None
@@ -81,4 +87,12 @@ def _ours_already(data: bytes) -> Body | None:
     unnamed = context.user.email and not context.user.id
     if unnamed or "tool" in context.metadata or "gateway" in context.metadata:
         return None
+    context.request_id = context.request_id or request_id
     return Body(encode(context))
+
+
+def admit_trace(trace: str) -> str:
+    """Check a `traceparent`, where there is one; raises DoorError."""
+    if trace and not accepted_trace(trace):
+        raise DoorError("trace: it is no W3C traceparent")
+    return accepted_trace(trace)

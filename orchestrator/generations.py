@@ -1,24 +1,28 @@
-"""The generations of one plan: prepared in the store, started side by side, stopped together."""
+"""The fleet: every generation of a host, started side by side, each with an owner that stops it when it is let go."""
 
 from __future__ import annotations
 
 import asyncio
 import os
 from collections.abc import Callable, Mapping
-from contextlib import AsyncExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
+from types import TracebackType
+from typing import Protocol
 
 from isolation.errors import StartError
 from isolation.generation import Generation
+from isolation.plugin_log import LogLine
 from isolation.spec import WorkerSpec
 from isolation.status import GenerationEvent
 from isolation.store.events import BuildEvent
 from isolation.store.store import Prepared, Store
 from isolation.supervision import Intensity
 from orchestrator.loading import Loaded
-from pipelines.plan import RestartPolicy
+from orchestrator.secrets import Handover, without_secrets
+from pipelines.plan import PluginPlan, RestartPolicy
 
-__all__ = ["Generations", "StartEvent", "StartFailures"]
+__all__ = ["Fleet", "Hearer", "StartEvent", "StartFailures", "Wanted", "prepare", "wanted_of"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +35,16 @@ class StartEvent:
     fraction: float | None = None
 
 
+Report = Callable[[StartEvent], None]
+
+
+class Hearer(Protocol):
+    """Who hears what plugins log."""
+
+    def __call__(self, spec: WorkerSpec, worker: str, line: LogLine, /) -> None:
+        """Take a line of a worker."""
+
+
 class StartFailures(StartError):
     """Plugins that could not be started; every one of them is in `failures`."""
 
@@ -40,79 +54,154 @@ class StartFailures(StartError):
         self.hint = failures[0].hint
 
 
-class Generations:
-    """`by_name` has the generation of every plugin of the plan, by its name in the file.
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """A generation that is to be: everything that its workers are started with."""
 
-    `report` is told of every step, from other threads too; `notify` of what becomes of workers later.
+    spec: WorkerSpec
+    plugin: PluginPlan
+    configs: Mapping[str, object]
+    """The table that its workers are configured with; it holds secrets, and is silent about them."""
+
+
+def wanted_of(loaded: Loaded, prepared: Mapping[str, Prepared], handed: Mapping[str, Handover]) -> dict[str, Wanted]:
+    """What a plan asks for, by the plugin's name in the file."""
+    environ = without_secrets(loaded.plan, os.environ)
+    return {
+        name: Wanted(WorkerSpec.of(name, loaded.manifests[name], prepared[name], environ), plugin, handed[name].table)
+        for name, plugin in loaded.plan.plugins.items()
+    }
+
+
+def prepare(loaded: Loaded, store: Store, report: Report) -> dict[str, Prepared]:
+    """Build what is missing of a plan. Blocks; raises EnvironmentBuildError. `report` is told from threads."""
+    plugins = loaded.plan.plugins
+
+    def built(event: BuildEvent) -> None:
+        """Pass on what the store tells; it knows a plugin by its manifest, the operator by the name in the file."""
+        for name, manifest in loaded.manifests.items():
+            if manifest.name == event.plugin:
+                report(StartEvent(name, event.phase, event.detail, event.fraction))
+
+    wanted = [(loaded.manifests[name], plugin.extras) for name, plugin in plugins.items()]
+    return dict(zip(plugins, store.prepare_all(wanted, built), strict=True))
+
+
+@dataclass(slots=True)
+class _Berth:
+    """Where a generation lies: its owner, and what is said to it and by it."""
+
+    opened: asyncio.Event = field(default_factory=asyncio.Event)
+    let_go: asyncio.Event = field(default_factory=asyncio.Event)
+    owner: asyncio.Task[None] | None = None
+
+
+class Fleet:
+    """Use it as an async context manager; leaving stops every generation.
+
+    `notify` hears what becomes of workers, `hear` what plugins log.
     """
 
-    def __init__(
-        self, loaded: Loaded, *, report: Callable[[StartEvent], None], notify: Callable[[GenerationEvent], None]
-    ) -> None:
-        self.by_name: dict[str, Generation] = {}
-        self._loaded = loaded
-        self._report = report
+    def __init__(self, notify: Callable[[GenerationEvent], None], hear: Hearer | None = None) -> None:
         self._notify = notify
-        self._stack = AsyncExitStack()
+        self._hear = hear
+        self._berths: dict[Generation, _Berth] = {}
+        self._owners = asyncio.TaskGroup()
+        self._closing = False
 
-    def prepare(self, store: Store) -> dict[str, Prepared]:
-        """Build what is missing. Blocks; raises EnvironmentBuildError."""
-        plugins = self._loaded.plan.plugins
-        wanted = [(self._loaded.manifests[name], plugin.extras) for name, plugin in plugins.items()]
-        return dict(zip(plugins, store.prepare_all(wanted, self._built), strict=True))
+    async def __aenter__(self) -> Fleet:
+        await self._owners.__aenter__()
+        return self
 
-    def _built(self, event: BuildEvent) -> None:
-        """Pass on what the store tells; it knows a plugin by its manifest, the operator by the name in the file."""
-        for name, manifest in self._loaded.manifests.items():
-            if manifest.name == event.plugin:
-                self._report(StartEvent(name, event.phase, event.detail, event.fraction))
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._closing = True
+        for berth in self._berths.values():
+            berth.let_go.set()
+        await self._owners.__aexit__(kind, error, trace)
 
-    async def start(self, prepared: Mapping[str, Prepared]) -> None:
-        """Start all plugins side by side; when any fails, say so of every one that did. Raises StartFailures.
+    @property
+    def generations(self) -> tuple[Generation, ...]:
+        """Everything that has processes, or is about to."""
+        return tuple(self._berths)
 
-        `close` must follow, in the same asyncio task, also after a failure.
+    async def start(
+        self, wanted: Mapping[str, Wanted], report: Report = lambda event: None, *, keep_failed: bool = False
+    ) -> dict[str, Generation]:
+        """Start all of them side by side; where any fails, say so of every one that did. Raises StartFailures.
+
+        None of them is left running then, nor when it is given up, unless failed ones are to be kept: they answer their
+        calls at once, and wait for somebody to ask for a restart.
         """
-        for name in self._loaded.plan.plugins:
-            generation = self.by_name[name] = self._generation(name, prepared[name])
-            self._report(StartEvent(name, "start"))
-            await generation.open()
-            self._stack.push_async_callback(generation.close)
-        ends = await asyncio.gather(*map(self._started, self.by_name.values()))
+        if self._closing and wanted:
+            raise StartFailures(tuple(StartError(f"{name}: the host is stopping") for name in wanted))
+        fresh = {name: self._begin(name, each, report) for name, each in wanted.items()}
+        try:
+            ends = await asyncio.gather(*(self._started(generation, report) for generation in fresh.values()))
+        except BaseException:
+            await asyncio.gather(*map(self.stop, fresh.values()))
+            raise
         failures = tuple(end for end in ends if end is not None)
-        if failures:
+        if failures and not keep_failed:
+            await asyncio.gather(*map(self.stop, fresh.values()))
             raise StartFailures(failures)
+        return fresh
 
-    async def close(self) -> None:
-        """Stop every worker. Bounded by the stop ladder."""
-        await self._stack.aclose()
+    async def stop(self, generation: Generation) -> None:
+        """Stop every worker of a generation. Bounded by the stop ladder."""
+        berth = self._berths.get(generation)
+        if berth is not None:
+            berth.let_go.set()
+            assert berth.owner is not None
+            await asyncio.shield(berth.owner)
 
-    async def _started(self, generation: Generation) -> StartError | None:
+    def _begin(self, name: str, wanted: Wanted, report: Report) -> Generation:
+        generation = self._generation(name, wanted, report)
+        berth = self._berths[generation] = _Berth()
+        berth.owner = self._owners.create_task(self._own(generation, berth))
+        report(StartEvent(name, "start"))
+        return generation
+
+    async def _own(self, generation: Generation, berth: _Berth) -> None:
+        """Keep a generation from its start until nobody needs it."""
+        try:
+            await generation.open()
+            berth.opened.set()
+            try:
+                await berth.let_go.wait()
+            finally:
+                await generation.close()
+        finally:
+            del self._berths[generation]
+
+    async def _started(self, generation: Generation, report: Report) -> StartError | None:
         name = generation.spec.plugin
+        await self._berths[generation].opened.wait()
         try:
             await generation.started()
         except StartError as error:
-            self._report(StartEvent(name, "failed", str(error)))
+            report(StartEvent(name, "failed", str(error)))
             return error
-        self._report(StartEvent(name, "ready", generation.spec.name, 1.0))
+        report(StartEvent(name, "ready", generation.spec.name, 1.0))
         return None
 
-    def _generation(self, name: str, prepared: Prepared) -> Generation:
-        plugin = self._loaded.plan.plugins[name]
-        spec = WorkerSpec.of(name, self._loaded.manifests[name], prepared, os.environ)
-        configs = {id: {"with": values, "secrets": {}} for id, values in plugin.configs.items()}
+    def _generation(self, name: str, wanted: Wanted, report: Report) -> Generation:
+        plugin = wanted.plugin
 
-        def report(message: str, fraction: float | None) -> None:
-            self._report(StartEvent(name, "start", message, fraction))
+        def told(message: str, fraction: float | None) -> None:
+            report(StartEvent(name, "start", message, fraction))
 
         return Generation(
-            spec,
-            configs,
+            wanted.spec,
+            wanted.configs,
             replicas=plugin.replicas,
             concurrency=plugin.concurrency,
             queue=plugin.queue,
             intensity=_intensity(plugin.restart),
-            report=report,
+            report=told,
             notify=self._notify,
+            hear=None if self._hear is None else partial(self._hear, wanted.spec),
         )
 
 

@@ -6,14 +6,17 @@ What is right or wrong is decided in `pipelines.lint`; this file only fetches, a
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+import platform
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from isolation.errors import ManifestError, ManifestProblem
 from isolation.manifest import HookRule, Manifest, StageManifest, read_manifest
+from orchestrator.reload.versions import api_deprecation, python_problem
 from pipelines.declaration import Asks, HookUse, PluginDeclaration, StageDeclaration
 from pipelines.file.layers import Layers, Unreadable, overlay, stack
+from pipelines.file.overriding import Override, override
 from pipelines.file.spec import PROFILE
 from pipelines.file.tree import Table
 from pipelines.lint.check import check
@@ -22,7 +25,7 @@ from pipelines.plan import Plan
 from pipelines.problem import Mark, Problem, SpecError
 from pipelines.suggest import nearest
 
-__all__ = ["Archive", "Loaded", "load", "load_tree", "reload"]
+__all__ = ["Archive", "Footprint", "Loaded", "load", "load_tree", "reload", "source_of"]
 
 FILE_NAME = "pipeline.yaml"
 
@@ -32,11 +35,23 @@ MAX_READ_BYTES = 64 * 2**20
 
 @dataclass(frozen=True, slots=True)
 class Archive:
-    """All that a plan was made from but the plugins, so that it can be made again: every file by its absolute path."""
+    """All that a plan was made from but the plugins, so that it can be made again: every file by its absolute path.
+
+    `overrides` are those that were laid over the file, whether their time is over by now or not.
+    """
 
     path: str
     profile: str | None
     files: Mapping[str, bytes]
+    overrides: tuple[Override, ...] = ()
+
+
+@dataclass(slots=True)
+class Footprint:
+    """The absolute paths of all that was looked at, there or not: the files, and the folder or file of each plugin."""
+
+    files: set[str] = field(default_factory=set)
+    plugins: set[str] = field(default_factory=set)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,9 +66,15 @@ class Loaded:
     profile: str | None = None
 
 
-def load(path: Path, *, profile: str | None = None) -> Loaded:
-    """Load a pipeline file, or the `pipeline.yaml` of a folder. Raise SpecError with every mistake found."""
-    return _load(path / FILE_NAME if path.is_dir() else path, profile, _Disk())
+def load(
+    path: Path, *, profile: str | None = None, overrides: Sequence[Override] = (), footprint: Footprint | None = None
+) -> Loaded:
+    """Load a pipeline file, or the `pipeline.yaml` of a folder. Raise SpecError with every mistake found.
+
+    `overrides` are laid over it: what they make of it has to be right, too. `footprint` is filled also when it is not.
+    """
+    disk = _Disk(Footprint() if footprint is None else footprint)
+    return _load(path / FILE_NAME if path.is_dir() else path, profile, tuple(overrides), disk)
 
 
 def reload(archive: Archive, sources: Mapping[str, Path]) -> Loaded:
@@ -61,20 +82,28 @@ def reload(archive: Archive, sources: Mapping[str, Path]) -> Loaded:
 
     Raise SpecError when this penstock does not take what an earlier one took.
     """
-    return _load(Path(archive.path), archive.profile, _Archived(files=archive.files, sources=sources))
+    archived = _Archived(Footprint(), files=archive.files, sources=sources)
+    return _load(Path(archive.path), archive.profile, archive.overrides, archived)
 
 
-def _load(file: Path, profile: str | None, disk: _Disk) -> Loaded:
+def source_of(loaded: Loaded, plugin: str) -> str:
+    """The absolute path of a plugin's source as its file names it, whatever it leads to: what `reload` asks by."""
+    plan = loaded.plan.plugins[plugin]
+    assert plan.mark is not None
+    return os.path.abspath(_beside(plan.source, plan.mark.file))
+
+
+def _load(file: Path, profile: str | None, overrides: tuple[Override, ...], disk: _Disk) -> Loaded:
     layers = stack(_shown(file), disk)
-    plan = check(layers, disk, disk, profile)
+    plan = check(layers, disk, disk, profile, overrides)
     manifests = {name: disk.manifest(plugin.source, plugin.mark) for name, plugin in plan.plugins.items()}
-    archive = Archive(os.path.abspath(file), profile, disk.seen)
-    return Loaded(plan, manifests, file, _merged(layers, profile), archive, profile)
+    archive = Archive(os.path.abspath(file), profile, disk.seen, overrides)
+    return Loaded(plan, manifests, file, override(_merged(layers, profile), overrides).root, archive, profile)
 
 
 def load_tree(path: Path, *, profile: str | None = None) -> Table:
     """The merged text alone, whatever it says. Raise SpecError when there is no reading it, or no such profile."""
-    layers = stack(_shown(path / FILE_NAME if path.is_dir() else path), _Disk())
+    layers = stack(_shown(path / FILE_NAME if path.is_dir() else path), _Disk(Footprint()))
     if profile is not None and profile not in layers.profiles:
         near = nearest(profile, layers.profiles)
         missing = Problem(layers.root.mark, "unknown-profile", "profiles", f"the file has no profile {profile!r}", near)
@@ -86,6 +115,10 @@ def load_tree(path: Path, *, profile: str | None = None) -> Table:
 
 def _merged(layers: Layers, profile: str | None) -> Table:
     return layers.root if profile is None else overlay(layers.root, layers.profiles[profile], profile, PROFILE.keys, [])
+
+
+def _beside(written: str, beside: str) -> Path:
+    return Path(beside).parent / Path(written).expanduser()
 
 
 def _shown(path: Path) -> str:
@@ -101,14 +134,16 @@ def _shown(path: Path) -> str:
 class _Disk:
     """Files and manifests of this machine. Each manifest is read once; `seen` keeps what was read of files."""
 
+    footprint: Footprint
     seen: dict[str, bytes] = field(default_factory=dict)
     _manifests: dict[Path, Manifest | ManifestError] = field(default_factory=dict)
 
     def resolve(self, written: str, beside: str) -> str:
-        return _shown(Path(beside).parent / Path(written).expanduser())
+        return _shown(_beside(written, beside))
 
     def read(self, name: str) -> bytes:
         absolute = os.path.abspath(name)
+        self.footprint.files.add(absolute)
         self.seen[absolute] = data = self._bytes(name)
         return data
 
@@ -128,12 +163,22 @@ class _Disk:
 
     def declaration(self, source: str, beside: str) -> PluginDeclaration:
         path = Path(self.resolve(source, beside))
+        self.footprint.plugins.add(os.path.abspath(path))
         if not self.source(path).exists():
             raise BadPlugin(f"there is no folder or file {_shown(path)}")
         found = self._read(path)
         if isinstance(found, ManifestError):
             raise BadPlugin(str(found), tuple(_problem(p) for p in found.problems))
-        return _declaration(found)
+        return _declaration(found, self.unfit(found))
+
+    def unfit(self, manifest: Manifest) -> str:
+        """Why a plugin cannot run on this machine, or nothing."""
+        problem = python_problem(manifest.requires_python, (platform.python_version(),))
+        for versions in _installed_pythons() if problem is not None else ():
+            problem = python_problem(manifest.requires_python, versions)
+            if problem is None:
+                break
+        return problem or ""
 
     def manifest(self, source: str, mark: Mark | None) -> Manifest:
         """The manifest of a plugin that `declaration` has already found good."""
@@ -171,14 +216,28 @@ class _Archived(_Disk):
     def source(self, path: Path) -> Path:
         return self.sources.get(os.path.abspath(path), path)
 
+    def unfit(self, manifest: Manifest) -> str:
+        """Nothing: it ran, and its environment has the interpreter of then."""
+        return ""
+
+
+def _installed_pythons() -> Iterator[tuple[str, ...]]:
+    """The versions that the user's store can choose from, ever more of them, as they are found."""
+    from isolation.store.interpreters import Interpreters
+    from isolation.store.store import default_store_root
+    from isolation.store.uv import Uv, uv_environment
+
+    yield from Interpreters(default_store_root() / "interpreters.json", Uv(uv_environment(os.environ))).versions()
+
 
 def _problem(found: ManifestProblem) -> Problem:
     mark = Mark(_shown(Path(found.file)), found.line, found.column)
     return Problem(mark, "manifest", found.path, found.message, found.suggestion)
 
 
-def _declaration(manifest: Manifest) -> PluginDeclaration:
+def _declaration(manifest: Manifest, unfit: str) -> PluginDeclaration:
     asks = manifest.permissions
+    deprecated = f"the plugin is deprecated: {manifest.deprecated}" if manifest.deprecated else None
     return PluginDeclaration(
         name=manifest.name,
         version=manifest.version,
@@ -186,6 +245,8 @@ def _declaration(manifest: Manifest) -> PluginDeclaration:
         config_schema=manifest.config_schema,
         available_extras=manifest.available_extras,
         asks=Asks(asks.network, asks.filesystem, asks.subprocess, asks.secrets),
+        deprecations=tuple(filter(None, (deprecated, api_deprecation(manifest.api)))),
+        unfit=unfit,
     )
 
 

@@ -6,7 +6,7 @@ import asyncio
 import logging
 import random
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, nullcontext
 from functools import partial
 from pathlib import Path
 from types import TracebackType
@@ -15,31 +15,55 @@ from typing import TypeVar
 import msgspec
 
 from isolation.generation import Generation
+from isolation.store.filelock import FileLock
 from isolation.store.store import Store
 from orchestrator.clock import LoopClock
+from orchestrator.contexts import request_id_of
 from orchestrator.control.commands import Control
 from orchestrator.control.socket import served
+from orchestrator.door import DoorError
 from orchestrator.durable.durability import Durability, RunNotHad, RunStands
-from orchestrator.engine.engine import NO_DEADLINE_SECONDS, Engine, HookCall, Reply
+from orchestrator.engine.engine import NO_DEADLINE_SECONDS, Engine, HookCall, Reply, UnknownHook, UnknownPipeline
 from orchestrator.engine.lasting import Lasting
 from orchestrator.engine.traversal import Traversal
 from orchestrator.engine.wiring import Route, routes_of
-from orchestrator.events import BreakerChanged, Events, RunEnded, RunParked
-from orchestrator.generations import Generations, StartEvent, StartFailures
+from orchestrator.events import BreakerChanged, ChangeApplied, Events, RunEnded, RunParked
+from orchestrator.generations import Fleet, StartEvent, StartFailures
 from orchestrator.loading import Loaded
+from orchestrator.lookout.lookout import Lookout
+from orchestrator.lookout.taps import Taps
+from orchestrator.metrics.in_service import InService
+from orchestrator.metrics.metrics import HEARD, Metrics
 from orchestrator.record.records import records_of
-from orchestrator.record.ring import Ring
-from orchestrator.record.summary import Summary
+from orchestrator.record.ring import Ring, Untaken
+from orchestrator.record.summary import SAID_CHARACTERS, Summary, brief
 from orchestrator.resilience.breakers import Breakers
 from orchestrator.resilience.listening import Listener
+from orchestrator.revisions.candidates import Candidates
+from orchestrator.revisions.freezing import Freezing
+from orchestrator.revisions.history import History
+from orchestrator.revisions.overrides import Overrides
+from orchestrator.revisions.revisions import Revisions
+from orchestrator.run_logs import traced_logs
+from orchestrator.secrets import Handover, Vault
 from orchestrator.signing.key import signing_key
 from orchestrator.signing.statements import STATEMENTS_FILE, Signatory
 from orchestrator.state import RING_FILE, hold_state, state_folder
+from orchestrator.watching import Watch
 from pipelines.body import Body
 from pipelines.plan import Plan
 from pipelines.run import Undo
 
 log = logging.getLogger("penstock.orchestrator")
+
+HISTORY_FOLDER = "revisions"
+"""In the state folder: what was changed when, and the plan of every revision."""
+
+FROZEN = "frozen.json"
+"""There as long as the watcher holds back."""
+
+OVERRIDES = "overrides.json"
+"""There as long as a stage is overridden."""
 
 __all__ = ["HookResult", "Orchestrator", "StartEvent", "StartFailures"]
 
@@ -77,9 +101,17 @@ class Orchestrator:
     a stage has something signed, SigningKeyError.
     `report` is told of every step; it is called from other threads too. `state` is the folder of the journal; where it
     is None, the one that `orchestrator.state` names. With `rehearsal` nothing is journaled: for tests of a file.
+    `hold` is the lock of that folder where the caller has it already, and keeps it for longer. A host that holds it, or
+    `keeps_history`, has its revisions there too, and always a journal.
     """
 
     engine: Engine
+    revisions: Revisions
+    freezing: Freezing
+    overrides: Overrides
+    control: Control
+    watch: Watch | None = None
+    lookout: Lookout
     durability: Durability | None = None
     _signatory: Signatory | None = None
 
@@ -91,21 +123,34 @@ class Orchestrator:
         report: Callable[[StartEvent], None] | None = None,
         state: Path | None = None,
         rehearsal: bool = False,
+        keeps_history: bool = False,
+        hold: FileLock | None = None,
+        vault: Vault | None = None,
     ) -> None:
-        self.loaded = loaded
         self.store = store
         self.events = Events()
         self.ring = Ring()
+        self.metrics = Metrics(InService(self))
+        self.events.subscribe(self.metrics.hear, HEARD)
         self.state = state or state_folder(loaded.path)
+        self._first = loaded
         self._report = report or (lambda event: None)
         self._rehearsal = rehearsal
+        self._keeps_history = keeps_history or hold is not None
+        self._hold = hold
         self._stack = AsyncExitStack()
         self._draw = random.Random().uniform
+        self.vault = vault or Vault()
+
+    @property
+    def loaded(self) -> Loaded:
+        """The checked file in service."""
+        return self.revisions.current.loaded
 
     @property
     def generations(self) -> Mapping[str, Generation]:
-        """The generation of every plugin, by its name in the file."""
-        return self._generations.by_name
+        """The generation of every plugin in service, by its name in the file."""
+        return self.revisions.current.generations
 
     async def __aenter__(self) -> Orchestrator:
         try:
@@ -116,38 +161,68 @@ class Orchestrator:
         return self
 
     async def _open(self) -> None:
-        plan = self.loaded.plan
         loop = asyncio.get_running_loop()
         clock = LoopClock(loop)
         listener = Listener(lambda name, before, after: self.events.publish(BreakerChanged(name, before, after)))
         self.breakers = Breakers(clock.now, (listener,))
-        durable = any(pipeline.durable for route in plan.routes.values() for pipeline in route)
-        if durable and not self._rehearsal:
-            self.durability = Durability(self.state, self.store, self.events, self._join)
+        self.metrics.pulse.start(clock)
+        self._stack.callback(self.metrics.pulse.stop)
+        self.lookout = Lookout(clock, loop, self._hang)
+        self._stack.enter_context(self.lookout.logbook.listening())
+        fleet = Fleet(self.events.publish, self.lookout.logbook.hear)
+        # A host that keeps a history may be given a durable pipeline later.
+        if (self._first.plan.durable or self._keeps_history) and not self._rehearsal:
+            self.durability = Durability(self.state, self.store, fleet, self.events, self._join, self.vault)
             await self._stack.enter_async_context(self.durability)
-        self._generations = Generations(self.loaded, report=self._report, notify=self.events.publish)
-        prepared = await asyncio.to_thread(self._generations.prepare, self.store)
-        self._stack.push_async_callback(self._generations.close)
-        await self._generations.start(prepared)
-        origin = await self.durability.keep(self.loaded, prepared) if self.durability is not None else ""
-        routes = self._join(self.loaded, self._generations, origin)
-        self.engine = Engine(routes, plan.unmatched, frozenset(plan.hooks), loop, clock=clock, ended=self._ended)
-        undo_seconds = max((p.undo_seconds for chain in plan.routes.values() for p in chain), default=0.0)
-        self._stack.push_async_callback(self.engine.close, undo_seconds)
-        if not self._rehearsal and _signs(plan):
+        folder = self.state / HISTORY_FOLDER if self._keeps_history else None
+        history = History(folder)
+        await asyncio.to_thread(history.load)
+        candidates = Candidates(self._first.path, self._first.profile, self.store, self.vault)
+        self.revisions = Revisions(
+            self.store, fleet, self.breakers, history, candidates, self._join, self.events.publish
+        )
+        self.revisions.durability = self.durability
+        self.revisions.journaled = not self._rehearsal
+        self.freezing = Freezing(None if folder is None else folder / FROZEN, self.events.publish)
+        overrides_file = None if folder is None else folder / OVERRIDES
+        self.overrides = Overrides(overrides_file, self.revisions, clock, self.events.publish)
+        self.overrides.load()
+        self._stack.callback(self.revisions.let_go)
+        await self._stack.enter_async_context(fleet)
+        made = candidates.from_files if candidates.overrides else partial(candidates.prepared, self._first)
+        current = await self.revisions.first(made, self._report)
+        self.events.subscribe(self.overrides.hear, (ChangeApplied,))
+        self.engine = Engine(
+            current.serving,
+            loop,
+            clock=clock,
+            ended=self._ended,
+            untaken=self._untaken,
+            told=self.metrics.answered,
+        )
+        self.revisions.engine = self.engine
+        self._stack.push_async_callback(self._close_engine)
+        self._stack.enter_context(traced_logs(self.engine.traced))
+        await self._stack.enter_async_context(self.revisions)
+        await self._stack.enter_async_context(self.overrides)
+        if not self._rehearsal and (self._keeps_history or _signs(self._first.plan)):
             key = await asyncio.to_thread(signing_key, self.state)
             self._signatory = Signatory(key, self.state / STATEMENTS_FILE)
             self._stack.callback(self._signatory.close)
         if self.durability is not None:
             self.engine.recorder = self.durability.recorder(self.engine)
             await self.durability.recover()
+        self.control = Control(self)
         if not self._rehearsal:
             await self._stack.enter_async_context(self._known())
+
+    async def _close_engine(self) -> None:
+        await self.engine.close(self.revisions.undo_seconds)
 
     @asynccontextmanager
     async def _known(self) -> AsyncIterator[None]:
         """Be found by commands, and remember runs for the next start, where the folder lets us."""
-        hold = hold_state(self.state)
+        hold = hold_state(self.state) if self._hold is None else nullcontext()
         if hold is None:
             yield
             return
@@ -156,7 +231,7 @@ class Orchestrator:
             self.ring.load(memory)
             async with AsyncExitStack() as door:
                 try:
-                    await door.enter_async_context(served(Control(self), self.state))
+                    await door.enter_async_context(served(self.control, self.state))
                 except OSError as error:
                     log.warning("control.not_served", extra={"where": str(self.state), "reason": str(error)})
                 yield
@@ -165,30 +240,54 @@ class Orchestrator:
             except OSError as error:
                 log.warning("ring.not_saved", extra={"where": str(memory), "reason": str(error)})
 
-    def _join(self, loaded: Loaded, generations: Generations, origin: str) -> dict[str, tuple[Route, ...]]:
-        return routes_of(loaded.plan.routes, generations.by_name, self.breakers, self._draw, origin)
+    def _join(
+        self,
+        loaded: Loaded,
+        generations: Mapping[str, Generation],
+        handed: Mapping[str, Handover],
+        origin: str,
+        revision: int = 0,
+    ) -> dict[str, tuple[Route, ...]]:
+        ids = {name: handover.ids for name, handover in handed.items()}
+        return routes_of(loaded.plan.routes, generations, self.breakers, self._draw, origin, revision, ids)
+
+    def _hang(self, taps: Taps | None) -> None:
+        self.engine.onlooker = taps
+
+    def _untaken(self, call: HookCall, reply: Reply) -> None:
+        violation = reply.violation
+        code, reason = (None, None) if violation is None else (violation.code, brief(violation.reason))
+        request_id = request_id_of(call.context)[:SAID_CHARACTERS]
+        clock = self.engine.clock
+        self.ring.untaken.append(Untaken(request_id, call.hook, reply.verdict, code, reason, clock.wall()))
 
     def _ended(self, run: Traversal) -> None:
         summary = Summary(run)
         self.ring.add(summary)
-        if isinstance(run, Lasting) and run.machine.parked:
-            self._parked(run)
+        self.revisions.ended(run)
+        self.lookout.meters.add(summary)
+        if isinstance(run, Lasting):
+            self.metrics.closed(run)
+            if run.machine.parked:
+                self._parked(run, summary)
         if self.events.heard:
             self.events.publish(RunEnded(summary.record()))
         if summary.status == "parked":
-            log.warning("run.parked", extra={"run": run.id, "pipeline": summary.pipeline, "reason": summary.reason})
+            fields = {"run": run.id, "pipeline": summary.pipeline, "reason": summary.reason}
+            log.warning("run.parked", extra={**fields, "request_id": summary.request_id, "trace": summary.trace})
             self.events.publish(RunParked(run.id, summary.pipeline, summary.reason))
         if self.durability is not None:
             self.durability.released(run.id)
 
-    def _parked(self, run: Lasting) -> None:
+    def _parked(self, run: Lasting, summary: Summary) -> None:
         """Say so with everything that is needed to finish it by hand."""
+        known = {"request_id": summary.request_id, "trace": summary.trace}
         for attempt in run.attempts:
             undo = attempt.undo if attempt is not None else None
             if undo is not None and undo.state is Undo.PARKED:
                 why = undo.fault.message if undo.fault is not None else ""
                 fields = {"run": run.id, "stage": undo.undoes, "undo": f"{undo.plugin}/{undo.stage}", "reason": why}
-                log.error("undo.parked", extra=fields)
+                log.error("undo.parked", extra=fields | known)
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -205,22 +304,31 @@ class Orchestrator:
         pipeline: str | None = None,
         mocks: Mapping[str, Mapping[str, object]] | None = None,
         idempotency_key: str | None = None,
+        trace: str = "",
+        request_id: str = "",
     ) -> HookResult:
         """Answer one call of a hook. Raises UnknownHook and DoorError; everything else that goes wrong is a denial.
 
         A Body (`orchestrator.door`) has passed the door before and is taken as it is. `pipeline` runs only that one;
         `mocks` gives the answers of stages, by their id, in their plugins' stead. A durable pipeline answers an
-        `idempotency_key` that it has seen with the verdict that it has, or will have.
+        `idempotency_key` that it has seen with the verdict that it has, or will have. `trace` is the caller's W3C
+        traceparent, handed on to plugins, logs and records; `request_id` counts where the context has none.
         """
-        call: HookCall = self.engine.submit(
-            hook,
-            payload,
-            context,
-            within_seconds=within_seconds,
-            pipeline=pipeline,
-            mocks=mocks,
-            idempotency_key=idempotency_key,
-        )
+        try:
+            call: HookCall = self.engine.submit(
+                hook,
+                payload,
+                context,
+                within_seconds=within_seconds,
+                pipeline=pipeline,
+                mocks=mocks,
+                idempotency_key=idempotency_key,
+                trace=trace,
+                request_id=request_id,
+            )
+        except (UnknownHook, UnknownPipeline, DoorError) as error:
+            self.metrics.refused[error.code] += 1
+            raise
         try:
             reply = await call.reply
         except asyncio.CancelledError:
@@ -229,7 +337,8 @@ class Orchestrator:
         call.delivered()
         if self._signatory is not None:
             for run in reply.runs:
-                self._signatory.sign(run)
+                if run.route.signs:
+                    self._signatory.sign(run)
         return HookResult(reply)
 
     async def confirm(self, run: str) -> bool:
@@ -255,7 +364,7 @@ class Orchestrator:
 
         Raises RunNotHad, RunStands and JournalError.
         """
-        found = self.engine.held(run) or await self._durable().fetch(run)
+        found = self.engine.held(run) or await self._journal().fetch(run)
         self.engine.opened(found)
         if not found.revoke(why):
             self._put_back(found)
@@ -264,9 +373,9 @@ class Orchestrator:
 
     async def resume(self, run: str) -> Lasting:
         """Go on with a parked run: try its compensations again. Raises RunNotHad and RunStands."""
-        found = self.engine.held(run) or await self._durable().fetch(run)
+        found = self.engine.held(run) or await self._journal().fetch(run)
         if not found.over and run not in self.engine.open:
-            self._durable().take_up(found)  # it was parked because it could not be taken up
+            self._journal().take_up(found)  # it was parked because it could not be taken up
             return found
         self.engine.opened(found)
         if not found.resume():
@@ -277,9 +386,9 @@ class Orchestrator:
     def _put_back(self, run: Lasting) -> None:
         if run.over:
             self.engine.forgotten(run)
-            self._durable().released(run.id)
+            self._journal().released(run.id)
 
-    def _durable(self) -> Durability:
+    def _journal(self) -> Durability:
         if self.durability is None:
             raise RunNotHad("the file has no durable pipeline, so there is no journal")
         return self.durability

@@ -12,7 +12,18 @@ from pathlib import Path
 
 from isolation.store.filelock import FileLock, LockMode, LockTimeout
 
-__all__ = ["HOST_LOCK", "OTHERS_MAY", "RING_FILE", "hold_state", "state_folder", "state_root"]
+__all__ = [
+    "HOST_LOCK",
+    "OTHERS_MAY",
+    "RING_FILE",
+    "StateHeld",
+    "hold_state",
+    "holder_of",
+    "sign",
+    "state_folder",
+    "state_root",
+    "take_state",
+]
 
 log = logging.getLogger("penstock.state")
 
@@ -23,6 +34,15 @@ HOST_LOCK = "host.lock"
 """Held by the host that is found by commands."""
 
 OTHERS_MAY = 0o077
+
+MAX_PID_CHARACTERS = 20
+
+
+class StateHeld(Exception):
+    """The state folder is not to be had: another host holds it, or others than its owner may enter it."""
+
+    code = "penstock.state_held"
+    hint = "one host serves a file at a time; stop the other one, or name another folder with --state"
 
 
 def state_folder(file: Path, environment: Mapping[str, str] = os.environ) -> Path:
@@ -35,6 +55,36 @@ def state_folder(file: Path, environment: Mapping[str, str] = os.environ) -> Pat
     return state_root(environment) / f"{name[:80] or 'pipelines'}-{digest}"
 
 
+def take_state(folder: Path) -> FileLock:
+    """Hold a state folder for this process, made where it is not there. Raises StateHeld and OSError."""
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    mode = stat.S_IMODE(folder.stat().st_mode)
+    if mode & OTHERS_MAY:
+        raise StateHeld(f"others than its owner may enter {folder} (mode {mode:04o})")
+    try:
+        lock = FileLock.take(folder / HOST_LOCK, LockMode.EXCLUSIVE)
+    except LockTimeout as timeout:
+        raise StateHeld(f"{folder} is held by {holder_of(folder / HOST_LOCK)}") from timeout
+    sign(lock)
+    return lock
+
+
+def sign(lock: FileLock) -> None:
+    """Write into a lock's file who holds it."""
+    os.ftruncate(lock.descriptor, 0)
+    os.pwrite(lock.descriptor, f"{os.getpid()}\n".encode(), 0)
+
+
+def holder_of(lock: Path) -> str:
+    """Who holds a lock that is held, in words."""
+    try:
+        with lock.open("rb") as stream:
+            pid = stream.read(MAX_PID_CHARACTERS).strip().decode("ascii", "replace")
+    except OSError:
+        pid = ""
+    return f"process {pid}" if pid.isdigit() else "another process"
+
+
 def hold_state(folder: Path) -> FileLock | None:
     """Hold a state folder for this process, made where it is not there; None where that cannot be: another host holds
     it, it cannot be written, or others may enter it. Calls are answered all the same; commands find the other host, or
@@ -42,13 +92,9 @@ def hold_state(folder: Path) -> FileLock | None:
     """
     level = logging.WARNING
     try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        mode = stat.S_IMODE(folder.stat().st_mode)
-        if not mode & OTHERS_MAY:
-            return FileLock.take(folder / HOST_LOCK, LockMode.EXCLUSIVE)
-        reason = f"others than its owner may enter it (mode {mode:04o})"
-    except LockTimeout:
-        level, reason = logging.INFO, "another host of this file holds it, and takes its commands"
+        return take_state(folder)
+    except StateHeld as error:
+        level, reason = logging.INFO if isinstance(error.__cause__, LockTimeout) else logging.WARNING, str(error)
     except OSError as error:
         reason = error.strerror or str(error)
     log.log(level, "state.not_held", extra={"where": str(folder), "reason": reason})

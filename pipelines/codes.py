@@ -42,11 +42,22 @@ GROUPS: Mapping[str, Mapping[str, str]] = MappingProxyType(
             "unknown-plugin": "No plugin of that name is declared under `plugins`.",
             "unknown-stage": "The plugin offers no such stage, or the pipeline has none of that name.",
             "unknown-extra": "The plugin has no optional dependencies of that name.",
+            "bad-version": "The `version` asked of a plugin is no specifier as PEP 440 writes them.",
+            "wrong-version": "The plugin's version is none of those that the pipeline file asks for.",
+            "unfit-plugin": "The plugin cannot run here: no installed Python is one that it takes.",
+            "deprecated": "The plugin, or what it is written for, should not be used any more (warning).",
             "bad-with": "The configuration does not fit the plugin's own schema.",
             "bad-schema": "The configuration schema that the plugin ships is itself not valid.",
             "not-granted": "The plugin asks for a permission that the pipeline file does not grant.",
             "unused-grant": "The pipeline file grants a permission that the plugin does not ask for (warning).",
             "unused-plugin": "A plugin is declared and no stage uses it (warning).",
+        },
+        "Secrets": {
+            "unknown-secret": "No secret of that name is declared under `secrets`.",
+            "bad-secret": "A secret has a key that belongs to another source.",
+            "not-handed": "The plugin asks for a secret that is granted, and is handed none under that name.",
+            "not-asked": "The plugin is handed a secret under a name that its manifest does not ask for.",
+            "unused-secret": "A secret is declared and no plugin is handed it (warning).",
         },
         "Hooks": {
             "unknown-hook": "Neither the catalogue nor the `hooks` section of the file has a hook of that name.",
@@ -60,6 +71,7 @@ GROUPS: Mapping[str, Mapping[str, str]] = MappingProxyType(
             "unknown-timeout": "No timeout of that name is declared under `policies.timeouts`.",
             "unmeetable-need": "A need can never be met, so the stage can never run (warning).",
             "merge-conflict": "Two stages without an order between them may write the same place.",
+            "split-conflict": "Two stages split the calls of one hook in different ways.",
             "fallback-allows": "A fallback that allows stands on a pipeline with an enforcing stage.",
         },
         "Policies": {
@@ -77,6 +89,10 @@ GROUPS: Mapping[str, Mapping[str, str]] = MappingProxyType(
             "nothing-to-undo": "Something is said about undo where nothing has to be undone (warning).",
             "final-enforces": "A stage of `finally` enforces, and the verdict is given already.",
             "name-taken": "A stage of `finally` has the name of a stage of its pipeline.",
+        },
+        "Overrides by command": {
+            "ambiguous-stage": "Several pipelines have a stage of that name: it is written with its pipeline.",
+            "open-admission": "An override leaves an admission hook without a stage that enforces.",
         },
         "Expressions": {
             "expression-syntax": "The text is not a CEL expression.",

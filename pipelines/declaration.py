@@ -53,7 +53,11 @@ class Asks:
 
 @dataclass(frozen=True, slots=True)
 class PluginDeclaration:
-    """A plugin as its manifest describes it. `config_schema` is JSON Schema 2020-12 of `with`."""
+    """A plugin as its manifest describes it. `config_schema` is JSON Schema 2020-12 of `with`.
+
+    `deprecations` are sentences that say why it should not be used any more; `unfit` says why it cannot run on this
+    host, and is empty where it can.
+    """
 
     name: str
     version: str
@@ -61,3 +65,5 @@ class PluginDeclaration:
     config_schema: Mapping[str, object] | None = None
     available_extras: frozenset[str] = frozenset()
     asks: Asks = Asks()
+    deprecations: tuple[str, ...] = ()
+    unfit: str = ""

@@ -30,6 +30,7 @@ class Expect(enum.Enum):
     """What an expression has to yield."""
 
     BOOL = "bool"
+    STRING = "string"
     ANY = "any"
 
 
@@ -52,13 +53,18 @@ class Expression:
             data = self._reader.read(roots)
             if self.expect is Expect.BOOL:
                 return self._program.evaluate_bool(data)
-            return self._program.evaluate(data)
+            return self._text(self._program.evaluate(data))
         except Unusable as fault:
             raise ExpressionFailed(f"{self.text}: {self._reader.explain(str(fault), roots)}") from None
 
     def _whole(self, value: object) -> object:
         if self.expect is Expect.BOOL and not isinstance(value, bool):
             raise Unusable(f"a bool is needed, and this gave {type(value).__name__}")
+        return self._text(value)
+
+    def _text(self, value: object) -> object:
+        if self.expect is Expect.STRING and not isinstance(value, str):
+            raise Unusable(f"a string is needed, and this gave {type(value).__name__}")
         return value
 
     def __repr__(self) -> str:
@@ -141,6 +147,8 @@ def _patterns(calls: tuple[Call, ...]) -> Iterator[ExpressionError]:
 def _check_type(name: str, expect: Expect) -> None:
     if expect is Expect.BOOL and name not in ("BOOL", "DYN"):
         raise ExpressionError(0, "expression-type", f"a bool is needed, and this gives {_named(name)}")
+    if expect is Expect.STRING and name not in ("STRING", "DYN"):
+        raise ExpressionError(0, "expression-type", f"a string is needed, and this gives {_named(name)}")
     if name.startswith(("BYTES", "TYPE", "DURATION", "TIMESTAMP", "optional_type")):
         hint = ": end it with .orValue(...)" if name.startswith("optional") else ""
         raise ExpressionError(0, "expression-type", f"JSON has no value for what this gives, {_named(name)}{hint}")

@@ -15,9 +15,11 @@ from pipelines.hooks import Hook
 from pipelines.problem import Mark, Problem
 
 __all__ = [
+    "DEFAULT_ABORT",
     "DEFAULT_QUEUE",
     "DEFAULT_UNDO_RETRY",
     "DEFAULT_UNDO_SECONDS",
+    "AbortPolicy",
     "BreakerPolicy",
     "Case",
     "Fallback",
@@ -31,6 +33,9 @@ __all__ = [
     "Recover",
     "RestartPolicy",
     "RetryPolicy",
+    "SecretPlan",
+    "SecretSource",
+    "SplitPlan",
     "StagePlan",
     "StageState",
     "UndoPlan",
@@ -94,6 +99,13 @@ class Recover(enum.Enum):
     RESUME = "resume"
 
 
+class SecretSource(enum.Enum):
+    """Where the value of a secret is found."""
+
+    FILE = "file"
+    ENV = "env"
+
+
 @dataclass(frozen=True, slots=True)
 class RetryPolicy:
     """`attempts` counts the first one. `on` holds error classes; a call that was never sent may always be repeated.
@@ -152,6 +164,36 @@ class RestartPolicy:
 
 
 @dataclass(frozen=True, slots=True)
+class AbortPolicy:
+    """A canary goes when, after `minimum_calls` of its own, it fails more than `error_factor` times as often as the
+    stable generation, or its high latencies are more than `latency_factor` times as long.
+    """
+
+    error_factor: float
+    latency_factor: float
+    minimum_calls: int
+
+
+DEFAULT_ABORT = AbortPolicy(error_factor=2.0, latency_factor=2.0, minimum_calls=50)
+"""Twice as bad over fifty calls is no chance; what is a little worse is for people to see."""
+
+
+@dataclass(frozen=True, slots=True)
+class SplitPlan:
+    """A new generation takes `percent` (0 to 100) of the calls at first: whole calls, chosen by `key`.
+
+    `key` gives a string over payload and context; equal ones go the same way, but for "", of which each call is drawn
+    by itself. One that cannot be worked out stays with the stable generation. All splits on one hook are equal but for
+    their `mark`.
+    """
+
+    percent: float
+    key: Expression
+    abort: AbortPolicy
+    mark: Mark | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Need:
     """An edge of the DAG: `stage` is the index of the stage needed; `states` is None for a plain need."""
 
@@ -196,8 +238,9 @@ class StagePlan:
     directly or not. `variants` holds the overrides in file order and, last, the stage as written (`when` None).
     `inputs` maps names of `call.input` to a constant or an expression. `writes` is None when the manifest
     declares none for this hook, which means that anything may change; paths start with "payload".
-    `retry` and `breaker` are None where the stage has none; `undo` is None where nothing compensates it. `signs` names
-    the values of its `out` that the host signs.
+    `retry` and `breaker` are None where the stage has none; `undo` is None where nothing compensates it, `split` where
+    new generations take all calls at once. `overridden` is why its mode was changed by command, "" where it was not.
+    `signs` names the values of its `out` that the host signs.
     """
 
     id: str
@@ -215,6 +258,8 @@ class StagePlan:
     retry: RetryPolicy | None = None
     breaker: BreakerPolicy | None = None
     undo: UndoPlan | None = None
+    split: SplitPlan | None = None
+    overridden: str = ""
     signs: tuple[str, ...] = ()
     mark: Mark | None = None
 
@@ -251,11 +296,24 @@ class PipelinePlan:
 
 
 @dataclass(frozen=True, slots=True)
+class SecretPlan:
+    """Where a secret is found, never what it is. `where` is a path as written in the file of `mark`, or a variable."""
+
+    name: str
+    source: SecretSource
+    where: str
+    mark: Mark
+
+
+@dataclass(frozen=True, slots=True)
 class PluginPlan:
     """A plugin as the file uses it. `source` is as written; `configs` holds every distinct `with` by its id.
 
+    `secrets` maps the names that the plugin uses to those of `Plan.secrets`. An id of `configs` says nothing of them.
+
     `concurrency` bounds the calls that its workers have at once, None where only their own windows do; `queue` bounds
-    those that wait. `restart` is None where the host's own policy holds.
+    those that wait. `restart` is None where the host's own policy holds. `version` is the specifier that the plugin's
+    version satisfies.
     """
 
     name: str
@@ -267,6 +325,8 @@ class PluginPlan:
     concurrency: int | None = None
     queue: int = DEFAULT_QUEUE
     restart: RestartPolicy | None = None
+    secrets: Mapping[str, str] = field(default_factory=dict)
+    version: str | None = None
     mark: Mark | None = None
 
 
@@ -293,6 +353,12 @@ class Plan:
     routes: Mapping[str, tuple[PipelinePlan, ...]]
     hooks: Mapping[str, Hook]
     unmatched: Mapping[str, Unmatched]
+    secrets: Mapping[str, SecretPlan] = field(default_factory=dict)
     cases: tuple[Case, ...] = ()
     files: tuple[str, ...] = ()
     warnings: tuple[Problem, ...] = field(default=())
+
+    @property
+    def durable(self) -> bool:
+        """Whether any pipeline's runs are journaled."""
+        return any(pipeline.durable for route in self.routes.values() for pipeline in route)

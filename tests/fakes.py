@@ -72,6 +72,10 @@ class FakeClock:
         alarm.call()
         return True
 
+    def hold(self, seconds: float) -> None:
+        """Let so much time pass and ring nothing, as when something holds the loop."""
+        self._now += seconds
+
     def forward(self, seconds: float) -> None:
         """Let so much time pass, ringing whatever comes due."""
         end = self._now + seconds

@@ -25,6 +25,7 @@ ANY_RETRY = {"attempts": 2, "on": ["WorkerLost", "DeadlineExceeded", "PluginErro
 BREAKERS = {"steady": {"window": 20, "minimum_calls": 10}, "touchy": {"failure_rate": 1, "open_for": "1s"}}
 RESTARTS = {"calm": {"intensity": 3, "period": "5s", "backoff": {"initial": "10ms", "factor": 3}}}
 OWN_RETRIES = [*RETRIES, "none", {"attempts": 2, "on": ["Retryable"]}]
+SPLIT = {"canary": 2.5, "key": "context.tenant", "abort": {"errors": 3, "latency": 1.5, "minimum_calls": 10}}
 OWN_BREAKERS = [*BREAKERS, "none", {"window": 5}]
 CONDITIONS = ["context.tenant == 'acme'", "has(context.user.email)", "1 + 1 == 2", "context.tenant.matches('^a+$')"]
 
@@ -68,6 +69,7 @@ def _stage(draw: st.DrawFn, offer: Offer, earlier: Mapping[str, bool]) -> tuple[
                 "overrides": st.lists(_override(), min_size=1, max_size=2),
                 "retry": st.sampled_from(OWN_RETRIES),
                 "breaker": st.sampled_from(OWN_BREAKERS),
+                "split": st.just(SPLIT),
             },
         )
     )

@@ -33,7 +33,7 @@ from orchestrator.durable.recovery import read_back, take_up
 from orchestrator.engine.engine import Engine, HookCall, Reply
 from orchestrator.engine.lasting import Lasting
 from orchestrator.engine.traversal import Traversal
-from orchestrator.engine.wiring import Route, routes_of
+from orchestrator.engine.wiring import Route, Serving, routes_of
 from orchestrator.journal.errors import JournalError, JournalFailed, KeyTaken
 from orchestrator.journal.rows import KEEP, UNFINISHED, EventRow, RunRow, RunUpdate
 from orchestrator.resilience.breakers import Breakers
@@ -369,9 +369,7 @@ class World:
         routes = routes_of(plans, plugins, Breakers(self.clock.now), self.draw.uniform, "plan")
         recorder = JournalRecorder(self.journal, self.clock, self.recall)  # type: ignore[arg-type]  # its double
         self.engine = Engine(
-            routes,
-            {},
-            frozenset(hook.name for hook in HOOKS),
+            Serving(routes, {}, frozenset(hook.name for hook in HOOKS)),
             self.loop,
             clock=self.clock,
             recorder=recorder,
@@ -389,7 +387,7 @@ class World:
         return read_back(row, self.journal.entries[run], self._route(row), self.engine)
 
     def _route(self, row: RunRow) -> Route:
-        return next(route for route in self.engine.routes[row.hook] if route.plan.name == row.pipeline)
+        return next(route for route in self.engine.serving.routes[row.hook] if route.plan.name == row.pipeline)
 
     def kill(self) -> None:
         """SIGKILL: memory, timers and workers are gone; the disk and what was done outside stay."""

@@ -19,7 +19,7 @@ from orchestrator.durable.recovery import read_back, take_up
 from orchestrator.engine.engine import Engine, HookCall, Reply
 from orchestrator.engine.lasting import Lasting
 from orchestrator.engine.traversal import Traversal
-from orchestrator.engine.wiring import Route, routes_of
+from orchestrator.engine.wiring import Route, Serving, routes_of
 from orchestrator.journal.errors import JournalError, JournalFailed
 from orchestrator.resilience.breakers import Breakers
 from pipelines.plan import Plan
@@ -116,9 +116,7 @@ class Bench:
         routes = routes_of(plan.routes, {"s": self.plugin}, self.breakers, self.draw, "plan")
         recorder = JournalRecorder(self.journal, self.clock, self.recall)  # type: ignore[arg-type]  # its double
         self.engine = Engine(
-            routes,
-            plan.unmatched,
-            frozenset(plan.hooks),
+            Serving(routes, plan.unmatched, frozenset(plan.hooks)),
             self.loop,
             clock=self.clock,
             recorder=recorder,
@@ -165,7 +163,7 @@ class Bench:
 
     def route(self, pipeline: str) -> Route:
         """The route of a pipeline."""
-        return next(route for route in self.engine.routes[HOOK] if route.plan.name == pipeline)
+        return next(route for route in self.engine.serving.routes[HOOK] if route.plan.name == pipeline)
 
     def recall(self, run: str) -> Lasting | None:
         """A run as the journal has it."""

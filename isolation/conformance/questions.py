@@ -26,6 +26,10 @@ __all__ = [
 
 ANSWER_SECONDS = 5.0
 """Longest wait for what a plugin should answer at once."""
+
+SAMPLE_SECRET = "sample-of-a-secret"
+"""What a plugin is handed for every secret that it asks for: nothing of an operator's belongs into a check."""
+
 CONFIG = "check"
 """The id of the configuration that every call is made with."""
 TRACEBACK_LINES = 12
@@ -59,7 +63,8 @@ def shake_hands(talk: Conversation, subject: Subject) -> None:
 
 def configure(talk: Conversation, subject: Subject) -> None:
     """Send the one configuration of the check."""
-    table = {CONFIG: {"with": dict(subject.configuration), "secrets": {}}}
+    secrets = dict.fromkeys(subject.secrets, SAMPLE_SECRET)
+    table = {CONFIG: {"with": dict(subject.configuration), "secrets": secrets}}
     answer = talk.answer(talk.ask("configure", {"configs": table}), within=subject.spec.startup_seconds)
     if isinstance(answer.error, messages.Fault):
         raise Breach(f"refused the configuration {json.dumps(subject.configuration)}: {described(answer.error)}")

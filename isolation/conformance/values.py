@@ -41,7 +41,8 @@ class Subject:
     """The plugin to examine. `samples` maps stage to hook to a payload; `configuration` is tried as its `with`.
 
     `inputs` maps stage to what it is tried with as its `input`. `judge` says why a run would refuse the answer to a
-    sample, given stage, hook, payload and answer. `idempotent` names the stages whose manifest says so.
+    sample, given stage, hook, payload and answer. `idempotent` names the stages whose manifest says so, `secrets` what
+    its manifest asks for.
     `end_seconds` is how long it may take to end when it is asked to.
     """
 
@@ -52,6 +53,7 @@ class Subject:
     judge: Judge = lambda stage, hook, payload, result: None
     inputs: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
     idempotent: frozenset[str] = frozenset()
+    secrets: tuple[str, ...] = ()
 
 
 class Doubt(Exception):

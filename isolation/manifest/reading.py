@@ -65,6 +65,7 @@ class _Reading:
             script=self._script,
             stages=MappingProxyType(self._stages(plugin)),
             summary=plugin.text("summary", ""),
+            deprecated=plugin.text("deprecated", ""),
             api=plugin.text("api", DEFAULT_API, judge_api),
             requires_python=self._requires_python(plugin),
             entry=entry,

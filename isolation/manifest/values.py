@@ -98,8 +98,9 @@ class Manifest:
 
     `entry` is `module:object`, None for a `command` plugin. `extras` are the author's choice among `available_extras`.
     `sdists` names the distributions that may be built from source, normalised as in PEP 503. `dependencies` are the
-    requirements as written where the manifest itself holds them (`[project]`, PEP 723). `commands` maps the commands
-    that the plugin brings to their `module:function`.
+    requirements as written where the manifest itself holds them (`[project]`, PEP 723). `deprecated` says what to use
+    instead, and is empty where the plugin may be used. `commands` maps the commands that the plugin brings to their
+    `module:function`.
     """
 
     name: str
@@ -108,6 +109,7 @@ class Manifest:
     root: Path
     stages: Mapping[str, StageManifest]
     summary: str = ""
+    deprecated: str = ""
     api: str = ">=1.0,<2"
     requires_python: str | None = None
     script: Path | None = None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import fnmatch
 import hashlib
 import os
+import re
 import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -13,7 +14,18 @@ from typing import BinaryIO
 
 from isolation.store.vendored import VENDOR_FOLDER
 
-__all__ = ["Entry", "FolderChanged", "Picture", "Unfit", "copy_file", "take_picture"]
+__all__ = [
+    "MAX_FILES",
+    "Entry",
+    "FolderChanged",
+    "Picture",
+    "Unfit",
+    "copy_file",
+    "is_ignored",
+    "is_left_out",
+    "stamp",
+    "take_picture",
+]
 
 MAX_FILES = 10_000
 MAX_BYTES = 256 * 2**20
@@ -27,7 +39,9 @@ _IGNORED = frozenset(
     {".git", ".hg", ".svn", ".venv", "__pycache__", ".mypy_cache", ".ruff_cache", ".pytest_cache", ".hypothesis"}
     | {".tox", ".nox", ".idea", ".vscode", ".DS_Store", ".coverage"}
 )
-_IGNORED_PATTERNS = ("*.pyc", "*~", "*.swp", "*.swx", ".#*", "#*#", "*.egg-info")
+_IGNORED_PATTERNS = re.compile(
+    "|".join(map(fnmatch.translate, ("*.pyc", "*~", "*.swp", "*.swx", ".#*", "#*#", "*.egg-info")))
+)
 _IGNORED_AT_TOP = frozenset({"tests", VENDOR_FOLDER})
 
 
@@ -68,7 +82,7 @@ def take_picture(root: Path, only: tuple[str, ...] | None = None) -> Picture:
     Raise FolderChanged when it did not hold still, Unfit when it holds what cannot be kept.
     """
     entries = tuple(_entry(root, name, found) for name, found in _walk(root, only))
-    again = {name: _stamp(found) for name, found in _walk(root, only)}
+    again = {name: stamp(found) for name, found in _walk(root, only)}
     if again != {entry.name: entry.stamp for entry in entries}:
         raise FolderChanged
     return Picture(root, entries)
@@ -108,30 +122,38 @@ def _walk(root: Path, only: tuple[str, ...] | None) -> list[tuple[str, os.stat_r
 def _names(root: Path, prefix: str) -> Iterator[str]:
     with os.scandir(root / prefix) as entries:
         for entry in entries:
-            if _is_ignored(entry.name, at_top=not prefix):
+            if is_left_out(entry, at_top=not prefix):
                 continue
-            if not entry.is_dir(follow_symlinks=False):
-                yield f"{prefix}{entry.name}"
-            elif not os.path.lexists(f"{entry.path}/pyvenv.cfg"):
+            if entry.is_dir(follow_symlinks=False):
                 yield from _names(root, f"{prefix}{entry.name}/")
+            else:
+                yield f"{prefix}{entry.name}"
 
 
-def _is_ignored(name: str, *, at_top: bool) -> bool:
+def is_left_out(entry: os.DirEntry[str], *, at_top: bool) -> bool:
+    """Whether a file or folder is no part of a snapshot: by its name, or because it is an environment."""
+    if is_ignored(entry.name, at_top=at_top):
+        return True
+    return entry.is_dir(follow_symlinks=False) and os.path.lexists(f"{entry.path}/pyvenv.cfg")
+
+
+def is_ignored(name: str, *, at_top: bool) -> bool:
+    """Whether what bears this name is no part of a snapshot. `at_top` is directly in the plugin's folder."""
     if name in _IGNORED or (at_top and name in _IGNORED_AT_TOP):
         return True
-    return any(fnmatch.fnmatchcase(name, pattern) for pattern in _IGNORED_PATTERNS)
+    return _IGNORED_PATTERNS.match(name) is not None
 
 
 def _entry(root: Path, name: str, found: os.stat_result) -> Entry:
     if stat.S_ISLNK(found.st_mode):
-        return Entry(name, False, "", _link(root, name), _stamp(found))
+        return Entry(name, False, "", _link(root, name), stamp(found))
     if not stat.S_ISREG(found.st_mode):
         raise Unfit(f"'{name}' is neither a file, a folder nor a link")
     hashed = hashlib.sha256()
     with _opened(root / name) as stream:
         while chunk := stream.read(_CHUNK_BYTES):
             hashed.update(chunk)
-    return Entry(name, bool(found.st_mode & 0o111), hashed.hexdigest(), None, _stamp(found))
+    return Entry(name, bool(found.st_mode & 0o111), hashed.hexdigest(), None, stamp(found))
 
 
 def _link(root: Path, name: str) -> str:
@@ -143,7 +165,7 @@ def _link(root: Path, name: str) -> str:
     if not target.is_relative_to(root):
         raise Unfit(f"the link '{name}' leaves the plugin's folder")
     inner = target.relative_to(root).parts
-    if any(_is_ignored(part, at_top=index == 0) for index, part in enumerate(inner)):
+    if any(is_ignored(part, at_top=index == 0) for index, part in enumerate(inner)):
         raise Unfit(f"the link '{name}' leads to '{'/'.join(inner)}', which is no part of a snapshot")
     return os.path.relpath(target, (root / name).parent.resolve())
 
@@ -157,5 +179,6 @@ def _opened(path: Path) -> BinaryIO:
         raise Unfit(f"'{path.name}' cannot be read: {error.strerror}") from None
 
 
-def _stamp(found: os.stat_result) -> tuple[int, ...]:
+def stamp(found: os.stat_result) -> tuple[int, ...]:
+    """All that the file system says of a file's state; the last is the time when that changed, in nanoseconds."""
     return found.st_ino, found.st_mode, found.st_size, found.st_mtime_ns, found.st_ctime_ns

@@ -8,7 +8,7 @@ import platform
 import subprocess
 import sys
 import sysconfig
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -26,6 +26,9 @@ QUERY_SECONDS = 10.0
 """A shim on a cold disk takes a second; whatever takes longer is no interpreter to rely on."""
 
 MAX_CANDIDATES = 64
+
+_NEUTRAL = Path("/")
+"""A folder in which no project pins a version."""
 
 # Runs inside the candidate, which may be any old Python.
 _QUESTION = """
@@ -90,15 +93,23 @@ class Interpreters:
             )
         return chosen
 
+    def versions(self) -> Iterator[tuple[str, ...]]:
+        """The versions that `choose` can choose from: those that were found before, then all. Writes nothing."""
+        for look in (self._remembered, self._found):
+            yield tuple(dict.fromkeys(interpreter.version for interpreter in (self._host, *look())))
+
     def search(self) -> list[Interpreter]:
         """Look for every installed interpreter, and remember what is found."""
+        found = self._found()
+        remembered = [{**asdict(answer), "stat": _stat(answer.executable)} for answer in found]
+        write_json(self._memo, {"interpreters": remembered})
+        return found
+
+    def _found(self) -> list[Interpreter]:
         paths = list(dict.fromkeys([*self._listed_by_uv(), *_kept_by_pyenv(self._uv.environment)]))[:MAX_CANDIDATES]
         with ThreadPoolExecutor(4) as threads:
             answers = threads.map(lambda path: _ask(path, self._uv.environment), paths)
-        found = {answer.executable: answer for answer in answers if answer is not None}
-        remembered = [{**asdict(answer), "stat": _stat(answer.executable)} for answer in found.values()]
-        write_json(self._memo, {"interpreters": remembered})
-        return list(found.values())
+        return list({answer.executable: answer for answer in answers if answer is not None}.values())
 
     def _remembered(self) -> list[Interpreter]:
         memo = read_json(self._memo) or {}
@@ -118,7 +129,7 @@ class Interpreters:
         return min(fitting, key=distance, default=None)
 
     def _listed_by_uv(self) -> list[str]:
-        outcome = self._uv.run(["python", "list", "--only-installed", "--output-format", "json"], cwd=self._memo.parent)
+        outcome = self._uv.run(["python", "list", "--only-installed", "--output-format", "json"], cwd=_NEUTRAL)
         try:
             listed = json.loads(outcome.output or b"[]")
         except ValueError:

@@ -8,10 +8,11 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from isolation.errors import EnvironmentBuildError
 from isolation.manifest.values import Manifest, SourceKind
-from isolation.store.events import BuildEvent, Report
+from isolation.store.events import BuildEvent, Report, unheard
 from isolation.store.failures import Doing, failure
 from isolation.store.filelock import FileLock, LockMode, LockTimeout
 from isolation.store.interpreters import Interpreter
@@ -63,12 +64,45 @@ class Lockfiles:
         self._uv = uv
         self._locking = locking
         self._locked = locked
+        self._foreseen: dict[str, tuple[str, str]] = {}
 
     def read(self, manifest: Manifest, extras: Sequence[str], interpreter: Interpreter, report: Report) -> Locked:
         """Find out what to install. Raises EnvironmentBuildError for a missing, stale or unusable lock."""
         if not _needs_lock(manifest, extras):
             return self._remember(None, NO_PACKAGES, manifest, extras, interpreter)
         self._ensure(manifest, interpreter, report)
+        return self._understood(manifest, extras, interpreter, report)
+
+    def preview(self, manifest: Manifest, extras: Sequence[str], interpreter: Interpreter) -> tuple[Locked, str | None]:
+        """Find out what `read` would, and the lock that it would make on first use, which is kept for it."""
+        path = lock_path(manifest)
+        if not _needs_lock(manifest, extras) or (path is not None and path.is_file()):
+            return self._present(manifest, extras, interpreter), None
+        assert path is not None
+        if self._locked:
+            raise self._missing(manifest, path)
+        key = _lockless_key(manifest, interpreter)
+        text = self._foreseen_lock(manifest, key) or self._locking.make(manifest, interpreter)[1]
+        with self._locking.mirrored(manifest, text) as mirror:
+            locked = self._understood(mirror, extras, interpreter, unheard)
+        if key == _lockless_key(manifest, interpreter):
+            self._foreseen[shown(manifest)] = (key, text)
+        return locked, text
+
+    def _foreseen_lock(self, manifest: Manifest, key: str) -> str | None:
+        """The lock that a preview has made for these very requirements."""
+        of, text = self._foreseen.get(shown(manifest), ("", ""))
+        return text if of == key else None
+
+    def _present(self, manifest: Manifest, extras: Sequence[str], interpreter: Interpreter) -> Locked:
+        if not _needs_lock(manifest, extras):
+            return self._remember(None, NO_PACKAGES, manifest, extras, interpreter)
+        return self._understood(manifest, extras, interpreter, unheard)
+
+    def _understood(
+        self, manifest: Manifest, extras: Sequence[str], interpreter: Interpreter, report: Report
+    ) -> Locked:
+        """What the lock of a plugin means."""
         for _ in range(STEADY_ATTEMPTS):
             key = _key(manifest, extras, interpreter)
             memo = read_json(self._layout.memo(key)) or {}
@@ -90,11 +124,7 @@ class Lockfiles:
         if path.is_file():
             return
         if self._locked:
-            raise EnvironmentBuildError(
-                manifest.name,
-                f"there is no {path.name} in {path.parent}, and --locked does not make one",
-                hint=f"`penstock plugin lock {shown(manifest)}` makes it",
-            )
+            raise self._missing(manifest, path)
         name = f"lock-{digest_of(str(path))}"
         waiting = BuildEvent(manifest.name, "waiting", "another process is locking it", None)
         try:
@@ -113,7 +143,22 @@ class Lockfiles:
         with lock:
             if not path.is_file():
                 report(BuildEvent(manifest.name, "lock", f"writing {path.name} on first use", 0.02))
-                self._locking.write(manifest, interpreter)
+                self._make(manifest, interpreter)
+
+    def _make(self, manifest: Manifest, interpreter: Interpreter) -> None:
+        """Write the lock that was foreseen for these very requirements, so that what was shown is what is used."""
+        foreseen = self._foreseen_lock(manifest, _lockless_key(manifest, interpreter))
+        if foreseen is None:
+            self._locking.write(manifest, interpreter)
+        else:
+            self._locking.put(manifest, foreseen)
+
+    def _missing(self, manifest: Manifest, path: Path) -> EnvironmentBuildError:
+        return EnvironmentBuildError(
+            manifest.name,
+            f"there is no {path.name} in {path.parent}, and --locked does not make one",
+            hint=f"`penstock plugin lock {shown(manifest)}` makes it",
+        )
 
     def _resolve(self, manifest: Manifest, extras: Sequence[str], interpreter: Interpreter) -> Resolution:
         try:
@@ -187,7 +232,16 @@ def _needs_lock(manifest: Manifest, extras: Sequence[str]) -> bool:
 def _key(manifest: Manifest, extras: Sequence[str], interpreter: Interpreter) -> str:
     """Name the bytes that decide what is installed."""
     lock = lock_path(manifest)
-    files = [manifest.script or manifest.root / "pyproject.toml", *([lock] if lock else [])]
+    return _key_of(manifest, [lock] if lock else [], extras, interpreter)
+
+
+def _lockless_key(manifest: Manifest, interpreter: Interpreter) -> str:
+    """Name the bytes that decide what a plugin's first lock says."""
+    return _key_of(manifest, [], (), interpreter)
+
+
+def _key_of(manifest: Manifest, locks: Sequence[Path], extras: Sequence[str], interpreter: Interpreter) -> str:
+    files = [manifest.script or manifest.root / "pyproject.toml", *locks]
     contents = [hashlib.sha256(file.read_bytes()).hexdigest() for file in files]
     if manifest.kind is SourceKind.REQUIREMENTS:
         contents += requirement_lines(manifest.root / "requirements.txt")

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import secrets
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from isolation.errors import EnvironmentBuildError
@@ -43,6 +44,12 @@ class Locking:
 
     def write(self, manifest: Manifest, interpreter: Interpreter, *, upgrade: bool = False) -> Path:
         """Lock a plugin again and return the lock. What is pinned stays unless it has to move or `upgrade` is asked."""
+        path, text = self.make(manifest, interpreter, upgrade=upgrade)
+        _put(manifest, path, text)
+        return path
+
+    def make(self, manifest: Manifest, interpreter: Interpreter, *, upgrade: bool = False) -> tuple[Path, str]:
+        """Say what `write` would write, and where."""
         path = lock_path(manifest)
         if path is None:
             raise EnvironmentBuildError(
@@ -50,9 +57,26 @@ class Locking:
             )
         options = ["--python", interpreter.executable, *(["--upgrade"] if upgrade else [])]
         with Workplace(self.layout) as place:
-            make = self._compiled if manifest.kind is SourceKind.REQUIREMENTS else self._locked
-            _put(manifest, path, make(manifest, path, options, place))
-        return path
+            resolve = self._compiled if manifest.kind is SourceKind.REQUIREMENTS else self._locked
+            return path, resolve(manifest, path, options, place)
+
+    def put(self, manifest: Manifest, text: str) -> None:
+        """Write a lock that `make` has made before."""
+        path = lock_path(manifest)
+        assert path is not None
+        _put(manifest, path, text)
+
+    @contextmanager
+    def mirrored(self, manifest: Manifest, text: str) -> Iterator[Manifest]:
+        """A plugin as if its lock were written: the same manifest, at a folder of the store."""
+        lock = lock_path(manifest)
+        assert lock is not None
+        with Workplace(self.layout) as place:
+            copy = place.path / "project"
+            _mirror(manifest, lock, copy)
+            (copy / lock.name).write_text(text, encoding="utf-8")
+            script = None if manifest.script is None else copy / manifest.script.name
+            yield replace(manifest, root=copy, script=script)
 
     def _locked(self, manifest: Manifest, path: Path, options: list[str], place: Workplace) -> str:
         """Let uv lock a copy, so that a kill never leaves half a lock in the author's folder."""

@@ -12,7 +12,7 @@ from isolation.errors import EnvironmentBuildError
 from isolation.manifest.values import Manifest
 from isolation.store.events import BuildEvent, Report
 from isolation.store.filelock import FileLock, LockMode
-from isolation.store.folder import FolderChanged, Picture, Unfit, copy_file, take_picture
+from isolation.store.folder import Entry, FolderChanged, Picture, Unfit, copy_file, take_picture
 from isolation.store.layout import Layout, Workplace
 from isolation.store.resolution import digest_of
 from isolation.store.seal import make_read_only, read_seal, write_seal
@@ -44,6 +44,20 @@ class Snapshots:
 
     def __init__(self, layout: Layout) -> None:
         self._layout = layout
+
+    def is_whole(self, digest: str) -> bool:
+        """Tell whether a snapshot is there."""
+        return read_seal(self._layout.snapshot(digest)) is not None
+
+    def foresee(self, manifest: Manifest, fingerprint: str | None, lock: tuple[str, str] | None) -> str:
+        """Tell the digest that a plugin will have when this lock, its name and text, is written beside it."""
+        shot = self.look(manifest, fingerprint)
+        if lock is None or manifest.script is not None:  # the lock of a single file is no part of its snapshot
+            return shot.digest
+        name, text = lock
+        written = Entry(name, False, hashlib.sha256(text.encode("utf-8")).hexdigest(), None, ())
+        entries = sorted((*shot.picture.entries, written), key=lambda entry: entry.name)
+        return _digest(manifest, Picture(shot.picture.root, tuple(entries)), fingerprint)
 
     def look(self, manifest: Manifest, fingerprint: str | None) -> Shot:
         """Read a plugin's files and name them. Raises EnvironmentBuildError when they never hold still or are unfit."""

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
+from typing import TypeVar
 
 from isolation.errors import EnvironmentBuildError
-from isolation.manifest.values import Manifest
+from isolation.manifest.values import Manifest, SourceKind
 from isolation.store.bytecode import Compilers
 from isolation.store.collection import GcReport, collect
 from isolation.store.environments import Environments
@@ -23,8 +24,10 @@ from isolation.store.inventory import EnvironmentInfo, list_environments
 from isolation.store.layout import Layout
 from isolation.store.leases import Leases
 from isolation.store.lockfiles import Lockfiles
-from isolation.store.locking import Locking
+from isolation.store.locking import Locking, lock_path
+from isolation.store.preview import Preview, versions_of
 from isolation.store.resolution import digest_of
+from isolation.store.seal import read_seal
 from isolation.store.snapshots import Shot, Snapshots
 from isolation.store.uses import Use, Uses, now
 from isolation.store.uv import Uv, UvStopped, uv_environment
@@ -129,23 +132,42 @@ class Store:
 
         `report` is called from several threads.
         """
-        errors: list[EnvironmentBuildError] = []
-
-        def one(pair: tuple[Manifest, tuple[str, ...] | None]) -> Prepared | None:
-            try:
-                return self.prepare(pair[0], pair[1], report)
-            except EnvironmentBuildError as error:
-                errors.append(error)
-                return None
-
-        with ThreadPoolExecutor(PARALLEL_BUILDS, thread_name_prefix="penstock-store") as threads:
-            found = list(threads.map(one, wanted))
+        found, errors = _side_by_side(lambda manifest, extras: self.prepare(manifest, extras, report), wanted)
         if errors:
             for prepared in found:
-                if prepared is not None:
-                    self.release(prepared)
+                self.release(prepared)
             raise errors[0] if len(errors) == 1 else PreparationErrors(errors)
-        return [prepared for prepared in found if prepared is not None]
+        return found
+
+    def preview(self, manifest: Manifest, extras: tuple[str, ...] | None = None) -> Preview:
+        """Say what `prepare` would use, and make nothing of it. Blocks. Raises EnvironmentBuildError.
+
+        What has to be resolved is resolved in the store; nothing is written beside the plugin.
+        """
+        with _explained(manifest.name, self._layout.root):
+            return self._preview(manifest, self._extras(manifest, extras))
+
+    def preview_all(self, wanted: Sequence[tuple[Manifest, tuple[str, ...] | None]]) -> list[Preview]:
+        """Preview several plugins at once, in the order asked. Raises one error that names every failure."""
+        found, errors = _side_by_side(self.preview, wanted)
+        if errors:
+            raise errors[0] if len(errors) == 1 else PreparationErrors(errors)
+        return found
+
+    def describe(self, prepared: Prepared) -> Preview:
+        """Say of a generation that was prepared what `preview` said of it then, whatever became of its folder."""
+        seal = None if prepared.environment is None else read_seal(prepared.environment)
+        packages = (seal or {}).get("packages")
+        pairs = [str(package).split("==", 1) for package in packages] if isinstance(packages, list) else []
+        return Preview(
+            plugin=prepared.plugin,
+            fingerprint=prepared.fingerprint,
+            digest=prepared.digest,
+            python=prepared.python,
+            environment_ready=prepared.environment is None or seal is not None,
+            snapshot_ready=self._snapshots.is_whole(prepared.digest),
+            locked=versions_of((name, version) for name, version in pairs),
+        )
 
     def revive(self, prepared: Prepared) -> Prepared:
         """Make a generation ready that was prepared before, as it was. Raises EnvironmentBuildError when it is gone."""
@@ -205,9 +227,29 @@ class Store:
 
     def _prepare(self, manifest: Manifest, extras: tuple[str, ...], report: Report) -> Prepared:
         interpreter = self._interpreters.choose(manifest.name, manifest.requires_python)
-        if manifest.command is not None and not manifest.dependencies and manifest.kind.value in {"bare", "project"}:
+        if _needs_no_environment(manifest):
             return self._generation(manifest, None, Path(interpreter.executable), None, report)
         return self._with_environment(manifest, extras, interpreter, report)
+
+    def _preview(self, manifest: Manifest, extras: tuple[str, ...]) -> Preview:
+        interpreter = self._interpreters.choose(manifest.name, manifest.requires_python)
+        if _needs_no_environment(manifest):
+            digest = self._snapshots.foresee(manifest, None, None)
+            python = Path(interpreter.executable)
+            return Preview(manifest.name, None, digest, python, True, self._snapshots.is_whole(digest), {})
+        locked, made = self._lockfiles.preview(manifest, extras, interpreter)
+        path = lock_path(manifest)
+        lock = None if made is None or path is None else (path.name, made)
+        digest = self._snapshots.foresee(manifest, locked.fingerprint, lock)
+        return Preview(
+            plugin=manifest.name,
+            fingerprint=locked.fingerprint,
+            digest=digest,
+            python=self._layout.environment(locked.fingerprint) / "bin" / "python",
+            environment_ready=self._environments.is_whole(locked.fingerprint),
+            snapshot_ready=self._snapshots.is_whole(digest),
+            locked=versions_of((package.name, package.version) for package in locked.resolution().packages),
+        )
 
     def _with_environment(
         self, manifest: Manifest, extras: tuple[str, ...], interpreter: Interpreter, report: Report
@@ -262,6 +304,33 @@ class Store:
                 manifest.name, f"has no extra {', '.join(unknown)} (it has: {have})", hint="correct `extras`"
             )
         return tuple(sorted(set(chosen)))
+
+
+_Made = TypeVar("_Made")
+
+
+def _side_by_side(
+    make: Callable[[Manifest, tuple[str, ...] | None], _Made],
+    wanted: Sequence[tuple[Manifest, tuple[str, ...] | None]],
+) -> tuple[list[_Made], list[EnvironmentBuildError]]:
+    """What came of each that was made, in the order asked, and the errors of the others."""
+    errors: list[EnvironmentBuildError] = []
+
+    def one(pair: tuple[Manifest, tuple[str, ...] | None]) -> list[_Made]:
+        try:
+            return [make(*pair)]
+        except EnvironmentBuildError as error:
+            errors.append(error)
+            return []
+
+    with ThreadPoolExecutor(PARALLEL_BUILDS, thread_name_prefix="penstock-store") as threads:
+        return [made for found in threads.map(one, wanted) for made in found], errors
+
+
+def _needs_no_environment(manifest: Manifest) -> bool:
+    """Tell whether a plugin brings a program of its own and nothing else: it runs beside no package of Python."""
+    bare = manifest.kind in (SourceKind.BARE, SourceKind.PROJECT) and not manifest.dependencies
+    return manifest.command is not None and bare
 
 
 @contextmanager

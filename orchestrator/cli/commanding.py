@@ -6,23 +6,23 @@ What follows a command here is imported only then: to ask a host takes a tenth o
 from __future__ import annotations
 
 import time
-from collections.abc import Coroutine, Mapping
+from collections.abc import Coroutine, Generator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from orchestrator.cli.failures import say
 from orchestrator.cli.options import file_here
 from orchestrator.control.refusal import Answer, Refused
-from orchestrator.control.socket import NoHost, ask
+from orchestrator.control.socket import NoHost, ask, ask_stream
 from orchestrator.journal.errors import JournalLocked
 from orchestrator.state import RING_FILE, state_folder
 
-__all__ = ["command"]
+__all__ = ["command", "follow"]
 
 WITH_WORKERS = frozenset({"runs.resume", "runs.compensate"})
 """Commands for which plugins are started when no host has them."""
 
-ALONE = frozenset({"runs.list", "runs.show", "runs.park", "runs.prune", "runs.rekey"})
+ALONE = frozenset({"runs.list", "runs.show", "runs.park", "runs.prune", "runs.rekey", "why"})
 """Commands that need the journal and the memory of runs, and no worker."""
 
 TURN_SECONDS = 10.0
@@ -60,6 +60,17 @@ def command(path: Path, state: Path | None, name: str, params: Mapping[str, obje
             if time.monotonic() >= until:
                 raise
             time.sleep(RETRY_SECONDS)
+
+
+def follow(
+    path: Path, state: Path | None, name: str, params: Mapping[str, object]
+) -> Generator[Mapping[str, object], None, None]:
+    """The objects of a stream of the host that serves the file at `path`. Raises what `control.socket.ask` raises."""
+    folder = state or state_folder(file_here(path))
+    try:
+        yield from ask_stream(folder, name, params)
+    except NoHost:
+        raise NoHost(f"no host serves {state or path}") from None
 
 
 def _follow(errand: _Errand) -> Answer:

@@ -5,12 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from click.core import ParameterSource
 from click.shell_completion import CompletionItem
 
 if TYPE_CHECKING:
     import click
 
-__all__ = ["pipelines", "places", "profiles", "run_ids", "tests"]
+__all__ = ["pipelines", "places", "plugins", "plugins_and_host", "profiles", "run_ids", "stages", "tests"]
 
 COMPLETED_RUNS = 100
 ANSWER_SECONDS = 1.0
@@ -32,11 +33,13 @@ def _document(ctx: click.Context) -> dict[str, object]:
 
 
 def _named_path(ctx: click.Context) -> Path:
-    value = ctx.params.get("path") or ctx.params.get("file") or ctx.params.get("paths")
-    if value:
-        return Path(str(value[0] if isinstance(value, tuple) else value))
+    for name in ("path", "file", "paths"):
+        value = ctx.params.get(name)
+        if value and ctx.get_parameter_source(name) is not ParameterSource.DEFAULT:
+            return Path(str(value[0] if isinstance(value, tuple) else value))
     # An option that still lacks its value leaves the words unread.
-    return next((Path(word) for word in ctx.args if not word.startswith("-") and Path(word).exists()), Path())
+    words = [*(ctx.params.get("words") or ()), *ctx.args]
+    return next((Path(word) for word in words if not word.startswith("-") and Path(word).exists()), Path())
 
 
 def _members(value: object) -> list[str]:
@@ -50,6 +53,24 @@ def _starting(words: list[str], incomplete: str) -> list[CompletionItem]:
 def pipelines(ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[CompletionItem]:
     """Names of the file's pipelines."""
     return _starting(_members(_document(ctx).get("pipelines")), incomplete)
+
+
+def plugins(ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Names of the file's plugins."""
+    return _starting(_members(_document(ctx).get("plugins")), incomplete)
+
+
+def plugins_and_host(ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """The same, and `host`, whose lines stand beside theirs."""
+    return _starting(["host", *_members(_document(ctx).get("plugins"))], incomplete)
+
+
+def stages(ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Ids of the stages of the file's pipelines, each once."""
+    found = _document(ctx).get("pipelines")
+    written = found.values() if isinstance(found, dict) else ()
+    ids = (id for pipeline in written if isinstance(pipeline, dict) for id in _members(pipeline.get("stages")))
+    return _starting(list(dict.fromkeys(ids)), incomplete)
 
 
 def profiles(ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[CompletionItem]:

@@ -12,7 +12,9 @@ _LEVELS = {0: logging.WARNING, 1: logging.INFO}
 _TONES = {logging.WARNING: "yellow", logging.ERROR: "red", logging.CRITICAL: "red"}
 _OWN_FIELDS = (
     "run", "pipeline", "hook", "phase", "plugin", "worker", "pid", "breaker", "key", "command", "event", "where",
+    "request_id", "trace",
 )  # fmt: skip
+_TRACE_FIELDS = ("request_id", "trace")
 _SAID_FIELDS = ("how", "reason")
 """What is a sentence, or lines, and no name."""
 
@@ -30,7 +32,8 @@ class _Lines(logging.Handler):
 
 
 def _host_text(record: logging.LogRecord) -> str:
-    text = record.getMessage() + _pairs({name: getattr(record, name) for name in _OWN_FIELDS if hasattr(record, name)})
+    known = {name: getattr(record, name, "") for name in _OWN_FIELDS}
+    text = record.getMessage() + _pairs({name: value for name, value in known.items() if value != ""})
     said = [str(getattr(record, name)) for name in _SAID_FIELDS if getattr(record, name, "")]
     text += "".join(f": {words}" for words in said).replace("\n", "\n    ")
     if record.exc_info:
@@ -40,6 +43,7 @@ def _host_text(record: logging.LogRecord) -> str:
 
 def _plugin_text(record: logging.LogRecord, line: object) -> str:
     places = {"stage": getattr(line, "stage", None), "run": getattr(line, "run", None)}
+    places |= {name: getattr(record, name, None) for name in _TRACE_FIELDS}
     fields = getattr(line, "fields", None)
     known = {**(fields if isinstance(fields, dict) else {}), **{name: value for name, value in places.items() if value}}
     traceback = getattr(line, "traceback", None)
@@ -53,13 +57,27 @@ def _pairs(fields: dict[str, object]) -> str:
 
 @contextmanager
 def logged(note: Callable[..., None], verbosity: int) -> Iterator[None]:
-    """Show warnings, with `verbosity` 1 what plugins say of their work, with 2 everything."""
+    """Show warnings, with `verbosity` 1 what plugins say of their work, with 2 everything.
+
+    What the host itself says of its work is logged in any case: `penstock logs` shows it.
+    """
+    wanted = _LEVELS.get(verbosity, logging.DEBUG)
     logger, lines = logging.getLogger("penstock"), _Lines(note)
-    before = logger.level
-    logger.setLevel(_LEVELS.get(verbosity, logging.DEBUG))
+    lines.setLevel(wanted)
     logger.addHandler(lines)
+    try:
+        # Plugins are heard without their logger, so that a line that is not shown costs nothing.
+        with _at(logger, min(wanted, logging.INFO)), _at(logging.getLogger("penstock.plugin"), wanted):
+            yield
+    finally:
+        logger.removeHandler(lines)
+
+
+@contextmanager
+def _at(logger: logging.Logger, level: int) -> Iterator[None]:
+    before = logger.level
+    logger.setLevel(level)
     try:
         yield
     finally:
-        logger.removeHandler(lines)
         logger.setLevel(before)

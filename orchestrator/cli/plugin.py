@@ -253,6 +253,7 @@ def _checked(
             judge=partial(complaint, manifest),
             inputs={name: sample.input for name, sample in given.items()},
             idempotent=frozenset(name for name, stage in manifest.stages.items() if stage.idempotent),
+            secrets=manifest.permissions.secrets,
         )
         return judge(subject, (lambda finding: None) if as_json else _show)
 

@@ -95,7 +95,7 @@ def _stages(record: Record) -> Table:
             Text(_text(stage, "effect"), style="dim" if stage.get("effect") == "none" else ""),
             Text(state, style=_UNDO.get(state, "")),
             str(stage.get("attempts", "")),
-            Text(printable(_said(error))),
+            Text(printable(_noted(_said(error), stage))),
         )
     for id, final in _entries(record, "finally").items():
         said = _said(_inside(final, "error"))
@@ -138,6 +138,12 @@ def _said(error: Record | None) -> str:
         return ""
     code, text = _text(error, "code"), _text(error, "message") or _text(error, "reason")
     return f"{code}: {text.splitlines()[0]}" if text else code
+
+
+def _noted(said: str, stage: Record) -> str:
+    """What went wrong, and that the stage was not in the mode that the file gives it."""
+    override = _text(stage, "override")
+    return "; ".join(part for part in (said, f"overridden: {override}" if override else "") if part)
 
 
 def _entries(record: Record, name: str) -> Mapping[str, Record]:

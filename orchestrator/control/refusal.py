@@ -4,19 +4,29 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-__all__ = ["REFUSALS", "Answer", "Refused"]
+__all__ = ["REFUSALS", "Actor", "Answer", "Refused", "actor_of"]
 
 REFUSALS: Mapping[str, str] = {
     "penstock.unknown_plugin": "The file that the host serves has no plugin of this name.",
+    "penstock.unknown_stage": "The file that the host serves has no stage of this name.",
+    "penstock.unknown_pipeline": "The file that the host serves has no pipeline of this name.",
     "penstock.unknown_breaker": "The host has no breaker of this name.",
     "penstock.not_confirming": "The run does not wait for a confirmation, or not any more.",
     "penstock.no_journal": "The command is about durable runs, and there is no journal or the run is not durable.",
-    "penstock.bad_command": "A line on the control socket is no command, or has parameters that do not fit.",
+    "penstock.bad_command": "What was asked is no command, or has parameters that do not fit.",
     "penstock.unknown_command": "The host has no such command; it may be of another version.",
 }
 """What `Refused.code` may be beside the codes of errors, with a sentence each; docs/errors.md is made from it."""
 
 Answer = Mapping[str, object] | list[dict[str, object]]
+
+Actor = str
+"""Who asks: `uid:1000` through a socket, `embedded` from within the host's own program, or a part of the host."""
+
+
+def actor_of(uid: int | None) -> Actor:
+    """Whoever came through a socket."""
+    return "uid:unknown" if uid is None else f"uid:{uid}"
 
 
 class Refused(Exception):

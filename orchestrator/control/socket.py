@@ -1,7 +1,8 @@
 """The door for commands: a Unix socket in the state folder, for its owner alone. A line of JSON in, a line out.
 
 While a command is followed, the host sends empty lines, so that a caller can tell one that takes long from a host that
-hangs. A host that stops hangs up on whoever waits.
+hangs. A host that stops hangs up on whoever waits. A stream answers with a line for each of its objects, until it ends
+or its caller hangs up or says anything more.
 """
 
 from __future__ import annotations
@@ -9,19 +10,19 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import os
 import socket
-import struct
 from collections.abc import AsyncIterator, Iterator, Mapping
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import aclosing, asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Protocol
 
 import msgspec
 
-from orchestrator.control.refusal import Answer, Refused
+from orchestrator.control.following import followed
+from orchestrator.control.refusal import Actor, Answer, Refused, actor_of
+from orchestrator.control.unix import address_of, bound, is_ours, uid_of
 
-__all__ = ["SOCKET", "HostGone", "HostSilent", "NoHost", "ask", "served"]
+__all__ = ["SOCKET", "HostGone", "HostSilent", "NoHost", "ask", "ask_stream", "served"]
 
 log = logging.getLogger("penstock.control")
 
@@ -38,9 +39,6 @@ BEAT_SECONDS = 2.0
 
 SILENCE_SECONDS = 20.0
 """A host whose loop hangs for so long is told as such."""
-
-MAX_SOCKET_PATH_BYTES = 100
-"""What every Unix takes, and a little less: Linux 107, macOS 103."""
 
 
 class NoHost(Exception):
@@ -65,24 +63,17 @@ class HostSilent(Exception):
 
 
 class Performer(Protocol):
-    """Who follows commands."""
+    """Who follows commands, and gives streams."""
 
-    async def perform(self, command: str, params: Mapping[str, object]) -> Answer:
+    @property
+    def streams(self) -> Mapping[str, object]:
+        """The names of those commands that are streams."""
+
+    async def perform(self, command: str, params: Mapping[str, object], *, by: Actor) -> Answer:
         """Follow one. Raises Refused."""
 
-
-@contextmanager
-def _address(folder: Path) -> Iterator[str]:
-    """The socket's address. A Unix socket's path is short, a folder's may be long: go through its descriptor."""
-    path = str(folder / SOCKET)
-    if len(os.fsencode(path)) < MAX_SOCKET_PATH_BYTES or not os.path.isdir("/proc/self/fd"):
-        yield path
-        return
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        yield f"/proc/self/fd/{descriptor}/{SOCKET}"
-    finally:
-        os.close(descriptor)
+    def stream(self, name: str, params: Mapping[str, object], *, by: Actor) -> AsyncIterator[Mapping[str, object]]:
+        """Begin one. Raises Refused, then or when it is asked for an object."""
 
 
 @asynccontextmanager
@@ -92,12 +83,9 @@ async def served(performer: Performer, folder: Path, *, beat_seconds: float = BE
     `folder` has to be its owner's alone: the socket is nobody's between its making and its mode. Raises OSError.
     """
     (folder / SOCKET).unlink(missing_ok=True)
-    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    listener = bound(folder / SOCKET)
     with contextlib.ExitStack() as undo:
         undo.callback(listener.close)
-        with _address(folder) as address:
-            listener.bind(address)
-            os.chmod(address, 0o600)
         callers = _Callers(performer, beat_seconds)
         server = await asyncio.start_unix_server(callers.serve, sock=listener, limit=MAX_COMMAND_BYTES)
         undo.pop_all()
@@ -123,33 +111,61 @@ class _Callers:
         assert task is not None
         self._tasks.add(task)
         try:
-            if not self._closing and _is_ours(writer):
-                await self._serve(reader, writer)
+            uid = uid_of(writer.get_extra_info("socket"))
+            if not self._closing and is_ours(uid):
+                await self._serve(reader, writer, actor_of(uid))
         except (OSError, ValueError) as error:  # ValueError: a line over the limit
             log.info("control.dropped", extra={"reason": str(error)})
         finally:
             self._tasks.discard(task)
             writer.close()
 
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, by: Actor) -> None:
         while line := await reader.readline():
-            with _Beat(writer, self._beat_seconds):
-                answer = await self._answer(line)
+            answer, streamed = await self._answer(line, reader, writer, by)
             writer.write(msgspec.json.encode(answer) + b"\n")
             await writer.drain()
+            if streamed:
+                return
 
-    async def _answer(self, line: bytes) -> Mapping[str, object]:
+    async def _answer(
+        self, line: bytes, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, by: Actor
+    ) -> tuple[Mapping[str, object], bool]:
+        """What is said last, and whether that ended a stream."""
+        streamed = False
         try:
             asked = msgspec.json.decode(line, type=_Request)
-            log.info("control.command", extra={"command": asked.command})
-            return {"result": await self._performer.perform(asked.command, asked.params)}
+            log.info("control.command", extra={"command": asked.command, "by": by})
+            streamed = asked.command in self._performer.streams
+            if streamed:
+                await self._stream(asked, reader, writer, by)
+                return {"result": {}}, True
+            with _Beat(writer, self._beat_seconds):
+                return {"result": await self._performer.perform(asked.command, asked.params, by=by)}, False
         except Refused as error:
-            return _error(error.code, str(error), error.hint)
+            return _error(error.code, str(error), error.hint), streamed
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-            return _error("penstock.bad_command", f"no command: {error}", "")
+            return _error("penstock.bad_command", f"no command: {error}", ""), False
+        except ConnectionError:
+            raise  # the caller went away
         except Exception:
             log.exception("control.crashed")
-            return _error("penstock.internal", "the host failed while it followed the command", "its log says more")
+            text = "the host failed while it followed the command"
+            return _error("penstock.internal", text, "its log says more"), streamed
+
+    async def _stream(
+        self, asked: _Request, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, by: Actor
+    ) -> None:
+        stream = self._performer.stream(asked.command, asked.params, by=by)
+        said_more = asyncio.ensure_future(reader.read(1))
+        try:
+            async with aclosing(followed(stream, said_more, beat_seconds=self._beat_seconds)) as items:
+                async for item in items:
+                    writer.write(b"\n" if item is None else msgspec.json.encode({"item": item}) + b"\n")
+                    await writer.drain()
+        finally:
+            said_more.cancel()
+            await asyncio.wait({said_more})
 
     async def close(self) -> None:
         self._closing = True
@@ -187,17 +203,9 @@ class _Request(msgspec.Struct, forbid_unknown_fields=True):
     params: dict[str, object] = {}
 
 
-def _is_ours(writer: asyncio.StreamWriter) -> bool:
-    """Whether the caller is our own user, or root. The folder's mode says so already; this says it again."""
-    if not hasattr(socket, "SO_PEERCRED"):
-        return True
-    peer: socket.socket = writer.get_extra_info("socket")
-    credentials = peer.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
-    _, uid, _ = struct.unpack("3i", credentials)
-    return uid in (0, os.geteuid())
-
-
 # The caller's side.
+
+_GONE = "the host ended before it answered"
 
 
 def ask(
@@ -207,25 +215,41 @@ def ask(
 
     Raises Refused, NoHost, HostGone, HostSilent, and OSError where the socket is there and may not be used.
     """
+    with _asked(folder, command, params, silence_seconds) as stream:
+        return _said(_read(stream)).result
+
+
+def ask_stream(
+    folder: Path, command: str, params: Mapping[str, object], *, silence_seconds: float = SILENCE_SECONDS
+) -> Iterator[Mapping[str, object]]:
+    """Each object of a stream as it comes, until the stream ends. Whoever stops iterating closes this, and hangs up.
+
+    Raises what `ask` does, HostGone when the host stops.
+    """
+    with _asked(folder, command, params, silence_seconds) as stream:
+        while (said := _said(_read(stream))).item is not None:
+            yield said.item
+
+
+@contextmanager
+def _asked(folder: Path, command: str, params: Mapping[str, object], silence_seconds: float) -> Iterator[_Lines]:
+    """What the host says to a command, line by line."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
         connection.settimeout(silence_seconds)
         try:
             _connect(connection, folder)
             connection.sendall(msgspec.json.encode({"command": command, "params": dict(params)}) + b"\n")
             with connection.makefile("rb") as stream:
-                line = _read(stream)
+                yield stream
         except TimeoutError:
             raise HostSilent(f"the host of {folder} has said nothing for {silence_seconds:g} s") from None
         except (BrokenPipeError, ConnectionResetError):
-            line = b""
-    if not line.endswith(b"\n"):
-        raise HostGone("the host ended before it answered")
-    return _result(line)
+            raise HostGone(_GONE) from None
 
 
 def _connect(connection: socket.socket, folder: Path) -> None:
     try:
-        with _address(folder) as address:
+        with address_of(folder / SOCKET) as address:
             connection.connect(address)
     except (FileNotFoundError, ConnectionRefusedError, NotADirectoryError) as error:
         raise NoHost(f"no host serves {folder}") from error
@@ -242,11 +266,13 @@ def _read(stream: _Lines) -> bytes:
     return line
 
 
-def _result(line: bytes) -> Answer:
+def _said(line: bytes) -> _Reply:
+    if not line.endswith(b"\n"):
+        raise HostGone(_GONE)
     said = msgspec.json.decode(line, type=_Reply)
     if said.error is not None:
         raise Refused(said.error.code, said.error.message, said.error.hint)
-    return said.result
+    return said
 
 
 class _Error(msgspec.Struct):
@@ -258,3 +284,4 @@ class _Error(msgspec.Struct):
 class _Reply(msgspec.Struct):
     result: dict[str, object] | list[dict[str, object]] = {}
     error: _Error | None = None
+    item: dict[str, object] | None = None

@@ -15,6 +15,7 @@ from isolation.store.events import BuildEvent
 from isolation.store.store import Prepared, Store
 from orchestrator.doctor.finding import Finding, error, ok, warning
 from orchestrator.loading import Loaded, load
+from orchestrator.secrets import Vault, without_secrets
 from pipelines.problem import Problem, SpecError
 
 __all__ = ["examine_file", "examine_plugins"]
@@ -57,11 +58,11 @@ async def examine_plugins(loaded: Loaded, store: Store, report: Callable[[BuildE
 
 
 async def _started(subject: str, name: str, loaded: Loaded, prepared: Prepared) -> Finding:
-    spec = WorkerSpec.of(name, loaded.manifests[name], prepared, os.environ)
-    configs = {id: {"with": values, "secrets": {}} for id, values in loaded.plan.plugins[name].configs.items()}
+    spec = WorkerSpec.of(name, loaded.manifests[name], prepared, without_secrets(loaded.plan, os.environ))
     begun = time.monotonic()
     try:
-        async with Generation(spec, configs):
+        handed = await asyncio.to_thread(Vault().hand_over, loaded.plan, (name,))
+        async with Generation(spec, handed[name].table):
             seconds = time.monotonic() - begun
     except (StartError, IsolationError) as failure:
         return error(subject, str(failure), failure.hint or "`penstock plugin check` tries it alone")

@@ -13,8 +13,8 @@ from pathlib import Path
 import msgspec
 
 from isolation.errors import IsolationError
+from isolation.generation import Generation
 from isolation.store.store import Prepared, Store
-from orchestrator.durable.archive import archived, read_archive
 from orchestrator.durable.recorder import JournalRecorder
 from orchestrator.durable.recovery import read_back, take_up
 from orchestrator.durable.replay import ReplayDiffers
@@ -22,7 +22,7 @@ from orchestrator.engine.engine import Engine
 from orchestrator.engine.lasting import Lasting
 from orchestrator.engine.wiring import Route
 from orchestrator.events import Events, RunParked, RunTakenUp
-from orchestrator.generations import Generations
+from orchestrator.generations import Fleet, wanted_of
 from orchestrator.journal.awaiting import AwaitedJournal
 from orchestrator.journal.errors import JournalError, Unreadable
 from orchestrator.journal.journal import Journal
@@ -30,6 +30,8 @@ from orchestrator.journal.opening import open_journal
 from orchestrator.journal.rows import RunRow
 from orchestrator.loading import Loaded
 from orchestrator.record.unmanned import UnmannedRoutes
+from orchestrator.revisions.archive import archived, read_archive
+from orchestrator.secrets import Handover, Vault
 from pipelines.problem import Severity, SpecError
 from pipelines.run import MACHINE_VERSION
 
@@ -42,8 +44,8 @@ RETAINED_RUNS = 10_000
 log = logging.getLogger("penstock.recovery")
 
 Routes = Mapping[str, tuple[Route, ...]]
-Join = Callable[[Loaded, Generations, str], Routes]
-"""Joins a plan with its generations; the text is the digest under which the journal keeps the plan."""
+Join = Callable[[Loaded, Mapping[str, Generation], Mapping[str, Handover], str], Routes]
+"""Joins a plan with its generations and what they were handed; the text is the plan's digest in the journal."""
 
 
 class RunNotHad(Exception):
@@ -62,11 +64,12 @@ class RunStands(RunNotHad):
 
 @dataclass(slots=True)
 class _Earlier:
-    """A plan of an earlier start, in service for the runs that began with it."""
+    """A plan that was in service before, and is again for the runs that began with it."""
 
     ready: asyncio.Future[Routes]
     unneeded: asyncio.Event = field(default_factory=asyncio.Event)
     needed_by: set[str] = field(default_factory=set)
+    plugins: frozenset[str] = frozenset()
 
 
 class Durability:
@@ -75,12 +78,16 @@ class Durability:
     journal: Journal
     engine: Engine
 
-    def __init__(self, folder: Path, store: Store, events: Events, join: Join) -> None:
+    def __init__(self, folder: Path, store: Store, fleet: Fleet, events: Events, join: Join, vault: Vault) -> None:
         self.folder = folder
-        self.origin = ""
+        self._fleet = fleet
+        self._serving: dict[str, Routes] = {}
+        self._names: dict[str, frozenset[str]] = {}
+        self._pruned = False
         self._store = store
         self._events = events
         self._join = join
+        self._vault = vault
         self._earlier: dict[str, _Earlier] = {}
         self._stack = AsyncExitStack()
 
@@ -100,17 +107,38 @@ class Durability:
         for earlier in self._earlier.values():
             earlier.unneeded.set()
 
+    def runs_of(self, plugins: frozenset[str]) -> tuple[str, ...]:
+        """The runs for which a generation of one of these plugins is in service that serves nothing else."""
+        found = (earlier.needed_by for earlier in self._earlier.values() if earlier.plugins & plugins)
+        return tuple(sorted(set[str]().union(*found)))
+
     async def keep(self, loaded: Loaded, prepared: Mapping[str, Prepared]) -> str:
-        """Archive the plan that is put into service, and hold what every archived one needs of the store."""
-        self.origin, body = archived(loaded, prepared)
-        await AwaitedJournal(self.journal).put_plan(self.origin, body)
+        """Archive a plan that is put into service, and hold what every archived one needs of the store.
+
+        Return its digest. Raises JournalError.
+        """
+        origin, body = archived(loaded, prepared)
+        await AwaitedJournal(self.journal).put_plan(origin, body)
+        if not self._pruned:
+            self._pruned = True
+            await AwaitedJournal(self.journal).prune(time.time() - RETENTION_SECONDS, RETAINED_RUNS)
         names: set[str] = set()
         for digest in self.journal.plans():
-            kept = self.journal.plan(digest)
-            names.update(read_archive(kept).names if kept is not None else ())
+            if digest not in self._names:
+                kept = self.journal.plan(digest)
+                self._names[digest] = frozenset(() if kept is None else read_archive(kept).names)
+            names |= self._names[digest]
         self._store.hold(self.folder, names)
-        await AwaitedJournal(self.journal).prune(time.time() - RETENTION_SECONDS, RETAINED_RUNS)
-        return self.origin
+        return origin
+
+    def serves(self, origin: str, routes: Routes) -> None:
+        """Note that the runs of a plan can go on here and now."""
+        self._serving[origin] = routes
+
+    def no_longer(self, origin: str, routes: Routes) -> None:
+        """Note that a plan is out of service, unless it was put into service again."""
+        if self._serving.get(origin) is routes:
+            del self._serving[origin]
 
     def recorder(self, engine: Engine) -> JournalRecorder:
         """Where the runs of `engine` are written down."""
@@ -126,10 +154,10 @@ class Durability:
         for row in rows:
             if isinstance(row, Unreadable):
                 self._park(row.run, "", str(row))
-            elif row.plan == self.origin:
-                self._take_up(row, self.engine.routes)
+            elif row.plan in self._serving:
+                self._take_up(row, self._serving[row.plan])
         for row in rows:
-            if isinstance(row, RunRow) and row.plan != self.origin:
+            if isinstance(row, RunRow) and row.plan not in self._serving:
                 await self._take_up_earlier(row)
 
     async def _take_up_earlier(self, row: RunRow) -> None:
@@ -171,8 +199,8 @@ class Durability:
             row = self.journal.run(run)
             if row is None:
                 return None
-            if row.plan == self.origin:
-                return self._read_back(row, self.engine.routes)
+            if row.plan in self._serving:
+                return self._read_back(row, self._serving[row.plan])
             # Nobody is called any more, so the generations of an earlier plan need not be there.
             route = self._unmanned(row)
             return None if route is None else self._read_back(row, {row.hook: (route,)})
@@ -188,8 +216,8 @@ class Durability:
         row = self.journal.run(run)
         if row is None:
             raise RunNotHad(f"the journal has no run {run}")
-        if row.plan == self.origin:
-            return self._read_back(row, self.engine.routes)
+        if row.plan in self._serving:
+            return self._read_back(row, self._serving[row.plan])
         routes = await self._routes(row.plan, run)
         # Somebody else may have asked for it meanwhile, and there must never be two of one run.
         return self.engine.open.get(run) or self._read_back(row, routes)
@@ -215,9 +243,10 @@ class Durability:
 
     def released(self, run: str) -> None:
         """A run is over: an earlier plan that nobody else needs is taken out of service."""
-        for earlier in self._earlier.values():
+        for origin, earlier in tuple(self._earlier.items()):
             earlier.needed_by.discard(run)
             if not earlier.needed_by:
+                del self._earlier[origin]  # whoever comes now must not be given what is about to stop
                 earlier.unneeded.set()
 
     async def _serve(self, origin: str, earlier: _Earlier) -> None:
@@ -227,21 +256,27 @@ class Durability:
         except (SpecError, IsolationError, JournalError, msgspec.DecodeError) as error:
             self._refuse(origin, earlier, _why_no_plan(error))
             return
-        generations = Generations(loaded, report=lambda event: None, notify=self._events.publish)
+        generations: Mapping[str, Generation] = {}
+        earlier.plugins = frozenset(prepared)
         try:
-            await generations.start(prepared)
-            earlier.ready.set_result(self._join(loaded, generations, origin))
+            handed = await asyncio.to_thread(self._vault.hand_over, loaded.plan)
+            generations = await self._fleet.start(wanted_of(loaded, prepared, handed))
+            earlier.ready.set_result(self._join(loaded, generations, handed, origin))
             await earlier.unneeded.wait()
         except IsolationError as error:
             self._refuse(origin, earlier, f"its generation cannot be started: {error}")
         finally:
-            self._earlier.pop(origin, None)
-            await generations.close()
+            self._forget(origin, earlier)
+            await asyncio.gather(*map(self._fleet.stop, generations.values()))
             for one in prepared.values():
                 self._store.release(one)
 
+    def _forget(self, origin: str, earlier: _Earlier) -> None:
+        if self._earlier.get(origin) is earlier:
+            del self._earlier[origin]
+
     def _refuse(self, origin: str, earlier: _Earlier, why: str) -> None:
-        self._earlier.pop(origin, None)
+        self._forget(origin, earlier)
         if not earlier.ready.done():
             earlier.ready.set_exception(RunNotHad(why))
             earlier.ready.exception()

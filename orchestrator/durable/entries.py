@@ -71,6 +71,7 @@ class BeginEntry(msgspec.Struct, array_like=True, frozen=True):
     payload: bytes
     context: bytes
     deadline_ms: float
+    trace: str = ""
 
 
 class SettledEntry(msgspec.Struct, array_like=True, frozen=True):

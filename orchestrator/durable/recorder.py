@@ -28,6 +28,7 @@ from orchestrator.faults import StageFault
 from orchestrator.journal.errors import JournalError, KeyTaken
 from orchestrator.journal.journal import Journal
 from orchestrator.journal.rows import EventRow, RunRow, RunStatus, RunUpdate
+from pipelines.body import encode
 from pipelines.run import (
     BEGIN,
     Answered,
@@ -115,8 +116,9 @@ def _told(run: Lasting, synced: Synced, error: JournalError | None) -> None:
 
 
 def _call_digest(run: Lasting) -> str:
+    """What makes two calls the same; whoever tries again may well give the new request an id of its own."""
     digest = hashlib.sha256(run.seen.raw)
-    digest.update(b"\0" + run.context.raw)
+    digest.update(b"\0" + encode({**run.context.tree, "request_id": ""}))
     return digest.hexdigest()
 
 
@@ -136,7 +138,7 @@ def _row(run: Lasting, now: float) -> RunRow:
         ended_at=None,
         confirm_by=None,
         delivered=False,
-        body=pack(BeginEntry(run.seen.raw, run.context.raw, budget)),
+        body=pack(BeginEntry(run.seen.raw, run.context.raw, budget, run.trace)),
     )
 
 

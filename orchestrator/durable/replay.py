@@ -112,6 +112,7 @@ class _Replay:
             recorder=recorder,
         )
         self.run.began = row.started_at
+        self.run.trace = begin.trace
         self.spent = 0.0
 
     def follow(self, events: Sequence[EventRow]) -> Lasting:
@@ -126,6 +127,8 @@ class _Replay:
                     run.reckon(command)
             run.seq = row.seq + 1
         self._settle_down()
+        if run.answered_with is not None:
+            run.tallied = run.undo_states  # by the host that reached the verdict
         return run
 
     def _settle_down(self) -> None:

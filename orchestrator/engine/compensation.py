@@ -74,7 +74,14 @@ class Compensations:
         inputs = inputs_or_null(wire.undo.plan.inputs, partial(run.evaluate, attempt=attempt, payload=payload))
         context = run.context_of(attempt)
         return Invocation(
-            wire.undo.envelope, id, id + wire.undo.key, encoded(inputs), context.raw, payload.raw, undoes=id + wire.key
+            wire.undo.envelope,
+            id,
+            id + wire.undo.key,
+            encoded(inputs),
+            context.raw,
+            payload.raw,
+            trace=run.encoded_trace,
+            undoes=id + wire.key,
         )
 
     def record(self, attempt: Attempt, invocation: Invocation | None = None) -> UndoRecord:

@@ -72,7 +72,15 @@ class Finally:
         id = run.id.encode()
         timeout = wire.standard.timeout_seconds
         AfterCall(
-            Invocation(wire.envelopes[-1], id, id + wire.key, inputs, run.context.raw, run.payload.raw),
+            Invocation(
+                wire.envelopes[-1],
+                id,
+                id + wire.key,
+                inputs,
+                run.context.raw,
+                run.payload.raw,
+                trace=run.encoded_trace,
+            ),
             wire.generation,
             wire.retries,
             Watching(wire.breaker) if wire.breaker is not None else None,

@@ -15,7 +15,7 @@ import msgspec
 
 from orchestrator.engine.lasting import Lasting, Taken
 from orchestrator.engine.traversal import Traversal
-from orchestrator.engine.wiring import Route
+from orchestrator.engine.wiring import Route, Serving
 from orchestrator.faults import ABANDONED, INTERNAL, StageFault
 from pipelines.answer import Violation
 from pipelines.body import Body
@@ -65,7 +65,10 @@ class Reply(msgspec.Struct, frozen=True):
 
 
 class HookCall:
-    """`reply` is a future that always gets a result. Who takes it says so with `delivered`, or `abandon`."""
+    """`reply` is a future that always gets a result. Who takes it says so with `delivered`, or `abandon`.
+
+    It is answered by what served when it came, or, where it `waits` at first, when it begins.
+    """
 
     advancing = False
     abandoned = False
@@ -74,14 +77,21 @@ class HookCall:
     mocks: Mapping[str, bytes] | None = None
     state: Mapping[str, object] | None = None
     key: str | None = None
+    trace = ""
 
-    def __init__(self, engine: Engine, hook: str, payload: Body, context: Body, deadline: float) -> None:
+    waits = False
+    pipeline: str | None = None
+
+    def __init__(
+        self, engine: Engine, serving: Serving, hook: str, payload: Body, context: Body, deadline: float
+    ) -> None:
         self.engine = engine
+        self.serving = serving
         self.hook = hook
         self.first = self.payload = payload
         self.context = context
         self.deadline = deadline
-        self.left = engine.routes.get(hook, ())
+        self.left = serving.routes.get(hook, ())
         self.runs: list[Traversal] = []
         self.reply: asyncio.Future[Reply] = engine.loop.create_future()
 
@@ -99,6 +109,8 @@ class HookCall:
             route = self.left[0]
             self.left = self.left[1:]
             run = self._traversal(route)
+            if self.engine.onlooker is not None:
+                run.onlooker = self.engine.onlooker
             if self._begins(route, run):
                 self.runs.append(run)
                 run.start()
@@ -117,10 +129,14 @@ class HookCall:
         deadline = min(self.deadline, now + route.plan.deadline_seconds)
         id = engine.ids.next(now)
         if not route.shape.lasting:
-            return Traversal(
+            run = Traversal(
                 id, route, self.payload, self.context, deadline, clock=engine.clock, done=self._ended, mocks=self.mocks
             )
-        return self._lasting(id, route, deadline)
+        else:
+            run = self._lasting(id, route, deadline)
+        if self.trace:
+            run.trace = self.trace
+        return run
 
     def _lasting(self, id: str, route: Route, deadline: float) -> Lasting:
         engine = self.engine
@@ -158,6 +174,8 @@ class HookCall:
                 run.refuse(_NO_KEY)
                 return False
             self.engine.opened(run)
+        else:
+            self.engine.passing[run.id] = run
         return True
 
     def _gives_way(self, taken: Taken) -> None:
@@ -280,7 +298,7 @@ class HookCall:
 
     def _reply(self, last: Traversal | None) -> Reply:
         runs = tuple(self.runs)
-        if last is None and not runs and self.engine.unmatched.get(self.hook) is Unmatched.DENY:
+        if last is None and not runs and self.serving.unmatched.get(self.hook) is Unmatched.DENY:
             violation = Violation(code="penstock.unmatched", reason=f"no pipeline applies to this {self.hook}")
             return Reply("deny", self.first.raw, violation, None, None, None, None, runs, self.hook)
         if last is not None and last.denied:
@@ -326,7 +344,9 @@ class HookCall:
     def halt(self, fault: StageFault) -> None:
         """Deny now; runs under way are cancelled. One that has a key goes on: its caller may come back for it."""
         self.left = ()
-        if self.runs and not self.runs[-1].ended:
+        if self.waits:
+            self.give(refused(self, fault))
+        elif self.runs and not self.runs[-1].ended:
             run = self.runs[-1]
             if fault is ABANDONED and isinstance(run, Lasting) and run.recorder is not None and self.key is not None:
                 return

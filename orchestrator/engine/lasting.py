@@ -83,7 +83,7 @@ class Lasting(Traversal):
     What it allowed is final with `confirm`, and undone with `revoke`; until then it waits, at most `confirm_seconds` of
     its pipeline from `delivered` on. `key` is the caller's own name for it, `seq` counts what is journaled.
     `answered_with` is whether its caller was told deny, None before that. `stranded` says why it was left to the next
-    start of the host.
+    start of the host. `tallied` is what its undos were counted as, None before its verdict was.
     """
 
     answered_with: bool | None = None
@@ -93,6 +93,7 @@ class Lasting(Traversal):
     over = False
     stranded: StageFault | None = None
     revoked_for = ""
+    tallied: tuple[Undo | None, ...] | None = None
     _alarm: Alarm | None = None
     _crashed = False
     _unborn = False  # nothing more is written down of a run before the journal took it in
@@ -140,6 +141,11 @@ class Lasting(Traversal):
         if self.machine.parked:
             return "a compensation is parked"
         return self.revoked_for or (self.violation.code if self.violation is not None else "")
+
+    @property
+    def undo_states(self) -> tuple[Undo | None, ...]:
+        """Where the undo of each stage stands; None where nothing was to be undone."""
+        return tuple(None if one is None or one.undo is None else one.undo.state for one in self.attempts)
 
     # What others ask of it.
 

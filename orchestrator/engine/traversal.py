@@ -10,6 +10,7 @@ import logging
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
+from typing import Protocol
 
 import msgspec
 
@@ -38,22 +39,32 @@ from pipelines.overlay import Overlay
 from pipelines.plan import Mode, StageState
 from pipelines.run import BEGIN, Cancel, Command, Effect, Event, Finish, Halt, Invoke, Phase, Settled, advance
 
-__all__ = ["Traversal"]
+__all__ = ["Onlooker", "Traversal"]
 
 log = logging.getLogger("penstock.run")
 
 DONE, UNKNOWN = Effect.DONE, Effect.UNKNOWN
+
+NO_TRACE = b"null"
 
 
 def _over(run: Traversal) -> None:
     """Stand in for `done` once it was called."""
 
 
+class Onlooker(Protocol):
+    """Who looks at stages while they run."""
+
+    def saw(self, run: Traversal, attempt: Attempt, answer: msgspec.Raw | bytes | None) -> None:
+        """A stage is settled; `answer` is what its plugin said, None where it said nothing."""
+
+
 class Traversal:
     """A run of one pipeline. `done` is called once, when the verdict is settled.
 
     After that `denied`, `violation`, `fault`, `payload`, `state`, `hints` and `result` are what the door answers with.
-    `began` is in seconds since 1970, of a run that does not last only once it is summed up.
+    `began` is in seconds since 1970, of a run that does not last only once it is summed up. `trace` is the W3C
+    traceparent of its caller, "" where there is none.
     """
 
     began = 0.0
@@ -67,6 +78,8 @@ class Traversal:
     state: Mapping[str, object] | None = None
     hints: dict[str, object] | None = None
     result: Mapping[str, object] | None = None
+    trace = ""
+    onlooker: Onlooker | None = None
 
     def __init__(
         self,
@@ -100,6 +113,11 @@ class Traversal:
         if self.denied:
             return "deny"
         return "modify" if self.payload is not self.seen else "allow"
+
+    @property
+    def encoded_trace(self) -> bytes:
+        """The trace as plugins are sent it."""
+        return b'"%b"' % self.trace.encode() if self.trace else NO_TRACE
 
     # Events in, commands out.
 
@@ -137,6 +155,8 @@ class Traversal:
         if attempt.violation is None:
             attempt.effect = DONE
         self._settle(attempt)
+        if self.onlooker is not None:
+            self.onlooker.saw(self, attempt, result)
 
     def failed(self, attempt: Attempt, fault: StageFault) -> None:
         """A try ended without an answer. What was sent may have had its effect."""
@@ -154,6 +174,8 @@ class Traversal:
             self._crash("failure")
             return
         self._settle(attempt)
+        if self.onlooker is not None:
+            self.onlooker.saw(self, attempt, None)
 
     def _settle(self, attempt: Attempt) -> None:
         attempt.ended = self.clock.now()
@@ -218,6 +240,8 @@ class Traversal:
                 return
         attempt.ended = attempt.started
         self.tell(Settled(stage, attempt.state, attempt.effect))
+        if self.onlooker is not None:
+            self.onlooker.saw(self, attempt, None)
 
     def _prepare(self, attempt: Attempt, unmet: int) -> bool:
         """Choose the variant and send the call; False when the stage is settled without one."""
@@ -275,7 +299,14 @@ class Traversal:
         if wire.plan.inputs:
             inputs = encoded(inputs_of(wire.plan.inputs, partial(self.evaluate, attempt=attempt, payload=payload)))
         attempt.invocation = Invocation(
-            envelope, run, run + wire.key, inputs, self.context_of(attempt).raw, payload.raw
+            envelope,
+            run,
+            run + wire.key,
+            inputs,
+            self.context_of(attempt).raw,
+            payload.raw,
+            1,
+            self.encoded_trace if self.trace else NO_TRACE,
         )
         attempt.deadline = min(attempt.started + attempt.variant.timeout_seconds, self.deadline)
         attempt.tried = 1

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Protocol
 
 from isolation.call import Call
@@ -12,10 +13,10 @@ from isolation.spec import WorkerSpec
 from orchestrator.resilience.breaker import Breaker
 from orchestrator.resilience.breakers import Breakers
 from orchestrator.resilience.retry import Draw, Retries
-from pipelines.plan import PipelinePlan, RetryPolicy, StagePlan, UndoPlan, Variant
+from pipelines.plan import PipelinePlan, RetryPolicy, StagePlan, UndoPlan, Unmatched, Variant
 from pipelines.run import Shape
 
-__all__ = ["Callee", "Route", "UndoWire", "Wire", "routes_of"]
+__all__ = ["Callee", "Route", "Serving", "UndoWire", "Wire", "routes_of"]
 
 
 class Callee(Protocol):
@@ -30,6 +31,9 @@ class Callee(Protocol):
 
     def cancel(self, call: Call) -> None:
         """Nobody waits for `call` any more: it ends without a word."""
+
+
+ConfigIds = Mapping[str, Mapping[str, str]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,19 +68,37 @@ class Wire:
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """One pipeline on one hook, ready to run. `origin` names the archived plan that a durable one was made from."""
+    """One pipeline on one hook, ready to run. `origin` names the archived plan that a durable one was made from.
+
+    `revision` is the one that put it into service, 0 where it serves only the runs of an earlier start. `signs` says
+    whether the host signs something that a stage puts out.
+    """
 
     plan: PipelinePlan
     shape: Shape
     wires: tuple[Wire, ...]
     finals: tuple[Wire, ...] = ()
     origin: str = ""
+    revision: int = 0
+    signs: bool = False
+
+
+@dataclass(slots=True, eq=False)
+class Serving:
+    """What answers calls, all of one revision. It never changes but for `calls`, which counts those under way."""
+
+    routes: Mapping[str, tuple[Route, ...]]
+    unmatched: Mapping[str, Unmatched]
+    hooks: frozenset[str]
+    revision: int = 0
+    calls: int = field(default=0, init=False)
 
 
 @dataclass(frozen=True, slots=True)
 class _Loom:
     hook: str
     generations: Mapping[str, Callee]
+    config_ids: ConfigIds
     breakers: Breakers
     draw: Draw
 
@@ -86,7 +108,7 @@ class _Loom:
         return Wire(
             stage,
             generation,
-            tuple(envelope(stage.stage, self.hook, variant.config) for variant in stage.variants),
+            tuple(self._envelope(stage.plugin, stage.stage, variant.config) for variant in stage.variants),
             key,
             self._retries(stage.retry, idempotent=stage.idempotent),
             self._breaker(generation, stage.stage, stage),
@@ -98,11 +120,15 @@ class _Loom:
         return UndoWire(
             undo,
             generation,
-            envelope(undo.stage, self.hook, undo.config),
+            self._envelope(undo.plugin, undo.stage, undo.config),
             key + b"/undo",
             self._retries(undo.retry, idempotent=True),
             self._breaker(generation, undo.stage, stage),
         )
+
+    def _envelope(self, plugin: str, stage: str, config: str) -> bytes:
+        """What every call of the stage begins with; a configuration with secrets has an id of its own on the wire."""
+        return envelope(stage, self.hook, self.config_ids.get(plugin, {}).get(config, config))
 
     def _retries(self, policy: RetryPolicy | None, *, idempotent: bool) -> Retries | None:
         if policy is None or policy.attempts == 1:
@@ -119,19 +145,22 @@ def routes_of(
     breakers: Breakers,
     draw: Draw,
     origin: str = "",
+    revision: int = 0,
+    config_ids: ConfigIds = MappingProxyType({}),
 ) -> dict[str, tuple[Route, ...]]:
     """Join every pipeline of every hook with the generations that serve its stages.
 
     `draw` is the randomness of retries; `origin` the digest under which the journal keeps the plan.
+    `config_ids` has, by plugin, the ids that plugins know of those that the plan has (`orchestrator/secrets.py`).
     """
     routes: dict[str, tuple[Route, ...]] = {}
     for hook, pipelines in plans.items():
-        loom = _Loom(hook, generations, breakers, draw)
-        routes[hook] = tuple(_route(plan, loom, origin) for plan in pipelines)
+        loom = _Loom(hook, generations, config_ids, breakers, draw)
+        routes[hook] = tuple(_route(plan, loom, origin, revision) for plan in pipelines)
     return routes
 
 
-def _route(plan: PipelinePlan, loom: _Loom, origin: str) -> Route:
+def _route(plan: PipelinePlan, loom: _Loom, origin: str, revision: int) -> Route:
     shape = Shape.of(
         [stage.needs for stage in plan.stages],
         compensated=frozenset(stage.index for stage in plan.stages if stage.undo is not None),
@@ -140,4 +169,5 @@ def _route(plan: PipelinePlan, loom: _Loom, origin: str) -> Route:
     )
     wires = tuple(loom.wire(stage) for stage in plan.stages)
     finals = tuple(loom.wire(stage, b"/finally/") for stage in plan.finals)
-    return Route(plan, shape, wires, finals, origin if plan.durable else "")
+    signs = any(stage.signs for stage in plan.stages)
+    return Route(plan, shape, wires, finals, origin if plan.durable else "", revision, signs)

@@ -16,7 +16,7 @@ from orchestrator.journal.cipher import Cipher, Entropy
 from orchestrator.journal.errors import BodyTooLarge, JournalClosed, JournalError, JournalFull, Unreadable
 from orchestrator.journal.files import Files
 from orchestrator.journal.group import Desk
-from orchestrator.journal.rows import EventRow, JournalFacts, RunRow, RunSketch, RunStatus, RunUpdate
+from orchestrator.journal.rows import EventRow, JournalFacts, JournalPulse, RunRow, RunSketch, RunStatus, RunUpdate
 from orchestrator.journal.schema import SCHEMA, named
 from orchestrator.journal.store import Store
 from orchestrator.journal.submission import Begin, Chore, Counted, Done, Mark, Note, Outcome, PutPlan, Submission
@@ -185,7 +185,7 @@ class Journal:
         commits = sorted(self._writer.commit_seconds.copy())
         synced = self._writer.synced_events
         return JournalFacts(
-            size_bytes=sum(_size(path) for path in (self._files.database, self._files.log)),
+            size_bytes=self._size_bytes(),
             runs=contents.runs,
             oldest=contents.oldest,
             schema=SCHEMA,
@@ -196,6 +196,19 @@ class Journal:
             commit_seconds_p50=commits[len(commits) // 2] if commits else None,
             commit_seconds_p99=commits[len(commits) * 99 // 100] if commits else None,
         )
+
+    def pulse(self) -> JournalPulse:
+        """What can be told without reading it, at any time."""
+        return JournalPulse(
+            queue_bytes=self._waiting_bytes,
+            size_bytes=self._size_bytes(),
+            synced_events=self._writer.synced_events,
+            commits=self._writer.commits.copy(),
+            failed=self._writer.failed is not None,
+        )
+
+    def _size_bytes(self) -> int:
+        return sum(_size(path) for path in (self._files.database, self._files.log))
 
     # Its end.
 

@@ -6,12 +6,15 @@ import enum
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from orchestrator.metrics.distribution import Distribution
+
 __all__ = [
     "FINISHED",
     "KEEP",
     "UNFINISHED",
     "EventRow",
     "JournalFacts",
+    "JournalPulse",
     "Keep",
     "RunRow",
     "RunSketch",
@@ -132,3 +135,14 @@ class JournalFacts:
     synced_events_per_second: float
     commit_seconds_p50: float | None
     commit_seconds_p99: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class JournalPulse:
+    """A journal as its metrics see it, since it was opened. `failed`: it takes nothing more."""
+
+    queue_bytes: int
+    size_bytes: int
+    synced_events: int
+    commits: Distribution
+    failed: bool

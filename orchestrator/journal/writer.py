@@ -17,6 +17,7 @@ from orchestrator.journal.errors import JournalClosed, JournalError, JournalFail
 from orchestrator.journal.group import Desk, Group
 from orchestrator.journal.schema import named
 from orchestrator.journal.submission import Chore, Chores, Outcome, Submission
+from orchestrator.metrics.distribution import Distribution
 
 __all__ = ["Writer", "refusal"]
 
@@ -43,6 +44,7 @@ class Writer:
         self.failed: JournalError | None = None
         self.synced_events = 0
         self.commit_seconds: deque[float] = deque(maxlen=LATENCIES)
+        self.commits = Distribution()
         self._connection = connection
         self._desk = desk
         self._report = report
@@ -115,7 +117,9 @@ class Writer:
             self._fail(named(error))
             self._refuse()
             return
-        self.commit_seconds.append(self._clock() - begun)
+        seconds = self._clock() - begun
+        self.commit_seconds.append(seconds)
+        self.commits.note(seconds)
         self.synced_events += len(group.events)
         self._group.clear()
         self._report(group.outcomes)

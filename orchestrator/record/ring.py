@@ -13,12 +13,13 @@ from typing import Protocol
 
 import msgspec
 
-__all__ = ["RECENT_RUNS", "SLOWEST_RUNS", "TROUBLED_RUNS", "Entry", "Remembered", "Ring"]
+__all__ = ["RECENT_RUNS", "SLOWEST_RUNS", "TROUBLED_RUNS", "UNTAKEN_CALLS", "Entry", "Remembered", "Ring", "Untaken"]
 
 RECENT_RUNS = 10_000
 TROUBLED_RUNS = 2_000
 """Of those denied, failed, undone or parked."""
 SLOWEST_RUNS = 100
+UNTAKEN_CALLS = 1000
 
 
 class Entry(Protocol):
@@ -31,6 +32,10 @@ class Entry(Protocol):
     @property
     def pipeline(self) -> str:
         """The pipeline's name."""
+
+    @property
+    def request_id(self) -> str:
+        """What its caller called the request; "" where it did not."""
 
     @property
     def verdict(self) -> str | None:
@@ -56,6 +61,9 @@ class Entry(Protocol):
     def troubled(self) -> bool:
         """Whether it is kept longer: denied, failed, undone or parked."""
 
+    def succeeded(self, stage: str) -> bool:
+        """Whether a stage was asked and had nothing against it."""
+
     def record(self) -> dict[str, object]:
         """The JSON object of `penstock runs`."""
 
@@ -71,6 +79,7 @@ class Remembered(msgspec.Struct):
     began: float
     duration_ms: float | None
     error: dict[str, object] | None
+    request_id: str = ""
     line: bytes = b""
 
     @property
@@ -83,6 +92,12 @@ class Remembered(msgspec.Struct):
         """As with a Summary."""
         return self.verdict == "deny" or self.error is not None or self.status != "completed"
 
+    def succeeded(self, stage: str) -> bool:
+        """As with a Summary."""
+        stages = self.record().get("stages")
+        found = stages.get(stage) if isinstance(stages, dict) else None
+        return isinstance(found, dict) and found.get("state") == "succeeded" and found.get("violation") is None
+
     def record(self) -> dict[str, object]:
         """The object as it was written."""
         record: dict[str, object] = msgspec.json.decode(self.line)
@@ -90,6 +105,17 @@ class Remembered(msgspec.Struct):
 
 
 _remembered = msgspec.json.Decoder(Remembered)
+
+
+class Untaken(msgspec.Struct, frozen=True):
+    """A call that no pipeline took: none applied, or it was refused before. `at` is in seconds since 1970."""
+
+    request_id: str
+    hook: str
+    verdict: str
+    code: str | None
+    reason: str | None
+    at: float
 
 
 class Ring:
@@ -100,6 +126,8 @@ class Ring:
         self._troubled = deque[Entry](maxlen=TROUBLED_RUNS)
         self._slowest: list[tuple[float, int, Entry]] = []
         self._count = 0
+        self.untaken = deque[Untaken](maxlen=UNTAKEN_CALLS)
+        """The newest of them; they are not written for the next host."""
 
     def add(self, entry: Entry) -> None:
         """Remember a run; one that is remembered already came to something else meanwhile."""

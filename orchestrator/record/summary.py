@@ -5,21 +5,22 @@ What plugins say may quote what they saw, so of every message only the beginning
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from types import MappingProxyType
 from typing import NamedTuple
 
 from isolation.spec import WorkerSpec
+from orchestrator.contexts import request_id_of
 from orchestrator.engine.attempt import Attempt, UndoRecord
 from orchestrator.engine.finals import FinalRecord
 from orchestrator.engine.lasting import Lasting
 from orchestrator.engine.traversal import Traversal
 from orchestrator.faults import StageFault
 from pipelines.answer import Violation
-from pipelines.plan import StageState
+from pipelines.plan import StagePlan, StageState, Variant
 from pipelines.run import Effect
 
-__all__ = ["SAID_CHARACTERS", "Summary", "brief"]
+__all__ = ["SAID_CHARACTERS", "StageEnd", "Summary", "brief"]
 
 SAID_CHARACTERS = 200
 """Of what a plugin said: enough to know the trouble again, too little to be an archive of payloads."""
@@ -44,6 +45,9 @@ class Summary:
     def __init__(self, run: Traversal) -> None:
         self.run_id = run.id
         self.plan = run.route.plan
+        self.request_id = request_id_of(run.context)
+        self.trace = run.trace
+        self.revision = run.route.revision
         if not run.began:
             run.began = run.clock.wall() - run.clock.now() + run.started
         self.began = run.began
@@ -78,6 +82,19 @@ class Summary:
         """Whether a journal knows of it."""
         return self.plan.durable
 
+    def succeeded(self, stage: str) -> bool:
+        """Whether a stage was asked and had nothing against it."""
+        for plan, taken in zip(self.plan.stages, self._stages, strict=True):
+            if plan.id == stage:
+                return taken is not None and taken[0] is StageState.SUCCEEDED and taken[10].violation is None
+        return False
+
+    def ends(self) -> Iterator[StageEnd]:
+        """How each stage that was taken up ended."""
+        for stage, taken in zip(self.plan.stages, self._stages, strict=True):
+            if taken is not None:
+                yield StageEnd(stage, taken[0], taken[6], taken[3] - taken[2], failed=taken[10].error is not None)
+
     def record(self) -> _Json:
         """The JSON object of `penstock runs`."""
         stages = zip(self.plan.stages, self._stages, strict=True)
@@ -90,12 +107,25 @@ class Summary:
             "reason": self.reason,
             "durable": self.plan.durable,
             "began": round(self.began, 3),
+            "request_id": self.request_id,
+            "trace": self.trace,
+            "revision": self.revision,
             "violation": self.violation,
             "error": self.error,
             "duration_ms": _ms(self.seconds) if self.verdict is not None else None,
-            "stages": {stage.id: dict(_NEVER) if taken is None else _fields(taken) for stage, taken in stages},
+            "stages": {stage.id: _stage(stage, taken) for stage, taken in stages},
             "finally": dict(self.finals),
         }
+
+
+class StageEnd(NamedTuple):
+    """How a stage of a run ended: what it came to, how often its plugin was asked, and what that took."""
+
+    stage: StagePlan
+    state: StageState
+    tried: int
+    seconds: float
+    failed: bool
 
 
 class _Said(NamedTuple):
@@ -109,7 +139,7 @@ class _Said(NamedTuple):
 _NOTHING_SAID = _Said()
 
 _Taken = tuple[
-    StageState, str | None, float, float, float, float, int, WorkerSpec, str, Effect | None, _Said
+    StageState, str | None, float, float, float, float, int, WorkerSpec, str, Effect | None, _Said, Variant
 ]  # fmt: skip
 
 _NEVER: Mapping[str, object] = {
@@ -120,6 +150,9 @@ _NEVER: Mapping[str, object] = {
     "attempts": 0,
     "generation": None,
     "worker": None,
+    "version": None,
+    "mode": None,
+    "config": None,
     "effect": "none",
     "undo": None,
     "violation": None,
@@ -143,6 +176,7 @@ def _taken(attempt: Attempt) -> _Taken:
         (attempt.current or attempt).worker,
         None if wire.undo is None else attempt.effect,
         _NOTHING_SAID if quiet else _said(attempt),
+        attempt.variant,
     )
 
 
@@ -154,8 +188,13 @@ def _said(attempt: Attempt) -> _Said:
     )
 
 
+def _stage(stage: StagePlan, taken: _Taken | None) -> _Json:
+    shown = dict(_NEVER) if taken is None else _fields(taken)
+    return {**shown, "at": None if stage.mark is None else str(stage.mark), "override": stage.overridden or None}
+
+
 def _fields(taken: _Taken) -> _Json:
-    state, why, started, ended, queued_at, sent_at, tried, spec, worker, effect, said = taken
+    state, why, started, ended, queued_at, sent_at, tried, spec, worker, effect, said, variant = taken
     return {
         "state": state.value,
         "why": why,
@@ -164,6 +203,9 @@ def _fields(taken: _Taken) -> _Json:
         "attempts": tried,
         "generation": spec.name if tried else None,
         "worker": worker or None,
+        "version": spec.version if tried else None,
+        "mode": variant.mode.value,
+        "config": variant.config,
         "effect": "none" if effect is None else effect.value,
         "undo": said.undo,
         "violation": said.violation,

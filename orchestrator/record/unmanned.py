@@ -11,12 +11,12 @@ import msgspec
 from isolation.call import Call
 from isolation.errors import NotSent
 from isolation.spec import WorkerSpec
-from orchestrator.durable.archive import read_archive
 from orchestrator.engine.wiring import Route, routes_of
 from orchestrator.journal.errors import JournalError
 from orchestrator.journal.journal import Journal
 from orchestrator.journal.rows import RunRow
 from orchestrator.resilience.breakers import Breakers
+from orchestrator.revisions.archive import read_archive
 from pipelines.problem import SpecError
 
 __all__ = ["UnmannedRoutes"]

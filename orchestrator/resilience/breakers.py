@@ -31,6 +31,10 @@ class Breakers:
             breaker = self._breakers[key] = Breaker(generation, stage, policy, self._clock, self._listeners)
         return breaker
 
+    def all(self) -> tuple[Breaker, ...]:
+        """Return every breaker there is."""
+        return tuple(self._breakers.values())
+
     def find(self, text: str) -> tuple[Breaker, ...]:
         """Return what an operator means by a breaker's full name, by "plugin/stage" or by "plugin"; maybe nothing."""
         return tuple(breaker for breaker in self._breakers.values() if text in _titles(breaker))

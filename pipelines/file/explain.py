@@ -114,7 +114,14 @@ _INHERITED: Mapping[tuple[str, ...], Path] = {
 
 # After these parts of a path stands a name that the operator chose.
 _NAMED: frozenset[tuple[str, ...]] = frozenset(
-    {("plugins",), ("pipelines",), ("hooks",), ("pipelines", "*", "stages"), ("pipelines", "*", "finally")}
+    {
+        ("secrets",),
+        ("plugins",),
+        ("pipelines",),
+        ("hooks",),
+        ("pipelines", "*", "stages"),
+        ("pipelines", "*", "finally"),
+    }
 )
 
 

@@ -39,7 +39,7 @@ class Layers:
 
 
 # How deep two files may add to one mapping: a plugin or a pipeline is defined in one place, a section in many.
-_SHARED_DEPTH = {"plugins": 1, "hooks": 1, "pipelines": 1, "profiles": 1, "policies": 2, "defaults": 2}
+_SHARED_DEPTH = {"secrets": 1, "plugins": 1, "hooks": 1, "pipelines": 1, "profiles": 1, "policies": 2, "defaults": 2}
 
 
 def stack(name: str, files: Files) -> Layers:

@@ -13,10 +13,10 @@ from pipelines.file.reading import Invalid, Shape
 from pipelines.file.section import Overlay, Record, Section, key
 from pipelines.file.shape import Choice, Exactly, Flag, Text, Whole
 from pipelines.file.stages import EXPRESSION, HOOK, NOTHING, TIMEOUT, WITH, PipelineSpec
-from pipelines.plan import DEFAULT_QUEUE, Mode, OnError, Unmatched
+from pipelines.plan import DEFAULT_QUEUE, Mode, OnError, SecretSource, Unmatched
 
 __all__ = ["PROFILE", "CaseSpec", "FileSpec", "GrantSpec", "HookSpec", "PluginDefaults", "PluginSpec", "PoliciesSpec"]
-__all__ += ["StageDefaults"]
+__all__ += ["SecretSpec", "StageDefaults"]
 
 MAX_REPLICAS = 64
 """More processes of one plugin than any gateway host has cores to give."""
@@ -41,19 +41,38 @@ class GrantSpec(Section):
     secrets: tuple[str | Invalid, ...] = key(ListOf(Text("a name")), "Secrets it may be handed.", default=())
 
 
+class SecretSpec(Section):
+    """Where the value of a secret is found. It is read when plugins are started or given new configurations, handed to
+    those that ask for it, and shown nowhere."""
+
+    from_: SecretSource | None = key(Choice(SecretSource), "What holds it.", required=True)
+    path: str | None = key(
+        Text("a path"), "The file, relative to this one, where it is from a `file`; a newline at its end is dropped."
+    )
+    name: str | None = key(
+        Text("the name of a variable", r"[A-Za-z_][A-Za-z0-9_]*"), "The variable of the host, where it is from `env`."
+    )
+
+
 class PluginSpec(Section):
     """A plugin: its own environment and its own processes."""
 
     LATER: ClassVar[Mapping[str, str]] = {
-        "version": "versions of published plugins",
         "lock": "locks of published plugins",
         "limits": "limits",
-        "secrets": "secrets",
     }
     source: str = key(Text("a path"), "Folder or file of the plugin, relative to this file.", default="", required=True)
+    version: str | None = key(
+        Text("a version specifier"), "Versions of it that may be used, like `>=1.2,<2` (PEP 440); any when not said."
+    )
     replicas: int | None = key(Whole(1, MAX_REPLICAS), "How many equal workers serve it.")
     with_: Mapping[str, object] = key(FreeTable(), WITH, default=NOTHING)
     grant: GrantSpec = key(Record(GrantSpec), "Permissions it is given.", default=GrantSpec())
+    secrets: Mapping[str, str] = key(
+        MapOf(Text("the name of a secret"), named=False),
+        "Secrets it is handed: each that its manifest asks for and `grant` gives, by the plugin's own name for it.",
+        default=NOTHING,
+    )
     extras: tuple[str | Invalid, ...] | None = key(
         ListOf(Text("a name")), "Optional dependencies to install instead of those its manifest chooses."
     )
@@ -138,6 +157,7 @@ class CaseSpec(Section):
 
 _OVERLAID: Mapping[str, tuple[Shape, str]] = {
     "plugins": (MapOf(Record(PluginSpec)), "Plugins by name."),
+    "secrets": (MapOf(Record(SecretSpec)), "Secrets by name: where their values are found."),
     "policies": (Record(PoliciesSpec), "Named values."),
     "defaults": (Record(DefaultsSpec), "Values for stages and plugins that do not have their own."),
     "hooks": (MapOf(Record(HookSpec)), "Hooks: what happens unmatched, and hooks of your own."),
@@ -149,8 +169,6 @@ _OVERLAID: Mapping[str, tuple[Shape, str]] = {
 class _Overlaid(Section):
     """What a profile may change."""
 
-    LATER: ClassVar[Mapping[str, str]] = {"secrets": "secrets"}
-
 
 PROFILE = Overlay(_Overlaid, frozenset(_OVERLAID))
 
@@ -158,12 +176,12 @@ PROFILE = Overlay(_Overlaid, frozenset(_OVERLAID))
 class FileSpec(Section):
     """The whole file, includes and profile merged."""
 
-    LATER: ClassVar[Mapping[str, str]] = {"secrets": "secrets"}
     version: int = key(Exactly(1), "Version of this language.", default=1, required=True)
     name: str = key(Text(), "What the file is called in logs and metrics.", default="", required=True)
     include: tuple[str | Invalid, ...] = key(
         ListOf(Text("a path")), "Files merged into this one, relative to it.", default=()
     )
+    secrets: Mapping[str, SecretSpec] = key(*_OVERLAID["secrets"], default=NOTHING)
     plugins: Mapping[str, PluginSpec] = key(*_OVERLAID["plugins"], default=NOTHING)
     policies: PoliciesSpec = key(*_OVERLAID["policies"], default=PoliciesSpec())
     defaults: DefaultsSpec = key(*_OVERLAID["defaults"], default=DefaultsSpec())

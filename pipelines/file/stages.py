@@ -5,16 +5,15 @@ from __future__ import annotations
 import enum
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import ClassVar
 
 from pipelines.file.containers import Free, FreeTable, ListOf, MapOf, OneOrMany
 from pipelines.file.durations import Amount, Timeout
 from pipelines.file.policies import BREAKER, RETRY, BreakerSpec, RetrySpec
 from pipelines.file.reading import Invalid
 from pipelines.file.section import OwnOrNone, Record, Section, Short, key
-from pipelines.file.shape import Choice, Flag, Text
+from pipelines.file.shape import Choice, Flag, Number, Text, Whole
 from pipelines.hooks import CATALOGUE
-from pipelines.plan import DEFAULT_UNDO_SECONDS, Mode, OnError, Recover
+from pipelines.plan import DEFAULT_ABORT, DEFAULT_UNDO_SECONDS, Mode, OnError, Recover
 
 __all__ = [
     "EXPRESSION",
@@ -27,7 +26,13 @@ __all__ = [
     "FallbackSpec",
     "FinalSpec",
 ]
-__all__ += ["NeedSpec", "NeedState", "OverrideSpec", "PipelineSpec", "StageSpec", "Verdict"]
+__all__ += ["AbortSpec", "NeedSpec", "NeedState", "OverrideSpec", "PipelineSpec", "SplitSpec", "StageSpec", "Verdict"]
+
+MAX_FACTOR = 1000
+"""Whoever lets a canary be a thousand times worse may as well never abort it."""
+
+MAX_MINIMUM_CALLS = 1_000_000
+"""A canary that has answered this many calls is none any more."""
 
 DEFAULT_DEADLINE_SECONDS = 10.0
 """A gateway waits this long at most when the file says nothing; enough for a cold model."""
@@ -129,10 +134,44 @@ class FinalSpec(Section):
     mode: Mode | None = key(Choice(Mode), "audit by default; it cannot be `enforce`.")
 
 
+class AbortSpec(Section):
+    """When a new generation that takes part of the calls is given up by itself."""
+
+    errors: float = key(
+        Number(1, MAX_FACTOR),
+        "How many times as often as the stable generation it may fail.",
+        default=DEFAULT_ABORT.error_factor,
+    )
+    latency: float = key(
+        Number(1, MAX_FACTOR),
+        "How many times as long as the stable one's its high latencies may be.",
+        default=DEFAULT_ABORT.latency_factor,
+    )
+    minimum_calls: int = key(
+        Whole(1, MAX_MINIMUM_CALLS),
+        "How many calls it has answered before it is judged.",
+        default=DEFAULT_ABORT.minimum_calls,
+    )
+
+
+class SplitSpec(Section):
+    """A new generation of the stage's plugin takes part of the calls of the stage's hooks, until it is promoted or
+    aborted. A call goes whole to one revision of the file, so all splits on one hook are equal."""
+
+    canary: float = key(Number(0, 100), "Per cent of the calls that it takes.", default=0.0, required=True)
+    key_: str = key(
+        EXPRESSION,
+        "CEL over payload and context that gives a string; calls with equal ones go the same way, but for an empty "
+        "one, where each is drawn by itself. Where it cannot be worked out, the stable generation takes the call.",
+        default="",
+        required=True,
+    )
+    abort: AbortSpec = key(Record(AbortSpec), "When it is given up by itself.", default=AbortSpec())
+
+
 class StageSpec(Section):
     """One stage of a pipeline."""
 
-    LATER: ClassVar[Mapping[str, str]] = {"split": "splitting calls between generations"}
     uses: str = key(_USES, "The plugin and which of its stages, as PLUGIN/STAGE.", default="", required=True)
     with_: Mapping[str, object] = key(FreeTable(), f"{WITH} Merged over the plugin's.", default=NOTHING)
     needs: tuple[NeedSpec | Invalid, ...] = key(
@@ -153,6 +192,9 @@ class StageSpec(Section):
     mode: Mode | None = key(Choice(Mode), "What a violation does: enforce by default.")
     on_error: OnError | None = key(
         Choice(OnError), "What an error does: fail by default where the mode is enforce, continue elsewhere."
+    )
+    split: SplitSpec | None = key(
+        Record(SplitSpec), "Which part of the calls a new generation takes at first; all of them when not said."
     )
     overrides: tuple[OverrideSpec | Invalid, ...] = key(
         ListOf(Record(OverrideSpec)), "Other settings for some calls.", default=()

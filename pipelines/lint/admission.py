@@ -2,18 +2,20 @@
 
 The rule holds wherever the file names a plugin that offers such a stage (`admits = true` in its manifest) on the hook;
 a file without one is judged as before. Which stage it is, is the author's word; the rest is read off the plan.
+An override must not open an admission hook in any case.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from pipelines.file.tree import Path
 from pipelines.hooks import Hook
 from pipelines.lint.draft import Draft
-from pipelines.plan import Mode, OnError, PipelinePlan, StagePlan, Unmatched
+from pipelines.plan import Mode, OnError, PipelinePlan, Plan, StagePlan, Unmatched
+from pipelines.problem import Problem
 
-__all__ = ["admitting", "check_admission"]
+__all__ = ["admitting", "check_admission", "opened"]
 
 
 def admitting(draft: Draft, hook: Hook) -> tuple[str, ...]:
@@ -93,3 +95,20 @@ def _blame(draft: Draft, pipeline: PipelinePlan, stages: Sequence[str]) -> None:
 
 def _either(stages: Sequence[str]) -> str:
     return " or ".join(stages)
+
+
+def opened(before: Plan, after: Plan) -> Iterator[Problem]:
+    """A problem for each stage whose override leaves an admission hook without a stage that enforces."""
+    for hook, pipelines in after.routes.items():
+        if not after.hooks[hook].admission or _enforced(pipelines) or not _enforced(before.routes[hook]):
+            continue
+        for pipeline in pipelines:
+            for stage in pipeline.stages:
+                if stage.overridden and stage.mark is not None:
+                    path = f"pipelines.{pipeline.name}.stages.{stage.id}"
+                    message = f"overridden, it leaves {hook} without a stage that enforces: everything would be let in"
+                    yield Problem(stage.mark, "open-admission", path, message)
+
+
+def _enforced(pipelines: tuple[PipelinePlan, ...]) -> bool:
+    return any(stage.variants[-1].mode is Mode.ENFORCE for pipeline in pipelines for stage in pipeline.stages)

@@ -45,6 +45,9 @@ class Draft:
     compiled: dict[tuple[str, Path, str], Expression | ExpressionError] = field(default_factory=dict)
     """What came of each expression, by its hook, path and text; shared by profiles that change no name in it."""
 
+    overridden: Mapping[tuple[str, str], str] = field(default_factory=dict)
+    """Why the mode of a stage was changed by command, by its pipeline and name."""
+
     def tree(self, path: Path) -> Tree | None:
         """What is written at `path`."""
         found = self._find(path)

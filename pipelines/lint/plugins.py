@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from pipelines import versions
 from pipelines.declaration import Asks, PluginDeclaration
 from pipelines.file.reading import Invalid, valid
 from pipelines.file.spec import GrantSpec, PluginSpec
 from pipelines.lint.configuration import Configurations
 from pipelines.lint.draft import BadPlugin, Draft, Plugins
 from pipelines.lint.policies import Policies
+from pipelines.lint.secrets import check_handed
 from pipelines.plan import DEFAULT_QUEUE, PluginPlan
 from pipelines.suggest import nearest
 
@@ -23,8 +25,10 @@ def declare(draft: Draft, plugins: Plugins) -> dict[str, PluginDeclaration]:
         found = _find(draft, name, spec, plugins) if spec.source else None
         if found is not None:
             declared[name] = found
+            _check_version(draft, name, spec, found)
             _check_extras(draft, name, spec, found)
             _check_grants(draft, name, spec.grant, found.asks)
+            check_handed(draft, name, spec, found.asks)
     return declared
 
 
@@ -49,6 +53,18 @@ def _check_extras(draft: Draft, name: str, spec: PluginSpec, found: PluginDeclar
             draft.error(
                 ("plugins", name, "extras", i), "unknown-extra", message, nearest(extra, found.available_extras)
             )
+
+
+def _check_version(draft: Draft, name: str, spec: PluginSpec, found: PluginDeclaration) -> None:
+    path, source = ("plugins", name, "version"), ("plugins", name, "source")
+    if spec.version is not None and (wrong := versions.unreadable(spec.version)):
+        draft.error(path, "bad-version", wrong, versions.meant(spec.version))
+    elif spec.version is not None and (wrong := versions.refused(spec.version, found.version)):
+        draft.error(path, "wrong-version", wrong)
+    if found.unfit:
+        draft.error(source, "unfit-plugin", found.unfit)
+    for sentence in found.deprecations:
+        draft.warn(source, "deprecated", sentence)
 
 
 _ASKS = ("network", "filesystem", "secrets")
@@ -102,6 +118,8 @@ def plugin_plans(draft: Draft, configs: Configurations, policies: Policies) -> d
             concurrency=spec.concurrency or default.concurrency,
             queue=_first(spec.queue, default.queue, DEFAULT_QUEUE),
             restart=restart or standard,
+            secrets=spec.secrets,
+            version=spec.version,
             mark=draft.value(("plugins", name, "source")),
         )
     return plans

@@ -17,6 +17,7 @@ from pipelines.lint.expressions import Desk, mention
 from pipelines.lint.graph import Graph, Settings
 from pipelines.lint.inputs import TEMPLATE_SHIFT, check_inputs, inputs
 from pipelines.lint.policies import Policies
+from pipelines.lint.splits import split_plan
 from pipelines.lint.undo import Undoing
 from pipelines.lint.uses import Use, check_offer, check_ordinary, declared_writes, misfit_out, timeout_of
 from pipelines.plan import BreakerPolicy, Mode, Need, OnError, RetryPolicy, StagePlan, StageState, Variant
@@ -105,6 +106,8 @@ class Weaver:
             retry=self._common[name].retry,
             breaker=self._common[name].breaker,
             undo=self.undoing.weave(name, desk, hook),
+            split=split_plan(desk, (*path, "split"), stage.split),
+            overridden=self.draft.overridden.get((str(self.path[-1]), name), ""),
             signs=() if use.declaration is None else use.declaration.signs,
             mark=self.draft.key(path),
         )

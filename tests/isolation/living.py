@@ -207,9 +207,10 @@ class Gate:
 
     async def reached(self) -> None:
         """Wait until the plugin stands at the gate, and let it pass: the two are one act."""
-        await until(self._opened)
+        await until(self.opened)
 
-    def _opened(self) -> bool:
+    def opened(self) -> bool:
+        """Let pass whoever stands at the gate; False when nobody does."""
         try:
             os.close(os.open(self.path, os.O_WRONLY | os.O_NONBLOCK))
         except OSError:  # ENXIO: nobody reads yet
@@ -269,8 +270,8 @@ def _spec(folder: Path, stages: tuple[str, ...], members: Mapping[str, Any]) -> 
 class serving(contextlib.AbstractAsyncContextManager[Generation]):  # reads as the words it stands for
     """A generation that is ready. At its end no worker of it is left."""
 
-    def __init__(self, spec: WorkerSpec, **choices: Any) -> None:
-        self._generation = Generation(spec, CONFIGS, **choices)
+    def __init__(self, spec: WorkerSpec, configs: Mapping[str, object] = CONFIGS, **choices: Any) -> None:
+        self._generation = Generation(spec, configs, **choices)
 
     async def __aenter__(self) -> Generation:
         async with asyncio.timeout(PATIENCE_SECONDS):

@@ -126,3 +126,20 @@ def test_a_plugin_that_stays_is_found_out() -> None:
 
 def test_a_plugin_that_cannot_start_is_not_tried_any_further() -> None:
     assert [finding.check for finding in check(_hostile("handshake_exit"))] == ["handshake"]
+
+
+def test_a_plugin_that_needs_its_secrets_is_checked_with_samples_of_them(tmp_path: Path) -> None:
+    """The operator's own have no business in a check."""
+    (tmp_path / "plugin.py").write_text(
+        "from penstock_plugin import Plugin\n\nplugin = Plugin()\n\n\n"
+        "@plugin.configure\ndef log_in(config):\n    return config.secrets['token']\n\n\n"
+        "@plugin.stage('act')\ndef act(call):\n    assert call.config == call.secrets['token']\n"
+    )
+    manifest = (
+        '[tool.penstock]\nname = "asks"\nversion = "1.0.0"\nentry = "plugin:plugin"\n\n[tool.penstock.stages.act]\n'
+    )
+    (tmp_path / "pyproject.toml").write_text(manifest)
+    subject = _subject(tmp_path)
+    assert _named(check(subject), "configure").outcome is Outcome.FAILED
+    findings = check(replace(subject, secrets=("token",)))
+    assert {finding.outcome for finding in findings} == {Outcome.PASSED}

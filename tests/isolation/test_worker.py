@@ -27,7 +27,7 @@ from isolation.errors import (
     WorkerLost,
 )
 from isolation.handshake import Window
-from isolation.plugin_log import PRINTED_LINE_BYTES, PRINTED_LINES, Printed
+from isolation.plugin_log import PRINTED_LINE_BYTES, PRINTED_LINES, LogLine, Printed, level_of, pass_on
 from isolation.protocol.life import State
 from isolation.spec import WorkerSpec
 from isolation.worker import Worker
@@ -40,6 +40,7 @@ class Watcher:
         self.retirements = 0
         self.given_back: list[Call] = []
         self.progress: list[bytes] = []
+        self.lines: list[LogLine] = []
 
     def freed(self, worker: Worker) -> None:
         """Nobody waits here."""
@@ -52,6 +53,9 @@ class Watcher:
 
     def progressed(self, worker: Worker, params: bytes) -> None:
         self.progress.append(params)
+
+    def logged(self, worker: Worker, line: LogLine) -> None:
+        self.lines.append(line)
 
 
 @asynccontextmanager
@@ -476,17 +480,28 @@ def test_what_a_plugin_prints_is_logged_line_by_line(tmp_path: Path, caplog: pyt
 
 def test_of_a_flood_of_printed_lines_only_some_are_logged(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.INFO, "penstock.plugin"):
-        Printed("living", "living#1").feed(b"y\n" * 30_000)
+        Printed("living", "living#1", lambda line: None).feed(b"y\n" * 30_000)
     assert len(caplog.records) == PRINTED_LINES + 1
     assert caplog.records[-1].getMessage() == f"({30_000 - PRINTED_LINES} more lines)"
 
 
 def test_a_printed_line_without_end_is_not_kept_for_ever(caplog: pytest.LogCaptureFixture) -> None:
-    printed = Printed("living", "living#1")
+    printed = Printed("living", "living#1", lambda line: None)
     with caplog.at_level(logging.INFO, "penstock.plugin"):
         for _ in range(3):
             printed.feed(b"y" * (PRINTED_LINE_BYTES + 1))
     assert [len(record.getMessage()) for record in caplog.records] == [PRINTED_LINE_BYTES] * 3
+
+
+def test_who_listens_hears_what_the_hosts_own_log_does_not_let_through() -> None:
+    """Lines must be there to look at later, whatever the terminal shows."""
+    heard: list[LogLine] = []
+    log = logging.getLogger("penstock.plugin")
+    assert not log.isEnabledFor(logging.INFO)
+    Printed("living", "living#1", heard.append).feed(b"printed\n")
+    pass_on(b'{"level": "debug", "message": "small"}', heard.append, plugin="living", worker="living#1")
+    pass_on(b'{"level": 7}', heard.append, plugin="living", worker="living#1")
+    assert [(line.message, level_of(line)) for line in heard] == [("printed", logging.INFO), ("small", logging.DEBUG)]
 
 
 # Liveness.

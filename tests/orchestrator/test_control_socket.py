@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import socket
 import stat
 from collections.abc import AsyncIterator, Coroutine, Mapping
@@ -14,8 +15,9 @@ from typing import TypeVar
 import msgspec
 import pytest
 
+from orchestrator.control.backlog import Backlog
 from orchestrator.control.refusal import Answer, Refused
-from orchestrator.control.socket import SOCKET, HostGone, HostSilent, NoHost, ask, served
+from orchestrator.control.socket import SOCKET, HostGone, HostSilent, NoHost, ask, ask_stream, served
 from orchestrator.state import hold_state
 
 WAIT_SECONDS = 20.0
@@ -31,10 +33,12 @@ class Desk:
         self.asked: list[str] = []
         self.waiting = asyncio.Event()
         self.go_on = asyncio.Event()
+        self.ended = asyncio.Event()
 
-    async def perform(self, command: str, params: Mapping[str, object]) -> Answer:
+    async def perform(self, command: str, params: Mapping[str, object], *, by: str) -> Answer:
         """Follow it."""
         self.asked.append(command)
+        self.by = by
         match command:
             case "echo":
                 return dict(params)
@@ -45,6 +49,21 @@ class Desk:
             case "crash":
                 raise ZeroDivisionError("a bug")
         raise Refused("penstock.no_such", f"no {command}", "try echo")
+
+    streams: Mapping[str, object] = {"count": None, "silence": None, "break": None}
+
+    async def stream(self, name: str, params: Mapping[str, object], *, by: str) -> AsyncIterator[Mapping[str, object]]:
+        """Count, then end; or say one thing and no more, until it is closed."""
+        try:
+            for number in range(3):
+                yield {"number": number}
+                if name == "break":
+                    raise Refused("penstock.no_such", "no more", "")
+                if name == "silence":
+                    self.waiting.set()
+                    await self.go_on.wait()
+        finally:
+            self.ended.set()
 
 
 @pytest.fixture
@@ -309,3 +328,85 @@ def test_a_host_that_dies_in_the_middle_of_its_answer_is_gone(folder: Path) -> N
 
         with pytest.raises(HostGone):
             run(go())
+
+
+def test_the_host_knows_who_asks(folder: Path) -> None:
+    async def go() -> str:
+        async with desk_at(folder) as desk:
+            await asked(folder, "echo")
+            return desk.by
+
+    assert run(go()) == f"uid:{os.geteuid()}"
+
+
+# Streams.
+
+
+async def streamed(folder: Path, name: str) -> list[Mapping[str, object]]:
+    return await asyncio.to_thread(lambda: list(ask_stream(folder, name, {})))
+
+
+def test_a_stream_is_its_objects_in_order_and_then_its_end(folder: Path) -> None:
+    async def go() -> list[Mapping[str, object]]:
+        async with desk_at(folder):
+            return await streamed(folder, "count")
+
+    assert run(go()) == [{"number": 0}, {"number": 1}, {"number": 2}]
+
+
+def test_a_stream_that_is_refused_half_way_says_so(folder: Path) -> None:
+    async def go() -> None:
+        async with desk_at(folder):
+            await streamed(folder, "break")
+
+    with pytest.raises(Refused, match="no more"):
+        run(go())
+
+
+def test_a_caller_that_hangs_up_ends_its_stream(folder: Path) -> None:
+    async def go() -> None:
+        async with desk_at(folder) as desk:
+            async with line_to(folder) as (reader, writer):
+                writer.write(b'{"command": "silence"}\n')
+                assert msgspec.json.decode(await reader.readline()) == {"item": {"number": 0}}
+                await desk.waiting.wait()
+                assert not desk.ended.is_set()
+            await desk.ended.wait()
+
+    run(go())
+
+
+def test_a_silent_stream_beats(folder: Path) -> None:
+    async def go() -> list[bytes]:
+        async with desk_at(folder, beat_seconds=0.01), line_to(folder) as (reader, writer):
+            writer.write(b'{"command": "silence"}\n')
+            await reader.readline()
+            return [await reader.readline() for _ in range(3)]
+
+    assert run(go()) == [b"\n"] * 3
+
+
+def test_a_host_that_stops_ends_its_streams(folder: Path) -> None:
+    async def go() -> bool:
+        async with desk_at(folder) as desk:
+            following = asyncio.ensure_future(streamed(folder, "silence"))
+            await desk.waiting.wait()
+        with pytest.raises(HostGone):
+            await following
+        return desk.ended.is_set()
+
+    assert run(go())
+
+
+def test_a_listener_that_is_too_slow_is_told_how_much_it_missed() -> None:
+    async def go() -> list[Mapping[str, object]]:
+        backlog = Backlog(limit=3)
+        for number in range(10):
+            backlog.put({"number": number})
+        taken = backlog.taken()
+        first = [await anext(taken) for _ in range(4)]
+        backlog.put({"number": 10})
+        return [*first, await anext(taken)]
+
+    numbers = [{"number": number} for number in (7, 8, 9, 10)]
+    assert run(go()) == [{"type": "Missed", "count": 7}, *numbers]

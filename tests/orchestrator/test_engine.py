@@ -28,6 +28,7 @@ from isolation.errors import (
 )
 from orchestrator.door import DoorError
 from orchestrator.engine.engine import Engine, HookCall, Reply, UnknownHook, UnknownPipeline
+from orchestrator.engine.wiring import Serving
 from orchestrator.faults import StageFault
 from orchestrator.record.records import records_of
 from pipelines.expressions import Expression
@@ -51,7 +52,7 @@ class Bench:
         return self.engine_of(load_text(self.folder, pipelines, more=more).plan)
 
     def engine_of(self, plan: Plan) -> Engine:
-        return Engine(routes_for(plan, {"s": self.plugin}), plan.unmatched, frozenset(plan.hooks), self.loop)
+        return Engine(Serving(routes_for(plan, {"s": self.plugin}), plan.unmatched, frozenset(plan.hooks)), self.loop)
 
     def call(self, pipelines: str, payload: Mapping[str, object] | bytes = PAYLOAD, more: str = "") -> HookCall:
         return self.serve(pipelines, more).submit(HOOK, payload)

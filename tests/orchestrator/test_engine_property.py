@@ -16,6 +16,7 @@ from reference import Failure, Played, play
 
 from isolation.errors import PluginError
 from orchestrator.engine.engine import Engine, Reply
+from orchestrator.engine.wiring import Serving
 from orchestrator.record.records import records_of
 
 Tree = dict[str, object]
@@ -107,7 +108,7 @@ def run(stages: Mapping[str, Tree], payload: Tree, answers: Mapping[str, Tree], 
     with tempfile.TemporaryDirectory() as folder:
         plan = load_text(Path(folder), "  " + json.dumps(pipeline)).plan
     loop = asyncio.new_event_loop()
-    engine = Engine(routes_for(plan, {"s": plugin}), plan.unmatched, frozenset(plan.hooks), loop)
+    engine = Engine(Serving(routes_for(plan, {"s": plugin}), plan.unmatched, frozenset(plan.hooks)), loop)
     call = engine.submit("tool_pre_invoke", payload)
     while plugin.waiting:
         stage = next(name for name in order if name in plugin.waiting)

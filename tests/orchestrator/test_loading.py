@@ -11,7 +11,8 @@ from generated_files import Offer, files
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from orchestrator.loading import load
+from orchestrator.loading import load, reload
+from pipelines.file.overriding import Override
 from pipelines.file.section import keys_of
 from pipelines.file.source import parse
 from pipelines.file.spec import PoliciesSpec
@@ -188,3 +189,46 @@ def test_whatever_is_typed_gives_a_plan_or_problems_with_places(
         problems = error.problems
     lines = text.count("\n") + 1
     assert all(1 <= p.mark.line <= lines for p in problems if p.mark.file.endswith("pipeline.yaml"))
+
+
+def test_a_plugin_that_should_not_be_used_any_more_is_warned_of_where_it_is_named(tmp_path: Path) -> None:
+    path = write(tmp_path)
+    (tmp_path / "a" / "pyproject.toml").write_text(
+        PLUGIN.replace('version = "1"', 'version = "1"\ndeprecated = "use b"')
+    )
+    [warning] = load(path).plan.warnings
+    assert (warning.code, warning.path, warning.mark.line) == ("deprecated", "plugins.a.source", 3)
+    assert warning.message == "the plugin is deprecated: use b"
+
+
+def test_the_version_that_is_asked_for_stands_in_the_plan(tmp_path: Path) -> None:
+    path = write(tmp_path, FILE.replace("source: ./a", "source: ./a, version: '<2'"))
+    assert load(path).plan.plugins["a"].version == "<2"
+
+
+def test_an_archived_plan_is_made_again_whatever_pythons_there_are_now(tmp_path: Path) -> None:
+    path = write(tmp_path)
+    loaded = load(path)
+    text = PLUGIN.replace('version = "1"', 'version = "1"\nrequires-python = ">=3.99"')
+    (tmp_path / "a" / "pyproject.toml").write_text(text)
+    with pytest.raises(SpecError, match="unfit-plugin"):
+        load(path)
+    assert reload(loaded.archive, {}).plan.plugins.keys() == {"a"}
+
+
+@pytest.mark.parametrize("mode", [Mode.PERMISSIVE, Mode.DISABLED])
+def test_no_override_lets_anything_in_without_the_stage_that_admits(tmp_path: Path, mode: Mode) -> None:
+    """What lint refuses of a file is refused of a command at three at night as well."""
+    text = FILE.replace("tool_pre_invoke", "server_pre_register")
+    file = write(tmp_path, text.replace("s: { uses: a/run }", "s: { uses: a/run }, t: { uses: a/look }"))
+    manifest = tmp_path / "a" / "pyproject.toml"
+    manifest.write_text(f"{PLUGIN}hooks = ['server_pre_register']\n[tool.penstock.stages.look]\n")
+    override = Override("g/s", mode, 4e9, "an incident", "uid:0")
+    assert load(file, overrides=[override]).plan.routes["server_pre_register"]
+    manifest.write_text(
+        manifest.read_text().replace("[tool.penstock.stages.run]", "[tool.penstock.stages.run]\nadmits = true")
+    )
+    assert load(file).plan.routes["server_pre_register"]
+    with pytest.raises(SpecError) as refused:
+        load(file, overrides=[override])
+    assert {problem.code for problem in refused.value.problems} == {"unguarded"}

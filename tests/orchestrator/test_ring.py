@@ -24,6 +24,10 @@ class Came:
     began: float = 0.0
     pipeline: str = "order"
     durable: bool = False
+    request_id: str = ""
+
+    def succeeded(self, stage: str) -> bool:
+        return self.verdict != "deny"
 
     @property
     def troubled(self) -> bool:

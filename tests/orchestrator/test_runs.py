@@ -23,7 +23,7 @@ from orchestrator.durable.recorder import JournalRecorder
 from orchestrator.engine.engine import Engine, Reply
 from orchestrator.engine.lasting import Lasting
 from orchestrator.engine.traversal import Traversal
-from orchestrator.engine.wiring import Route, routes_of
+from orchestrator.engine.wiring import Route, Serving, routes_of
 from orchestrator.journal.awaiting import AwaitedJournal
 from orchestrator.journal.journal import Journal
 from orchestrator.journal.opening import open_journal
@@ -132,7 +132,7 @@ async def host_of(folder: Path) -> AsyncIterator[Host]:
     routes = routes_of(plan.routes, {"s": plugin}, Breakers(lambda: 0.0), lambda low, high: low, "plan")
     with open_journal(folder / "state", loop=loop, machine=MACHINE_VERSION) as journal:
         await AwaitedJournal(journal).put_plan("plan", b"a plan")
-        engine = Engine(routes, plan.unmatched, frozenset(plan.hooks), loop, clock=LoopClock(loop))
+        engine = Engine(Serving(routes, plan.unmatched, frozenset(plan.hooks)), loop, clock=LoopClock(loop))
         engine.recorder = JournalRecorder(journal, engine.clock, lambda run: None)
         host = Host(journal, plugin, routes, engine)
         engine._ended = host.ended

@@ -415,6 +415,8 @@ RECORD: Mapping[str, Callable[[object], bool]] = {
     "reason": lambda value: isinstance(value, str),
     "durable": lambda value: value is False,
     "began": lambda value: isinstance(value, float) and value > 0,
+    "request_id": lambda value: isinstance(value, str),
+    "trace": lambda value: value == "",
     "finally": lambda value: value == {},
 }
 STAGE: Mapping[str, Callable[[object], bool]] = {
@@ -430,6 +432,7 @@ STAGE: Mapping[str, Callable[[object], bool]] = {
     "out": lambda value: value is None or isinstance(value, dict),
     "effect": lambda value: value == "none",
     "undo": lambda value: value is None,
+    "override": lambda value: value is None,
 }
 
 

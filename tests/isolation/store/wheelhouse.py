@@ -74,7 +74,7 @@ class Index:
     """Serves distributions as PEP 503 asks, on a port of its own."""
 
     def __init__(self, distributions: list[tuple[str, bytes]]) -> None:
-        files = dict(distributions)
+        files = self._files = dict(distributions)
 
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
@@ -103,6 +103,10 @@ class Index:
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True)
         self.url = f"http://127.0.0.1:{self._server.server_port}/simple"
+
+    def publish(self, *distributions: tuple[str, bytes]) -> None:
+        """Serve more of them from now on."""
+        self._files.update(distributions)
 
     def __enter__(self) -> Index:
         self._thread.start()

@@ -28,6 +28,7 @@ pipelines:
       a: { uses: pii/mask, retry: { attempts: 2 }, compensate: { uses: pii/undo } }
     finally: { last: { uses: pii/mask } }
 profiles: { dev: { policies: { timeouts: { fast: 1s } } } }
+secrets: { api_token: { from: env, name: API_TOKEN } }
 """
 
 
@@ -102,7 +103,8 @@ def test_the_root_lists_the_sections() -> None:
         ("pipelines.guard.stages.a.retry.attemps", "pipelines.guard.stages.a.retry.attempts"),
         ("pipelines.guard.finally.lst", "pipelines.guard.finally.last"),
         ("name.first", "name"),
-        ("secrets", None),
+        ("policies.limits", None),
+        ("secrets.api_tokn", "secrets.api_token"),
         ("a[b]", None),
     ],
 )

@@ -10,10 +10,11 @@ import pytest
 
 from pipelines.declaration import HookUse, PluginDeclaration, StageDeclaration
 from pipelines.file.layers import Unreadable, stack
+from pipelines.file.overriding import Override
 from pipelines.lint.check import check
 from pipelines.lint.draft import BadPlugin
 from pipelines.plan import Plan
-from pipelines.problem import SpecError
+from pipelines.problem import Problem, SpecError
 
 ARGS = HookUse(writes=(("payload", "args"),))
 NAME = HookUse(writes=(("payload", "name"),))
@@ -80,13 +81,17 @@ class World:
             raise BadPlugin("no such folder")
         return self.plugins[source]
 
-    def plan(self, text: str, profile: str | None = None) -> Plan:
+    def plan(self, text: str, profile: str | None = None, *overrides: Override) -> Plan:
         """Check `text` as the file p.yaml."""
         self.files["p.yaml"] = text
-        return check(stack("p.yaml", self), self, self, profile)
+        return check(stack("p.yaml", self), self, self, profile, overrides)
+
+    def problems(self, text: str, profile: str | None = None, *overrides: Override) -> tuple[Problem, ...]:
+        """What is wrong with `text`."""
+        with pytest.raises(SpecError) as error:
+            self.plan(text, profile, *overrides)
+        return error.value.problems
 
     def refused(self, text: str, profile: str | None = None) -> list[str]:
         """What is wrong with `text`, each problem as `line:column code path`."""
-        with pytest.raises(SpecError) as error:
-            self.plan(text, profile)
-        return [f"{p.mark.line}:{p.mark.column} {p.code} {p.path}" for p in error.value.problems]
+        return [f"{p.mark.line}:{p.mark.column} {p.code} {p.path}" for p in self.problems(text, profile)]

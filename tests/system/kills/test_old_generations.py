@@ -18,8 +18,8 @@ from proof import Ledger, check, runs_of
 
 from isolation.manifest import read_manifest
 from isolation.store.store import Store
-from orchestrator.durable.archive import read_archive
 from orchestrator.journal.opening import open_journal
+from orchestrator.revisions.archive import read_archive
 from pipelines.run import MACHINE_VERSION
 
 PENSTOCK = Path(sysconfig.get_path("scripts")) / "penstock"

@@ -1,0 +1,204 @@
+"""How a host stands, for the eye. It reads the answer to `status`; a member that is not there is not shown."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from orchestrator.cli.env import age
+from orchestrator.cli.failures import printable
+from orchestrator.cli.tables import plain_table
+
+__all__ = ["duration", "mebibytes", "members", "number", "records", "status_view", "text"]
+
+Record = Mapping[str, object]
+
+_STATES = {"running": "green", "starting": "yellow", "degraded": "yellow", "failed": "bold red"}
+_KIBI = 1024
+SHOWN_RUNS = 4
+
+
+def status_view(status: Record, now: float) -> RenderableType:
+    """Everything, the host first."""
+    parts: list[RenderableType] = [_host(status, now)]
+    parts += [Text(), _plugins(records(status, "plugins"))]
+    for lines in (_breakers, _overrides, _canary, _draining):
+        found = list(lines(status, now))
+        if found:
+            parts += [Text(), *found]
+    return Group(*parts)
+
+
+def _host(status: Record, now: float) -> Text:
+    host, revision = members(status, "host"), members(status, "revision")
+    shown = Text(printable(text(status, "name")), style="bold")
+    shown.append(f"  {printable(text(status, 'file'))}", style="dim")
+    facts = [f"pid {text(host, 'pid')}", f"up {duration(now - number(host, 'since'))}"] if host else []
+    facts += [mebibytes(host.get("rss_bytes"))] if host and host.get("rss_bytes") else []
+    facts += [_revision(revision, now)] if revision else []
+    facts += [f"{text(status, 'calls')} calls under way", f"{_count(status, 'open_runs')} open runs"]
+    shown.append("\n" + ", ".join(facts))
+    for line, style in _news(status, now):
+        shown.append(f"\n{printable(line)}", style=style)
+    return shown
+
+
+def _revision(revision: Record, now: float) -> str:
+    by = text(revision, "by")
+    return f"revision {text(revision, 'number')} since {age(number(revision, 'since'), now)}" + (
+        f" by {by}" if by else ""
+    )
+
+
+def _news(status: Record, now: float) -> Iterator[tuple[str, str]]:
+    """What happened to the host itself, a line each."""
+    frozen = status.get("frozen")
+    if frozen.get("frozen", True) if isinstance(frozen, Mapping) else frozen:
+        yield f"frozen: the watcher applies nothing{_because(frozen)}", "yellow"
+    watcher = status.get("watcher")
+    if isinstance(watcher, Mapping):
+        yield f"watcher: {text(watcher, 'state') or 'on'}{_because(watcher)}", "dim"
+    elif watcher is not None:
+        yield f"watcher: {'on' if watcher is True else 'off' if watcher is False else watcher}", "dim"
+    changed = members(status, "last_change")
+    if changed:
+        why = text(changed, "reason")
+        yield (
+            f"last change: revision {text(changed, 'number')} {text(changed, 'outcome')} "
+            f"{age(_when(changed), now)} by {text(changed, 'by')}" + (f": {why}" if why else ""),
+            "dim",
+        )
+    refused = members(status, "refused")
+    if refused:
+        where = text(refused, "where")
+        head = f"change refused {age(_when(refused), now)} by {text(refused, 'by')}"
+        yield f"{head}: {f'{where}: ' if where else ''}{text(refused, 'reason')}", "bold red"
+
+
+def _when(change: Record) -> float:
+    return number(change, "when") or number(change, "at")
+
+
+def _because(holder: object) -> str:
+    if not isinstance(holder, Mapping):
+        return ""
+    by, reason = text(holder, "by"), text(holder, "reason")
+    return (f" (by {by})" if by else "") + (f": {reason}" if reason else "")
+
+
+def _plugins(plugins: Sequence[Record]) -> Table:
+    table = plain_table()
+    for name in ("plugin", "generation", "version", "state"):
+        table.add_column(name, no_wrap=True)
+    for name in ("ready", "in flight", "waiting", "restarts", "age", "RSS"):
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("", overflow="fold")
+    for plugin in plugins:
+        state, ready, wanted = text(plugin, "state"), text(plugin, "ready"), text(plugin, "wanted")
+        restarts = text(plugin, "restarts")
+        table.add_row(
+            Text(printable(text(plugin, "plugin"))),
+            Text(text(plugin, "generation").partition("@")[2], style="dim"),
+            Text(printable(text(plugin, "version"))),
+            Text(state, style=_STATES.get(state, "")),
+            Text(f"{ready}/{wanted}", style="" if ready == wanted else "yellow"),
+            text(plugin, "owed"),
+            text(plugin, "waiting"),
+            Text(restarts, style="" if restarts in ("", "0") else "yellow"),
+            duration(number(plugin, "age_seconds")),
+            mebibytes(plugin.get("rss_bytes")),
+            Text(printable(text(plugin, "reason").partition("\n")[0]), style="red"),
+        )
+    return table
+
+
+def _breakers(status: Record, _: float) -> Iterator[RenderableType]:
+    for view in records(status, "breakers"):
+        state, retry = text(view, "state"), view.get("retry_seconds")
+        words = f"breaker {text(view, 'plugin')}/{text(view, 'stage')} is {state}"
+        words += f", forced: {text(view, 'reason')}" if view.get("forced") else ""
+        words += f", {text(view, 'failures')} of {text(view, 'calls')} calls failed"
+        words += f", tried again in {duration(float(retry))}" if isinstance(retry, int | float) else ""
+        yield Text(printable(words), style="bold red" if state == "open" else "yellow")
+
+
+def _overrides(status: Record, now: float) -> Iterator[RenderableType]:
+    for one in records(status, "overrides"):
+        left = duration(max(0.0, number(one, "until") - now))
+        by = f" (by {text(one, 'by')})" if text(one, "by") else ""
+        words = f"override: {text(one, 'stage')} is {text(one, 'mode')} for {left} more: {text(one, 'reason')}{by}"
+        yield Text(printable(words), style="yellow")
+
+
+def _canary(status: Record, _: float) -> Iterator[RenderableType]:
+    canary = members(status, "canary")
+    if canary:
+        rest = ", ".join(
+            f"{text(canary, name)} {name.replace('_', ' ')}"
+            for name in canary
+            if name not in ("revision", "percent") and not isinstance(canary[name], Mapping | list)
+        )
+        words = f"canary: revision {text(canary, 'revision')} takes {text(canary, 'percent')} % of the calls"
+        yield Text(printable(words + (f"; {rest}" if rest else "")), style="cyan")
+
+
+def _draining(status: Record, _: float) -> Iterator[RenderableType]:
+    for one in records(status, "draining"):
+        runs = one.get("runs")
+        names = [str(run) for run in runs] if isinstance(runs, list) else []
+        held = ", ".join(names[:SHOWN_RUNS]) + (f" and {len(names) - SHOWN_RUNS} more" if names[SHOWN_RUNS:] else "")
+        generations = members(one, "generations")
+        what = ", ".join(map(str, generations.values())) or text(one, "generation") or text(one, "plugin")
+        words = f"revision {text(one, 'revision')}{f' ({what})' if what else ''} drains"
+        yield Text(printable(f"{words}; held by {held or 'no run any more'}"), style="yellow")
+
+
+# Members of JSON objects, whatever is there.
+
+
+def records(record: Record, name: str) -> list[Record]:
+    """The objects of a list."""
+    found = record.get(name)
+    return [one for one in found if isinstance(one, Mapping)] if isinstance(found, list) else []
+
+
+def members(record: Record, name: str) -> Record:
+    """An object; empty where there is none."""
+    found = record.get(name)
+    return found if isinstance(found, Mapping) else {}
+
+
+def text(record: Record, name: str) -> str:
+    """A member as a text; "" where there is none."""
+    found = record.get(name)
+    return "" if found is None else str(found)
+
+
+def number(record: Record, name: str) -> float:
+    """A number; 0 where there is none."""
+    found = record.get(name)
+    return float(found) if isinstance(found, int | float) else 0.0
+
+
+def _count(record: Record, name: str) -> int:
+    found = record.get(name)
+    return len(found) if isinstance(found, list) else 0
+
+
+def duration(seconds: float) -> str:
+    """How long, in the two largest units."""
+    whole = max(0, round(seconds))
+    days, hours, minutes = whole // 86400, whole // 3600 % 24, whole // 60 % 60
+    if days:
+        return f"{days}d {hours}h"
+    if hours:
+        return f"{hours}h {minutes}m"
+    return f"{minutes}m {whole % 60}s" if minutes else f"{whole}s"
+
+
+def mebibytes(count: object) -> str:
+    """How much memory; "" where nobody knows."""
+    return f"{count / _KIBI**2:.0f} MiB" if isinstance(count, int | float) else ""

@@ -1,0 +1,1 @@
+"""Revisions: plans put into service one after another, each to be seen before and undone after."""

@@ -1,0 +1,42 @@
+"""Why a change was not made: one value for whatever went wrong, with its place and what to do about it."""
+
+from __future__ import annotations
+
+from isolation.errors import EnvironmentBuildError, IsolationError
+from pipelines.problem import Severity, SpecError
+
+__all__ = ["ChangeNotMade", "refusal_of"]
+
+CHANGE_LINES = 20
+"""More mistakes at once than anybody reads; `penstock lint` has them all."""
+
+
+class ChangeNotMade(Exception):
+    """A change was refused; everything is as it was. `where` is file:line:column, a plugin's name, or ""."""
+
+    def __init__(self, code: str, message: str, *, where: str = "", hint: str = "") -> None:
+        super().__init__(message)
+        self.code = code
+        self.where = where
+        self.hint = hint
+
+
+def refusal_of(error: Exception) -> ChangeNotMade:
+    """The same in the words of a change."""
+    if isinstance(error, ChangeNotMade):
+        return error
+    if isinstance(error, SpecError):
+        mistakes = [problem for problem in error.problems if problem.severity is Severity.ERROR]
+        first = mistakes[0].mark
+        where = f"{first.file}:{first.line}:{first.column}"
+        said = "\n".join(map(str, mistakes[:CHANGE_LINES]))
+        return ChangeNotMade("penstock.lint", said, where=where, hint="`penstock lint` names every mistake")
+    hint = getattr(error, "hint", "")
+    if isinstance(error, EnvironmentBuildError):
+        return ChangeNotMade(error.code, str(error), where=error.plugin, hint=hint)
+    if isinstance(error, IsolationError):
+        return ChangeNotMade(error.code, str(error), where=str(error).split(":", 1)[0], hint=hint)
+    if isinstance(error, OSError):
+        where = str(error.filename or "")
+        return ChangeNotMade("penstock.not_kept", f"its plan cannot be kept: {error.strerror or error}", where=where)
+    return ChangeNotMade(getattr(error, "code", "penstock.change"), str(error), hint=hint)

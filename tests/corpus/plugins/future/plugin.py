@@ -1,0 +1,1 @@
+"""Never imported: only the manifest beside it is read."""
