@@ -26,6 +26,9 @@ from orchestrator.record.history import NoSuchRun, SeveralRuns
 from orchestrator.resilience import states
 from orchestrator.resilience.retry import Retries
 from orchestrator.resilience.witness import counts
+from orchestrator.revisions.history import NoSuchRevision
+from orchestrator.revisions.selftest import SelfTestFailed
+from orchestrator.secrets import SecretError
 from orchestrator.signing.key import SigningKeyError
 from orchestrator.state import StateHeld
 from pipelines.cel.functions import FUNCTIONS
@@ -195,6 +198,9 @@ COMMAND_ERRORS = (
     StateHeld,
     SocketHeld,
     SigningKeyError,
+    SecretError,
+    SelfTestFailed,
+    NoSuchRevision,
 )
 
 _SYSTEM = "The operating system refused something; the message is its own."

@@ -21,6 +21,7 @@ __all__ = ["apply", "canary", "diff", "freeze", "history", "plan", "rollback", "
 _Decorated = TypeVar("_Decorated", bound=Callable[..., object])
 
 _JSON = "Print it as JSON."
+_DIFF_TONES = {"+": "green", "-": "red", "@": "cyan"}
 _REASON = click.option("--reason", metavar="TEXT", default="", help="Why; others read it.")
 
 
@@ -127,15 +128,24 @@ def _asked(path: Path, state: Path | None, name: str, params: Mapping[str, objec
 
 
 def _show(found: object, as_json: bool) -> Exit:
-    """Print an answer whatever is in it, empty members left out."""
+    """Print an answer: a change as a table, what is beside it in lines, empty members left out, files at the end."""
     if as_json:
         click.echo(json.dumps(found, indent=2, ensure_ascii=False))
         return Exit.FINE
-    lines = list(_lines(found, ""))
+    members = dict(found) if isinstance(found, Mapping) else {}
+    change, files = members.pop("change", None), members.pop("files", None)
+    lines = list(_lines(members if isinstance(found, Mapping) else found, ""))
     for line in lines:
         write(printable(line))
-    if not lines:
+    if isinstance(change, Mapping):
+        from orchestrator.cli.plan_tables import change_view
+        from orchestrator.cli.terminal import console
+
+        console().print(change_view(change))
+    elif not lines:
         say("nothing")
+    for line in map(str, files if isinstance(files, list) else ()):
+        write(click.style(printable(line), fg=_DIFF_TONES.get(line[:1])))
     return Exit.FINE
 
 

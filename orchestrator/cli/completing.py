@@ -11,7 +11,17 @@ from click.shell_completion import CompletionItem
 if TYPE_CHECKING:
     import click
 
-__all__ = ["pipelines", "places", "plugins", "plugins_and_host", "profiles", "run_ids", "stages", "tests"]
+__all__ = [
+    "pipelines",
+    "places",
+    "places_of_stages",
+    "plugins",
+    "plugins_and_host",
+    "profiles",
+    "run_ids",
+    "stages",
+    "tests",
+]
 
 COMPLETED_RUNS = 100
 ANSWER_SECONDS = 1.0
@@ -71,6 +81,19 @@ def stages(ctx: click.Context, _param: click.Parameter, incomplete: str) -> list
     written = found.values() if isinstance(found, dict) else ()
     ids = (id for pipeline in written if isinstance(pipeline, dict) for id in _members(pipeline.get("stages")))
     return _starting(list(dict.fromkeys(ids)), incomplete)
+
+
+def places_of_stages(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """The same, and PIPELINE/STAGE for each: where two pipelines have a stage of one name, that says which."""
+    found = _document(ctx).get("pipelines")
+    written = found if isinstance(found, dict) else {}
+    whole = [
+        f"{name}/{id}"
+        for name, pipeline in written.items()
+        if isinstance(pipeline, dict)
+        for id in _members(pipeline.get("stages"))
+    ]
+    return [*stages(ctx, param, incomplete), *_starting(whole, incomplete)]
 
 
 def profiles(ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[CompletionItem]:

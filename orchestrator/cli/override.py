@@ -9,7 +9,7 @@ from pathlib import Path
 
 import click
 
-from orchestrator.cli.completing import stages
+from orchestrator.cli.completing import places_of_stages
 from orchestrator.cli.durations import DURATION
 from orchestrator.cli.failures import Exit, printable, say, write
 from orchestrator.cli.options import EXISTING, json_option, state_option
@@ -20,12 +20,12 @@ MODES = ("permissive", "disabled")
 
 
 @click.command(short_help="Make a stage permissive, or disable it, for a while.")
-@click.argument("words", metavar="[STAGE] [PATH]", nargs=-1, shell_complete=stages)
+@click.argument("words", metavar="[STAGE] [PATH]", nargs=-1, shell_complete=places_of_stages)
 @click.option("--mode", type=click.Choice(MODES), help="What becomes of the stage.")
 @click.option("--for", "seconds", metavar="TIME", type=DURATION, help="For how long: 30m, 2h. It ends by itself.")
 @click.option("--reason", metavar="TEXT", help="Why; shown in the status and on every run that it affects.")
 @click.option("--list", "listed", is_flag=True, help="List the overrides in force.")
-@click.option("--clear", metavar="STAGE", shell_complete=stages, help="End the override of this stage now.")
+@click.option("--clear", metavar="STAGE", shell_complete=places_of_stages, help="End the override of this stage now.")
 @state_option
 @json_option("Print what is in force then as JSON.")
 def override(
@@ -40,7 +40,8 @@ def override(
 ) -> Exit:
     """Override the mode of a stage of the host that serves PATH.
 
-    It needs --mode, --for and --reason, survives a reload, and ends by itself.
+    STAGE is a stage of a pipeline, or PIPELINE/STAGE. It needs --mode, --for and --reason, survives a reload, and ends
+    by itself.
     """
     setting = mode is not None or seconds is not None or reason is not None
     if listed + (clear is not None) + setting > 1:

@@ -73,9 +73,9 @@ def _news(status: Record, now: float) -> Iterator[tuple[str, str]]:
         )
     refused = members(status, "refused")
     if refused:
-        where = text(refused, "where")
+        where, reason = text(refused, "where"), text(refused, "reason")
         head = f"change refused {age(_when(refused), now)} by {text(refused, 'by')}"
-        yield f"{head}: {f'{where}: ' if where else ''}{text(refused, 'reason')}", "bold red"
+        yield f"{head}: {f'{where}: ' if where and not reason.startswith(where) else ''}{reason}", "bold red"
 
 
 def _when(change: Record) -> float:

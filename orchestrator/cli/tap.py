@@ -10,7 +10,7 @@ from pathlib import Path
 
 import click
 
-from orchestrator.cli.completing import pipelines, stages
+from orchestrator.cli.completing import pipelines, places_of_stages
 from orchestrator.cli.failures import Exit, printable, say, write
 from orchestrator.cli.options import EXISTING, json_option, state_option
 
@@ -21,7 +21,7 @@ _TONES = {"succeeded": "green", "denied": "red", "failed": "bright_red", "skippe
 
 
 @click.command(short_help="Watch what a stage is given and what it answers.")
-@click.argument("stage", metavar="STAGE", shell_complete=stages)
+@click.argument("stage", metavar="STAGE", shell_complete=places_of_stages)
 @click.argument("path", metavar="[PATH]", type=EXISTING, default=Path())
 @click.option("--pipeline", metavar="NAME", shell_complete=pipelines, help="Only in this pipeline.")
 @click.option("--show-values", is_flag=True, help="Show values too. The host logs who did so.")
@@ -39,8 +39,9 @@ def tap(
 ) -> Exit:
     """Watch a stage of the host that serves PATH: its payload, input and context, and what its plugin answered.
 
-    Keys, kinds and lengths are shown, values are not unless --show-values says so. At most 20 calls a second are shown;
-    of a busier stage the rest is counted. Only runs that begin from now on are seen. Ctrl-C ends it.
+    STAGE is a stage of a pipeline, or PIPELINE/STAGE. Keys, kinds and lengths are shown, values are not unless
+    --show-values says so. At most 20 calls a second are shown; of a busier stage the rest is counted. Only runs that
+    begin from now on are seen. Ctrl-C ends it.
     """
     from orchestrator.cli.commanding import follow
 

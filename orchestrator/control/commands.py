@@ -6,6 +6,7 @@ import asyncio
 from collections import ChainMap
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import asdict
+from functools import partial
 from types import MappingProxyType
 from typing import TYPE_CHECKING, TypeVar
 
@@ -30,6 +31,7 @@ from orchestrator.lookout.why import ChangesBetween, no_changes_known
 from orchestrator.record.history import NoSuchRun, RunHistory, SeveralRuns, Wanted
 from orchestrator.record.ring import Ring
 from orchestrator.record.unmanned import UnmannedRoutes
+from orchestrator.revisions.between import changes_between
 from pipelines.suggest import nearest
 
 if TYPE_CHECKING:
@@ -155,6 +157,7 @@ class Control(RunCommands):
             None if durability is None else durability.journal,
             engine.clock,
             ChainMap(engine.open, engine.parked),
+            changes_between=partial(changes_between, orchestrator.revisions.history),
             breaker_of=self._breaker_of,
         )
         self._orchestrator = orchestrator

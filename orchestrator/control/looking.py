@@ -54,7 +54,7 @@ class Lines(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class Tapped(msgspec.Struct, forbid_unknown_fields=True):
-    """Which stage to look at, in which pipeline, and how often."""
+    """Which stage to look at, in which pipeline, and how often. `stage` may be PIPELINE/STAGE, too."""
 
     stage: str
     pipeline: str | None = None
@@ -140,6 +140,9 @@ class Looking:
     # Taps.
 
     async def _tap(self, asked: Tapped, by: Actor) -> AsyncGenerator[dict[str, object], None]:
+        if asked.pipeline is None and "/" in asked.stage:
+            pipeline, stage = asked.stage.split("/", 1)
+            asked = msgspec.structs.replace(asked, pipeline=pipeline, stage=stage)
         self._must_be_stage(asked.stage, asked.pipeline)
         self._tell_of(asked, by)
         left = asked.limit

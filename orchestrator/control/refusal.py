@@ -14,6 +14,13 @@ REFUSALS: Mapping[str, str] = {
     "penstock.not_confirming": "The run does not wait for a confirmation, or not any more.",
     "penstock.no_journal": "The command is about durable runs, and there is no journal or the run is not durable.",
     "penstock.bad_command": "What was asked is no command, or has parameters that do not fit.",
+    "penstock.lint": "The pipeline file has mistakes; what serves goes on.",
+    "penstock.not_kept": "The plan of a change cannot be written down, so the change is not made.",
+    "penstock.still_needed": "A generation that must stop before its successor starts is still needed by a run.",
+    "penstock.no_canary": "No revision is on trial.",
+    "penstock.not_overridden": "The stage is not overridden.",
+    "penstock.overrides": "The overrides that an earlier host kept cannot be read.",
+    "penstock.change": "A change was refused for a reason that has no code of its own.",
     "penstock.unknown_command": "The host has no such command; it may be of another version.",
 }
 """What `Refused.code` may be beside the codes of errors, with a sentence each; docs/errors.md is made from it."""

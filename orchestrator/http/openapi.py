@@ -26,6 +26,7 @@ def document(commands: Mapping[str, Command], streams: Mapping[str, Stream]) -> 
     kinds = {kind for kind, _ in [*commands.values(), *streams.values()]}
     types = [HookRequest, HookAnswer, Readiness, ErrorBody, *sorted(kinds, key=lambda kind: kind.__name__)]
     refs, components = msgspec.json.schema_components(types, schema_hook=_any_json, ref_template=_REF)
+    _in_ecma(components)
     schemas: _Schemas = dict(zip(types, refs, strict=True))
     paths = dict(_paths(commands, streams, schemas, components))
     return {
@@ -45,6 +46,19 @@ def _any_json(kind: type) -> _Json:
     if kind is not object:
         raise NotImplementedError(kind)
     return {"description": "any JSON"}
+
+
+def _in_ecma(schema: object) -> None:
+    """Write patterns as JSON Schema has them: its `$` is the end, as `\\Z` is in Python."""
+    if isinstance(schema, list):
+        for one in schema:
+            _in_ecma(one)
+    elif isinstance(schema, dict):
+        pattern = schema.get("pattern")
+        if isinstance(pattern, str):
+            schema["pattern"] = pattern.replace(r"\A", "^").replace(r"\Z", "$")
+        for one in schema.values():
+            _in_ecma(one)
 
 
 def _paths(

@@ -184,12 +184,8 @@ def test_what_a_plugin_logged_is_found_with_its_run_and_request(penstock: Run, g
     }
     for options in (("--stage", "check"), ("--run", str(run)[-6:].lower()), ("--level", "warning")):
         assert line in log_of(penstock, guard, *options)
-    for options in (
-        ("--stage", "again", "--run", "0"),
-        ("--run", "0"),
-        ("--plugin", "words", "--level", "error"),
-    ):
-        assert log_of(penstock, guard, *options) == []
+    for wrong in (("--stage", "again", "--run", "0"), ("--run", "0"), ("--plugin", "words", "--level", "error")):
+        assert log_of(penstock, guard, *wrong) == []
     text = penstock("logs", guard, "--plugin", "words").stdout
     assert f" warning words#1: heard \\x1b[31mloud stage=check run={run} request=req-7\n" in text
 
@@ -442,4 +438,31 @@ def test_names_of_stages_and_plugins_are_completed(penstock: Run, guard: Path) -
 
     assert completed(f"logs {guard} --plugin ") == ["host", "words"]
     assert completed(f"logs {guard} --stage ") == ["check", "again"]
-    assert completed(f"override {guard} --clear ") == ["check", "again"]
+    assert completed(f"override {guard} --clear ") == ["check", "again", "call/check", "second/again"]
+
+
+def test_an_override_is_set_shown_and_cleared(penstock: Run, guard: Path, host: Host) -> None:
+    refused = penstock("override", "chek", guard, "--mode", "disabled", "--for", "30m", "--reason", "noisy")
+    assert (refused.returncode, "check" in refused.stderr) == (1, True)
+    denied = call(host, "bad", "req-1")
+    done = penstock("override", "call/check", guard, "--mode", "permissive", "--for", "30m", "--reason", "noisy")
+    assert done.returncode == 0, done.stderr
+    head, _, tail = done.stdout.partition(" for ")
+    assert head == "call/check is permissive"
+    assert " more: noisy (by uid:" in tail
+    assert call(host, "bad", "req-2")["verdict"] == "allow"
+    text = penstock("why", "req-2", guard).stdout
+    assert "also check succeeded: its violation was recorded and not enforced (words.found: a bad word)" in text
+    assert "overridden: " in text
+    assert "noisy" in text
+    assert "override: call/check is permissive for " in penstock("status", guard).stdout
+    (listed,) = json.loads(penstock("override", "--list", guard, "--json").stdout)
+    assert (listed["stage"], listed["mode"], listed["reason"]) == ("call/check", "permissive", "noisy")
+    cleared = penstock("override", "--clear", "call/check", guard)
+    assert (cleared.returncode, cleared.stderr) == (0, "no override is in force\n")
+    again = call(host, "bad", "req-3")
+    assert again["verdict"] == denied["verdict"] == "deny"
+    told = shown(penstock("why", "req-3", guard, "--json"))
+    changed = told["changed"]
+    assert isinstance(changed, list)
+    assert changed[0].startswith("the revision: ")

@@ -14,7 +14,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from door_host import PENSTOCK, WAIT_SECONDS, Client, Fifo, Host, gate_payload, serving, until
+from door_host import PENSTOCK, WAIT_SECONDS, Client, Fifo, gate_payload, serving, until
 
 from orchestrator.control.socket import ask
 from orchestrator.http.place import HTTP_SOCKET, SocketHeld, taken
@@ -64,9 +64,10 @@ def serve(folder: Path, environment: Environment, *options: object) -> subproces
     )
 
 
-def refuses_connections(host: Host) -> bool:
+def answers_at(path: Path) -> bool:
+    """Whether connections are taken in; the socket is there a moment before."""
     with socket.socket(socket.AF_UNIX) as trial:
-        return trial.connect_ex(str(host.path)) != 0
+        return trial.connect_ex(str(path)) == 0
 
 
 # The start.
@@ -75,7 +76,7 @@ def refuses_connections(host: Host) -> bool:
 def test_a_host_that_starts_says_so_and_takes_no_calls(gates: Path, environment: Environment) -> None:
     begin = Fifo(gates, "begin")
     with serving(gates, environment, wait=False) as host:
-        until(lambda: not refuses_connections(host))
+        until(lambda: answers_at(host.path))
         assert host.ask("GET", "/healthz") == (200, {"status": "ok"})
         status, readiness = host.ask("GET", "/readyz")
         assert isinstance(readiness, dict)
@@ -102,7 +103,7 @@ def test_a_host_whose_plugins_cannot_start_ends_and_leaves_nothing(gates: Path, 
 def test_a_signal_before_it_is_ready_ends_it_like_any_command(gates: Path, environment: Environment) -> None:
     Fifo(gates, "begin")
     with serving(gates, environment, wait=False, fails=True) as host:
-        until(lambda: not refuses_connections(host))
+        until(lambda: answers_at(host.path))
         host.signal()
         assert host.ended() == 143
     assert not host.path.exists()
@@ -128,7 +129,7 @@ def test_without_a_name_the_socket_is_in_the_state_folder(gates: Path, environme
     folder = state_folder(gates / "pipeline.yaml", environment)
     process = subprocess.Popen([str(PENSTOCK), "serve", str(gates)], env={**os.environ, **environment})
     try:
-        until((folder / HTTP_SOCKET).exists)
+        until(lambda: answers_at(folder / HTTP_SOCKET))
         with closing(Client(folder / HTTP_SOCKET)) as client:
             assert client.ask("GET", "/healthz")[0] == 200
     finally:
@@ -231,7 +232,7 @@ def test_a_call_under_way_gets_its_verdict_when_the_host_stops(
         words.held.heard()
         host.signal()
         host.stopping()
-        until(lambda: refuses_connections(host))
+        until(lambda: not answers_at(host.path))
         assert idle.sock.recv(1) == b""  # a connection without a call is hung up on
         assert not call.done()
         words.go.tell()

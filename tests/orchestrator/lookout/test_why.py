@@ -154,7 +154,7 @@ def test_no_record_is_too_poor_to_be_explained() -> None:
 )
 def test_what_differs_since_is_told(now: Mapping[str, object], said: list[str]) -> None:
     before = record("allow", guard=stage())
-    after = record(guard=stage("denied") | now)
+    after = record(guard=stage("denied", **now))
     assert differences(before, after, "guard") == said
 
 

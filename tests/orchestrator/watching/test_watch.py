@@ -67,7 +67,7 @@ def test_a_burst_of_saves_is_told_few_times_and_after_the_last(file: Path) -> No
 
 def test_what_changes_during_a_call_leads_to_one_more_and_never_to_two_at_once(file: Path, plugin: Path) -> None:
     """Changes are gathered while the reader is busy; only the last may have come too late for the one call."""
-    waves = 6
+    waves = 3 * FEW
 
     async def main() -> None:
         reader = Reader(places([file], [plugin]))
@@ -83,9 +83,9 @@ def test_what_changes_during_a_call_leads_to_one_more_and_never_to_two_at_once(f
             assert len(reader.told) == 1
             reader.gate = None
             leave.set()
-            await reader.until_up_to_date()
-            assert {plugin / "pkg" / f"more{number}.py" for number in range(waves - 1)} <= reader.told[1]
-            assert len(reader.told) <= 3
+            every = {plugin / "pkg" / f"more{number}.py" for number in range(waves)}
+            await reader.until(lambda: every <= reader.all_told)
+            assert len(reader.told) <= FEW
 
     run(main())
 
