@@ -264,6 +264,7 @@ def _stage(stage: StageManifest) -> StageDeclaration:
         undoes=stage.undoes,
         admits=stage.admits,
         signs=stage.signs,
+        counts=stage.counts,
     )
 
 
