@@ -9,11 +9,14 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import subprocess
+import sys
+import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import asynccontextmanager, nullcontext
+from contextlib import asynccontextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from isolation.store.store import Store
 from orchestrator.events import Event
@@ -27,6 +30,7 @@ __all__ = [
     "HOOK",
     "ORDER",
     "Gate",
+    "Host",
     "Marks",
     "Yard",
     "children",
@@ -130,7 +134,7 @@ class Gate:
         loop = asyncio.get_running_loop()
         for _ in range(calls):
             came: asyncio.Future[None] = loop.create_future()
-            loop.add_reader(self._arrived, lambda came=came: came.done() or came.set_result(None))
+            loop.add_reader(self._arrived, _came, came)
             try:
                 async with asyncio.timeout(BOUND_SECONDS):
                     await came
@@ -150,6 +154,11 @@ class Gate:
         """Give its descriptors back."""
         for descriptor in (self._arrived, self._keep, self._go):
             os.close(descriptor)
+
+
+def _came(came: asyncio.Future[None]) -> None:
+    if not came.done():
+        came.set_result(None)
 
 
 def _stages(*pairs: tuple[str, str]) -> dict[str, object]:
@@ -262,12 +271,14 @@ class Yard:
     # Hosts.
 
     @asynccontextmanager
-    async def served(self, store: Store | None = None) -> AsyncIterator[Orchestrator]:
+    async def served(
+        self, store: Store | None = None, within_seconds: float = BOUND_SECONDS
+    ) -> AsyncIterator[Orchestrator]:
         """A host of the file as it is now, with a history. What it tells is added to `events`."""
         with nullcontext(store) if store else Store(self.store, offline=True) as kept:
             host = Orchestrator(load(self.path), kept, state=self.state, keeps_history=True)
             host.events.subscribe(self._hear)
-            async with asyncio.timeout(BOUND_SECONDS), host as inside:
+            async with asyncio.timeout(within_seconds), host as inside:
                 try:
                     yield inside
                 finally:
@@ -321,9 +332,59 @@ async def refusal_of(change: Awaitable[object]) -> ChangeNotMade:
 
 
 def children() -> set[int]:
-    """The processes that this one has started and not buried."""
+    """The workers of this process that run. What the store starts, such as a compiler of bytecode, is none."""
     found: set[int] = set()
     for task in os.listdir("/proc/self/task"):
-        with open(f"/proc/self/task/{task}/children") as listed:
+        with suppress(FileNotFoundError), open(f"/proc/self/task/{task}/children") as listed:  # a thread may end
             found |= set(map(int, listed.read().split()))
-    return found
+    return {pid for pid in found if _is_worker(pid)}
+
+
+def _is_worker(pid: int) -> bool:
+    try:
+        return b"launch.py" in Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return False
+
+
+class Host:
+    """A host of a yard in a process of its own. It can be killed."""
+
+    def __init__(self, yard: Yard) -> None:
+        # -P: beside the script lie folders that bear the names of the packages.
+        command = [sys.executable, "-P", str(Path(__file__).with_name("changing_host.py"))]
+        self.process = subprocess.Popen(
+            [*command, str(yard.folder), str(yard.store)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+
+    def tell(self, **wish: object) -> None:
+        """Ask for something, and do not wait."""
+        assert self.process.stdin is not None
+        self.process.stdin.write(json.dumps(wish) + "\n")
+        self.process.stdin.flush()
+
+    def ask(self, **wish: object) -> Any:
+        """Ask for something, and wait for the answer."""
+        self.tell(**wish)
+        assert self.process.stdout is not None
+        alarm = threading.Timer(BOUND_SECONDS, self.process.kill)
+        alarm.start()
+        try:
+            return json.loads(self.process.stdout.readline())
+        finally:
+            alarm.cancel()
+
+    def kill(self) -> None:
+        """End it as a power cut does."""
+        self.process.kill()
+        self.process.wait(BOUND_SECONDS)
+
+    def __enter__(self) -> Host:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.kill()
+        for stream in (self.process.stdin, self.process.stdout):
+            assert stream is not None
+            with suppress(BrokenPipeError):
+                stream.close()

@@ -75,9 +75,8 @@ def _processes(record: Record) -> Table:
         for each in _entries(record, key):
             table.add_row(Text(key, style), _shown(f"{_text(each, 'plugin')}@{_short(each, 'digest')}"))
     for trial in _entries(record, "trial"):
-        share = (
-            f"{trial.get('percent')} % of {_text(trial, 'hook')} to the new {_text(trial, 'plugin')}, until promoted"
-        )
+        names = ", ".join(_texts(trial.get("plugins")))
+        share = f"{trial.get('percent')} % of {_text(trial, 'hook')} to the new {names}, until promoted"
         table.add_row(Text("trial", "yellow"), _shown(share))
     return table
 

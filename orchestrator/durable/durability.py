@@ -81,9 +81,8 @@ class Durability:
     def __init__(self, folder: Path, store: Store, fleet: Fleet, events: Events, join: Join, vault: Vault) -> None:
         self.folder = folder
         self._fleet = fleet
-        self._serving: dict[str, Routes] = {}
+        self._serving: dict[str, list[Routes]] = {}
         self._names: dict[str, frozenset[str]] = {}
-        self._pruned = False
         self._store = store
         self._events = events
         self._join = join
@@ -115,30 +114,44 @@ class Durability:
     async def keep(self, loaded: Loaded, prepared: Mapping[str, Prepared]) -> str:
         """Archive a plan that is put into service, and hold what every archived one needs of the store.
 
-        Return its digest. Raises JournalError.
+        Return its digest. Raises JournalError and OSError.
         """
         origin, body = archived(loaded, prepared)
         await AwaitedJournal(self.journal).put_plan(origin, body)
-        if not self._pruned:
-            self._pruned = True
-            await AwaitedJournal(self.journal).prune(time.time() - RETENTION_SECONDS, RETAINED_RUNS)
-        names: set[str] = set()
-        for digest in self.journal.plans():
-            if digest not in self._names:
-                kept = self.journal.plan(digest)
-                self._names[digest] = frozenset(() if kept is None else read_archive(kept).names)
-            names |= self._names[digest]
-        self._store.hold(self.folder, names)
+        if not self._serving:
+            await self.tidy(origin)
+        self._hold()
         return origin
+
+    async def tidy(self, *origins: str) -> None:
+        """Drop runs that are long over and plans that neither runs nor revisions need. Raises JournalError and OSError.
+
+        `origins` are plans that are about to be put into service.
+        """
+        needed = {*origins, *self._serving}
+        await AwaitedJournal(self.journal).prune(time.time() - RETENTION_SECONDS, RETAINED_RUNS, needed)
+        self._hold()
+
+    def _hold(self) -> None:
+        names: dict[str, frozenset[str]] = {}
+        for digest in self.journal.plans():
+            known = self._names.get(digest)
+            if known is None:
+                kept = self.journal.plan(digest)
+                known = frozenset(() if kept is None else read_archive(kept).names)
+            names[digest] = known
+        self._names = names
+        self._store.hold(self.folder, set[str]().union(*names.values()))
 
     def serves(self, origin: str, routes: Routes) -> None:
         """Note that the runs of a plan can go on here and now."""
-        self._serving[origin] = routes
+        self._serving.setdefault(origin, []).append(routes)
 
     def no_longer(self, origin: str, routes: Routes) -> None:
-        """Note that a plan is out of service, unless it was put into service again."""
-        if self._serving.get(origin) is routes:
-            del self._serving[origin]
+        """Note that routes are out of service. Others of the same plan may be in service still."""
+        left = [each for each in self._serving.pop(origin, ()) if each is not routes]
+        if left:
+            self._serving[origin] = left
 
     def recorder(self, engine: Engine) -> JournalRecorder:
         """Where the runs of `engine` are written down."""
@@ -155,7 +168,7 @@ class Durability:
             if isinstance(row, Unreadable):
                 self._park(row.run, "", str(row))
             elif row.plan in self._serving:
-                self._take_up(row, self._serving[row.plan])
+                self._take_up(row, self._serving[row.plan][-1])
         for row in rows:
             if isinstance(row, RunRow) and row.plan not in self._serving:
                 await self._take_up_earlier(row)
@@ -200,7 +213,7 @@ class Durability:
             if row is None:
                 return None
             if row.plan in self._serving:
-                return self._read_back(row, self._serving[row.plan])
+                return self._read_back(row, self._serving[row.plan][-1])
             # Nobody is called any more, so the generations of an earlier plan need not be there.
             route = self._unmanned(row)
             return None if route is None else self._read_back(row, {row.hook: (route,)})
@@ -217,7 +230,7 @@ class Durability:
         if row is None:
             raise RunNotHad(f"the journal has no run {run}")
         if row.plan in self._serving:
-            return self._read_back(row, self._serving[row.plan])
+            return self._read_back(row, self._serving[row.plan][-1])
         routes = await self._routes(row.plan, run)
         # Somebody else may have asked for it meanwhile, and there must never be two of one run.
         return self.engine.open.get(run) or self._read_back(row, routes)

@@ -323,6 +323,8 @@ class Lasting(Traversal):
                 self.compensations.start(stage)
             case Finals():
                 self.finally_.start()
+            case Close() if self.machine.phase is not Phase.OVER:
+                pass  # it was taken up again while its end was synced
             case Close():
                 self.compensations.note_those_that_wait()
                 self._close()

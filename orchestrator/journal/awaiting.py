@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import TypeVar
 
 from orchestrator.journal.errors import JournalError
@@ -38,9 +38,9 @@ class AwaitedJournal:
 
         await _outcome(submit)
 
-    async def prune(self, before: float | None, keep: int | None) -> int:
-        """Remove runs that are over; see Journal.prune."""
-        return await _outcome(lambda done: self._journal.prune(before=before, keep=keep, done=done))
+    async def prune(self, before: float | None, keep: int | None, plans: Collection[str] | None = None) -> int:
+        """Remove runs that are over, and plans that nobody needs; see Journal.prune."""
+        return await _outcome(lambda done: self._journal.prune(before=before, keep=keep, done=done, plans=plans))
 
     async def rekey(self) -> int:
         """Encrypt everything with a fresh key; see Journal.rekey."""

@@ -6,7 +6,7 @@ A kill between two steps loses nothing: what was not done yet is done by the nex
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -37,7 +37,9 @@ ORDER BY number LIMIT ?
 _NEWEST = "SELECT number FROM run WHERE status IN (?, ?) ORDER BY number DESC LIMIT 1 OFFSET ?"
 
 
-def prune(connection: sqlite3.Connection, desk: Desk, before: float | None, keep: int | None) -> Chores:
+def prune(
+    connection: sqlite3.Connection, desk: Desk, before: float | None, keep: int | None, plans: Collection[str] | None
+) -> Chores:
     """Remove runs that are finished, then plans that no run names, then give the room back."""
     statuses = tuple(status.value for status in FINISHED)
     removed = 0
@@ -49,7 +51,7 @@ def prune(connection: sqlite3.Connection, desk: Desk, before: float | None, keep
         connection.execute("COMMIT")
         removed += len(found)
         yield
-    yield from _prune_plans(connection, desk)
+    yield from _prune_plans(connection, desk, plans)
     yield from _shrink(connection)
     return removed
 
@@ -62,9 +64,10 @@ def _oldest_kept(connection: sqlite3.Connection, statuses: tuple[str, ...], keep
     return found[0] if found else 0
 
 
-def _prune_plans(connection: sqlite3.Connection, desk: Desk) -> Iterator[None]:
+def _prune_plans(connection: sqlite3.Connection, desk: Desk, plans: Collection[str] | None) -> Iterator[None]:
+    stay = desk.kept if plans is None else plans
     query = "SELECT digest FROM plan WHERE NOT EXISTS (SELECT 1 FROM run WHERE run.plan = plan.digest)"
-    unnamed = [digest for (digest,) in connection.execute(query) if digest not in desk.kept]
+    unnamed = [digest for (digest,) in connection.execute(query) if digest not in stay]
     if unnamed:
         connection.execute("BEGIN IMMEDIATE")
         connection.executemany("DELETE FROM plan WHERE digest = ?", ((digest,) for digest in unnamed))

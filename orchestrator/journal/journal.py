@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
@@ -115,16 +115,20 @@ class Journal:
         self._check_bodies(body)
         self._submit(PutPlan(digest, body, done), self._queue_bytes)
 
-    def prune(self, *, before: float | None, keep: int | None, done: Counted) -> None:
+    def prune(
+        self, *, before: float | None, keep: int | None, done: Counted, plans: Collection[str] | None = None
+    ) -> None:
         """Remove completed and undone runs: those that ended before `before` (seconds since the epoch) and are not
         among the newest `keep`. A bound that is None holds nothing back; with both None nothing is removed.
 
-        Plans that no run names go too, but for those put since the journal was opened. It takes several transactions,
-        and others go between; `done` gets the number of runs removed. The idempotency keys of these runs are free then.
+        Plans that no run names go too, but for `plans`, or, where that is None, those put since the journal was opened.
+        It takes several transactions, and others go between; `done` gets the number of runs removed. The idempotency
+        keys of these runs are free then.
         """
         if before is None and keep is None:
             keep = _ALL
-        self._submit(Chore(partial(chores.prune, self._connection, self._desk, before, keep), done), self._queue_bytes)
+        start = partial(chores.prune, self._connection, self._desk, before, keep, plans)
+        self._submit(Chore(start, done), self._queue_bytes)
 
     def rekey(self, done: Counted) -> None:
         """Encrypt everything anew with a fresh key, and then drop the old ones from the key file.

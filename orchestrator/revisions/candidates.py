@@ -17,6 +17,7 @@ from orchestrator.generations import Report, prepare
 from orchestrator.loading import Footprint, Loaded, load, load_tree
 from orchestrator.reload.outline import Outline, outline_of
 from orchestrator.revisions.archive import ArchivedRevision
+from orchestrator.revisions.content import content_of
 from orchestrator.revisions.revision import Candidate
 from orchestrator.secrets import Handover, Vault, secret_files, without_secrets
 from pipelines.file.overriding import LAYER, Override, override
@@ -40,13 +41,30 @@ class Candidates:
         self._profile = profile
         self._store = store
         self._vault = vault
+        self._looked_at: dict[str, bytes] = {}
 
     def from_files(self, report: Report) -> Candidate:
         """What the files say now, its environments built. Raises SpecError and EnvironmentBuildError."""
         return self.prepared(self.read(), report)
 
+    def differs(self) -> bool:
+        """Whether the files hold something else than when they were looked at last. Blocks."""
+        return content_of(self.footprint) != self._looked_at
+
+    def look(self) -> None:
+        """Take what the files hold now for looked at: it is not to be applied unless somebody asks for it. Blocks."""
+        self._looked_at = content_of(self.footprint)
+
     def read(self) -> Loaded:
         """The checked file. Raises SpecError."""
+        before = content_of(self.footprint)
+        try:
+            return self._read()
+        finally:
+            # What is watched already has to be what it was before it was read; the rest is not known any earlier.
+            self._looked_at = {**content_of(self.footprint), **_still(before, self.footprint)}
+
+    def _read(self) -> Loaded:
         footprint = Footprint()
         try:
             loaded = self._load(footprint)
@@ -125,6 +143,12 @@ class Candidates:
         folder = self.path if self.path.is_dir() else self.path.parent
         head = _git(folder, "rev-parse", "--short=12", "HEAD")
         return head and head + "+" * bool(_git(folder, "status", "--porcelain", "--", "."))
+
+
+def _still(content: Mapping[str, bytes], footprint: Footprint) -> dict[str, bytes]:
+    """What of the content belongs to the footprint."""
+    names = footprint.files | footprint.plugins | {f"{plugin}.lock" for plugin in footprint.plugins}
+    return {name: digest for name, digest in content.items() if name in names}
 
 
 def _outline(loaded: Loaded, seen: Mapping[str, Preview], handed: Mapping[str, Handover]) -> Outline:

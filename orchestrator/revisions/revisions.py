@@ -270,6 +270,7 @@ class Revisions:
         return await self._in_turn(self._roll_back(to, by, report))
 
     async def _roll_back(self, to: int | None, by: str, report: Report) -> Applied:
+        await asyncio.to_thread(self.candidates.look)  # the watch must not bring back what was rolled back from
         if self.trial is not None and to is None:
             change = difference(self.trial.revision.candidate.outline, self.current.candidate.outline)
             await self._abort("rolled back", by)
@@ -341,6 +342,7 @@ class Revisions:
         except (IsolationError, ChangeNotMade, JournalError, OSError) as error:
             self._undo_keeping(candidate, number)
             await self._note_end(trial, by)
+            await self._tidy()
             raise await self._refuse(error, by) from error
         except BaseException:
             self._undo_keeping(candidate, number)
@@ -584,6 +586,7 @@ class Revisions:
         self.engine.serving = serving
         if self.durability is not None:
             self.durability.serves(before.origin, routes)
+            self.durability.no_longer(before.origin, before.serving.routes)
 
     # Configurations.
 
@@ -636,6 +639,7 @@ class Revisions:
         await self._stop(generation for generation in generations if generation not in shared)
         async with self._turn:  # a change that is under way may be widening a table
             await self._narrow(generation for generation in generations if generation in shared)
+            await self._tidy()
         self._keep(revision)
         self._publish(RevisionGone(revision.number))
         log.info("revision.gone", extra={"revision": revision.number})
@@ -695,7 +699,7 @@ class Revisions:
             where=refused.where,
             commit=await asyncio.to_thread(self.candidates.commit),
         )
-        log.error("change.refused", extra={"by": by, "where": refused.where, "reason": str(refused)})
+        log.error("change.refused", extra={"by": by, "reason": str(refused)})
         await self._write(self.refused)
         self._publish(ChangeRefused(by, refused.code, str(refused), refused.where))
         return refused
@@ -716,6 +720,15 @@ class Revisions:
                 names.update(self.history.archive(number).plan.names)
         self._store.hold(folder, names)
 
+    async def _tidy(self) -> None:
+        """Let the journal forget the plans of revisions that are gone, or never were."""
+        if self.durability is None:
+            return
+        try:
+            await self.durability.tidy()
+        except (JournalError, OSError) as error:
+            log.warning("journal.not_tidied", extra={"reason": str(error)})
+
     async def _write(self, entry: Entry) -> None:
         try:
             await asyncio.to_thread(self.history.add, entry)
@@ -730,11 +743,9 @@ def _archived(candidate: Candidate) -> ArchivedRevision:
 
 
 def _splits(candidate: Candidate, change: Change) -> Mapping[str, SplitPlan]:
-    """What of the calls goes to a candidate; nothing where it would have to stand beside what bears no second."""
-    if Action.REPLACE in change.plugins.values():
-        return {}
-    swapped = frozenset(name for name, action in change.plugins.items() if action is Action.SWAP)
-    return splits_of(candidate.loaded.plan, swapped)
+    """How the calls of the hooks are split that the change puts on trial."""
+    splits = splits_of(candidate.loaded.plan)
+    return {trial.hook: splits[trial.hook] for trial in change.trial}
 
 
 async def _guarded(work: Coroutine[object, object, None]) -> None:

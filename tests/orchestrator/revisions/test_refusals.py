@@ -16,7 +16,7 @@ from orchestrator.revisions.history import Outcome
 from orchestrator.revisions.refusal import ChangeNotMade
 
 SLOW = "limits = { startup = '200ms' }"
-SILENT = "import time\ntime.sleep(60 * 60)\n"
+SILENT = "import threading\nthreading.Event().wait()\n"
 NOT_A_PENSTOCK = """\
 import sys
 sys.stdin.readline()
@@ -124,7 +124,7 @@ def test_a_program_that_answers_the_handshake_wrongly(yard: Yard) -> None:
     [
         ("return call.deny('model.missing', 'no weights')", "", "model.missing: no weights"),
         ("raise ZeroDivisionError('nothing works')", "", "nothing works"),
-        ("import time; time.sleep(60 * 60)", "limits = { startup = '2s' }", "a"),
+        ("import threading; threading.Event().wait()", "limits = { startup = '2s' }", "a"),
         ("return 7", "", "a"),
     ],
     ids=["objects", "raises", "hangs", "answers nonsense"],

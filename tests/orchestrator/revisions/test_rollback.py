@@ -1,0 +1,189 @@
+"""Going back to a revision that served before: which one, what it has again, and when it cannot be had."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import pytest
+from changing import BY, Yard, children, marks, refusal_of
+
+from isolation.store.store import Store
+from orchestrator.events import ChangeRefused
+from orchestrator.orchestrator import Orchestrator
+from orchestrator.reload.change import Action
+from orchestrator.revisions.history import NoSuchRevision, Outcome
+
+
+async def change_to(yard: Yard, inside: Orchestrator, version: str) -> int:
+    """Apply another version of the plugin `a`; return the number of the revision."""
+    yard.plugin("a", version)
+    return (await inside.revisions.apply(BY)).revision.number
+
+
+async def serving(yard: Yard, inside: Orchestrator) -> str:
+    """The version of `a` that answers."""
+    return marks(await yard.ask(inside))[0][1]
+
+
+def test_a_rollback_undoes_the_last_change_and_the_next_one_that_before(yard: Yard) -> None:
+    async def main() -> None:
+        async with yard.served() as inside:
+            for version in ("a2", "a3"):
+                await change_to(yard, inside, version)
+            b = inside.generations["b"]
+            for wanted, number, of in (("a2", 4, 2), ("a1", 5, 1)):
+                back = await inside.revisions.rollback(None, BY)
+                assert (back.revision.number, back.revision.of, back.outcome) == (number, of, Outcome.APPLIED)
+                assert back.change.plugins == {"a": Action.SWAP, "b": Action.KEEP}
+                assert await serving(yard, inside) == wanted
+                entry = inside.revisions.history.entries[-1]
+                assert (entry.number, entry.of, entry.after) == (number, of, number - 1)
+            assert inside.generations["b"] is b
+            with pytest.raises(NoSuchRevision):
+                await inside.revisions.rollback(None, BY)
+            assert await serving(yard, inside) == "a1"
+
+    asyncio.run(main())
+
+
+def test_what_was_rolled_back_is_not_come_back_to_by_the_rollback_of_the_next_change(yard: Yard) -> None:
+    async def main() -> None:
+        async with yard.served() as inside:
+            await change_to(yard, inside, "bad")
+            await inside.revisions.rollback(None, BY)
+            await change_to(yard, inside, "worse")
+            await inside.revisions.rollback(None, BY)
+            assert await serving(yard, inside) == "a1"
+
+    asyncio.run(main())
+
+
+def test_a_rollback_to_a_number_has_its_file_and_its_configurations_again(yard: Yard) -> None:
+    async def main() -> None:
+        yard.set_with("a", 1)
+        async with yard.served() as inside:
+            yard.set_with("a", 2)
+            await inside.revisions.apply(BY)
+            del yard.file["plugins"]["b"], yard.file["pipelines"]["second"]
+            yard.set_with("a", 3)
+            await inside.revisions.apply(BY)
+            back = await inside.revisions.rollback(1, BY)
+            assert back.change.plugins == {"a": Action.RECONFIGURE, "b": Action.START}
+            assert marks(await yard.ask(inside)) == [("a", "a1", 1), ("b", "b1", None)]
+
+    asyncio.run(main())
+
+
+def test_a_rollback_to_what_serves_does_nothing(yard: Yard) -> None:
+    async def main() -> None:
+        async with yard.served() as inside:
+            await change_to(yard, inside, "a2")
+            back = await inside.revisions.rollback(2, BY)
+            assert (back.outcome, inside.revisions.current.number) == (None, 2)
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("number", [0, 7, -1])
+def test_a_number_that_was_never_given_is_told_with_those_that_were(yard: Yard, number: int) -> None:
+    async def main() -> None:
+        async with yard.served() as inside:
+            await change_to(yard, inside, "a2")
+            yard.plugin("a", "a3", more="import nonsense\n")
+            await refusal_of(inside.revisions.apply(BY))
+            with pytest.raises(NoSuchRevision, match="the latest are 1, 2"):
+                await inside.revisions.rollback(number, BY)
+            with pytest.raises(NoSuchRevision):
+                await inside.revisions.rollback(3, BY)  # it was refused, so it has no number
+            assert await serving(yard, inside) == "a2"
+
+    asyncio.run(main())
+
+
+def test_a_plan_that_was_rolled_back_to_is_kept_as_it_was(yard: Yard) -> None:
+    """Also when its plugin's folder is a link, and when it is rolled back to a second time."""
+
+    async def main() -> None:
+        (yard.folder / "a").rename(yard.folder / "release-1")
+        (yard.folder / "a").symlink_to("release-1")
+        async with yard.served() as inside:
+            (yard.folder / "a").unlink()
+            yard.plugin("a", "a2")
+            await inside.revisions.apply(BY)
+            await inside.revisions.rollback(1, BY)
+            await inside.revisions.rollback(2, BY)
+            history = inside.revisions.history
+            assert history.archive(3) == history.archive(1)
+            await inside.revisions.rollback(3, BY)
+            assert await serving(yard, inside) == "a1"
+            assert inside.revisions.current.of == 1
+
+    asyncio.run(main())
+
+
+def test_a_host_goes_back_to_what_an_earlier_host_served(yard: Yard) -> None:
+    async def main() -> None:
+        async with yard.served() as inside:
+            await change_to(yard, inside, "a2")
+        yard.plugin("a", "a3")
+        async with yard.served() as inside:
+            assert inside.revisions.current.number == 3
+            assert (await inside.revisions.rollback(None, BY)).revision.of == 2
+            assert await serving(yard, inside) == "a2"
+            assert (await inside.revisions.rollback(None, BY)).revision.of == 1
+            assert await serving(yard, inside) == "a1"
+
+    asyncio.run(main())
+
+
+def test_a_collection_between_two_hosts_leaves_what_the_last_three_need(tmp_path: Path) -> None:
+    async def main() -> None:
+        yard = Yard(tmp_path / "yard", tmp_path / "store")
+        async with yard.served() as inside:
+            for number in range(2, 7):
+                await change_to(yard, inside, f"a{number}")
+        with Store(yard.store, offline=True) as store:
+            removed = store.gc().removed
+        assert len(removed) == 2  # the snapshots of a1 and a2
+        async with yard.served() as inside:
+            assert inside.revisions.current.number == 6
+            for number in (3, 4, 5):
+                await inside.revisions.rollback(number, BY)
+                assert await serving(yard, inside) == f"a{number}"
+            before = children(), inside.revisions.current
+            refused = await refusal_of(inside.revisions.rollback(1, BY))
+            assert refused.where == "a"
+            assert "is gone" in str(refused)
+            assert len(yard.told(ChangeRefused)) == 1
+            assert before == (children(), inside.revisions.current)
+            assert await serving(yard, inside) == "a5"
+
+    asyncio.run(main())
+
+
+def test_a_collection_while_a_host_serves_leaves_what_a_rollback_needs(tmp_path: Path) -> None:
+    async def main() -> None:
+        yard = Yard(tmp_path / "yard", tmp_path / "store")
+        async with yard.served() as inside:
+            for number in range(2, 7):
+                await change_to(yard, inside, f"a{number}")
+            with Store(yard.store, offline=True) as other:
+                other.gc()
+            for wanted in ("a5", "a4", "a3"):
+                await inside.revisions.rollback(None, BY)
+                assert await serving(yard, inside) == wanted
+
+    asyncio.run(main())
+
+
+def test_a_rollback_needs_neither_the_file_nor_the_folders(yard: Yard) -> None:
+    async def main() -> None:
+        async with yard.served() as inside:
+            await change_to(yard, inside, "a2")
+            yard.path.write_text("nonsense: [")
+            (yard.folder / "a" / "plugin.py").unlink()
+            await inside.revisions.rollback(None, BY)
+            assert await serving(yard, inside) == "a1"
+
+    asyncio.run(main())
