@@ -108,8 +108,15 @@ class Candidates:
             raise
 
     def outline_of_files(self) -> Outline:
-        """The same in outline, nothing built. Raises SpecError and EnvironmentBuildError."""
-        loaded = self.read()
+        """The same in outline, nothing built. Raises SpecError and EnvironmentBuildError.
+
+        That is only looking: what was not applied before is applied by the watch all the same.
+        """
+        footprint, looked_at = self.footprint, self._looked_at
+        try:
+            loaded = self.read()
+        finally:
+            self.footprint, self._looked_at = footprint, looked_at
         return _outline(loaded, self._previews(loaded), self._vault.hand_over(loaded.plan))
 
     def _previews(self, loaded: Loaded) -> dict[str, Preview]:
