@@ -10,6 +10,22 @@ from orchestrator.events import ChangeRefused, RevisionGone
 from orchestrator.orchestrator import Orchestrator
 from orchestrator.reload.change import Action
 
+LADDER_SECONDS = 2.0
+"""A worker that is stopped under its call has lost it after so long."""
+
+LINGERS = "import atexit, threading\natexit.register(threading.Event().wait)\n"
+"""A plugin that ends only when it is made to."""
+
+NOBODY = """\
+try:
+    os.kill({pid}, 0)
+except ProcessLookupError:
+    pass
+else:
+    raise RuntimeError("there is another one")
+"""
+"""A plugin that does not start as long as another process is there."""
+
 
 def alone(yard: Yard, version: str, **more: str) -> None:
     yard.plugin("b", version, alone=True, **more)
@@ -220,6 +236,8 @@ def test_what_drains_on_another_hook_is_waited_for_too(yard: Yard) -> None:
             alone(yard, "b2")
             change = asyncio.ensure_future(inside.revisions.apply(BY))
             await held(inside)
+            ended, _ = await asyncio.wait([change, under_way], timeout=LADDER_SECONDS)
+            assert not ended
             gate.open()
             assert marks(await under_way) == [("b", "b1", None)]
             assert (await change).revision.number == 3
@@ -231,6 +249,7 @@ def test_what_drains_on_another_hook_is_waited_for_too(yard: Yard) -> None:
 
 def test_a_first_version_that_must_be_alone_waits_for_what_drains_of_those_that_need_not(yard: Yard) -> None:
     async def main() -> None:
+        yard.plugin("b", "b1", more=LINGERS)
         async with yard.served() as inside:
             gate = yard.gate("b")
             under_way = asyncio.ensure_future(yard.ask(inside, gate))
@@ -238,7 +257,7 @@ def test_a_first_version_that_must_be_alone_waits_for_what_drains_of_those_that_
             first = {worker.pid for worker in inside.generations["b"].workers}
             yard.plugin("b", "b2")
             await inside.revisions.apply(BY)
-            alone(yard, "b3", more="")
+            alone(yard, "b3", more=NOBODY.format(pid=min(first)))
             change = asyncio.ensure_future(inside.revisions.apply(BY))
             await held(inside)
             assert first <= children()
