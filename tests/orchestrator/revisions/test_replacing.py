@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 
+import pytest
 from changing import BY, HOOK, ORDER, Gate, Yard, children, marks, refusal_of
 
+from orchestrator.durable.durability import RunNotHad
 from orchestrator.events import ChangeRefused, RevisionGone
 from orchestrator.orchestrator import Orchestrator
 from orchestrator.reload.change import Action
@@ -286,3 +288,55 @@ def alone_again(yard: Yard, version: str, gate: Gate, more: str = "") -> None:
     waits = gate.before_start().split("\n", 3)[3]
     held_lock = "    fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)\n"
     code.write_text(code.read_text().replace(held_lock, held_lock + waits))
+
+
+def test_it_is_not_started_beside_one_that_drains_after_it_was_taken_out(yard: Yard) -> None:
+    async def main() -> None:
+        alone(yard, "b1")
+        async with yard.served() as inside:
+            gate = yard.gate("b")
+            under_way = asyncio.ensure_future(yard.ask(inside, gate))
+            await gate.arrived()
+            plugin, pipeline = yard.file["plugins"].pop("b"), yard.file["pipelines"].pop("second")
+            yard.save()
+            await inside.revisions.apply(BY)
+            yard.file["plugins"]["b"], yard.file["pipelines"]["second"] = plugin, pipeline
+            yard.save()
+            refused = await refusal_of(inside.revisions.apply(BY))
+            assert (refused.code, refused.where) == ("penstock.start", "b")
+            assert "bears no second" in str(refused)
+            gate.open()
+            assert marks(await under_way)[1] == ("b", "b1", None)
+            await yard.until(lambda: bool(yard.told(RevisionGone)))
+            await inside.revisions.apply(BY)
+            assert marks(await yard.ask(inside))[1] == ("b", "b1", None)
+
+    asyncio.run(main())
+
+
+def test_an_earlier_one_is_not_started_for_a_parked_run_while_another_serves(yard: Yard) -> None:
+    """It can be resumed when its own revision serves again."""
+
+    async def main() -> None:
+        yard.plugin("b", "b1", reload="replace")
+        yard.durable("b")
+        stuck = yard.ledger.with_name("ledger.stuck")
+        stuck.touch()
+        async with yard.served() as inside:
+            run = (await yard.ask(inside, hook=ORDER)).reply.run_id
+            assert run is not None
+            await inside.settled(await inside.compensate(run))
+            yard.plugin("b", "b2", reload="replace")
+            await inside.revisions.apply(BY)
+            await yard.until(lambda: bool(yard.told(RevisionGone)))
+            stuck.unlink()
+            before = children()
+            with pytest.raises(RunNotHad, match="bears no second"):
+                await inside.resume(run)
+            assert children() == before
+            await inside.revisions.rollback(None, BY)
+            resumed = await inside.resume(run)
+            await inside.settled(resumed)
+            assert resumed.status == "undone"
+
+    asyncio.run(main())
