@@ -98,7 +98,7 @@ def test_a_bug_in_what_drains_is_logged_and_ends_nothing_else(yard: Yard, caplog
                     await inside.revisions.apply(BY)
                 await store.asked.wait()  # what is kept for a rollback is given back when others take its place
                 assert marks(await yard.ask(inside))[0] == ("a", "a6", None)
-                store.__class__ = Store  # what is left is given back
+                store.__class__ = Store  # type: ignore[assignment]  # what is left is given back
 
     with caplog.at_level(logging.ERROR, "penstock.revisions"):
         asyncio.run(main())
