@@ -13,9 +13,9 @@ from shop import write_shop
 
 from isolation.store.store import Prepared, Store
 from orchestrator.cli.run_tables import run_view
-from orchestrator.durable.archive import archived, read_archive
 from orchestrator.loading import Loaded, load, reload
 from orchestrator.orchestrator import Orchestrator
+from orchestrator.revisions.archive import archived, read_archive
 from pipelines.file.overriding import LAYER, Override
 from pipelines.file.tree import find
 from pipelines.plan import Mode

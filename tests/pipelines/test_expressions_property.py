@@ -76,7 +76,7 @@ def _outcome(expression: Expression, roots: dict[str, object]) -> object:
         return str(error)
 
 
-@settings(max_examples=600, deadline=None)
+@settings(max_examples=600)
 @given(_TEXTS, st.sampled_from(Expect), _OBJECTS)
 def test_whatever_is_written_is_refused_or_runs(text: str, expect: Expect, payload: dict[str, object]) -> None:
     expression = _compiled(text, expect)
@@ -84,7 +84,7 @@ def test_whatever_is_written_is_refused_or_runs(text: str, expect: Expect, paylo
         _outcome(expression, {"payload": payload, "context": {}, "stages": {}})
 
 
-@settings(max_examples=600, deadline=None)
+@settings(max_examples=600)
 @given(st.sampled_from(_SOUND), st.sampled_from(Expect), _OBJECTS, _OBJECTS, _OBJECTS)
 def test_whatever_is_sent_is_judged_or_fails(
     text: str, expect: Expect, payload: dict[str, object], context: dict[str, object], out: dict[str, object]
@@ -98,7 +98,7 @@ def test_whatever_is_sent_is_judged_or_fails(
         assert isinstance(first, (bool, str))
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(_JSON)
 def test_a_path_alone_gives_the_value_untouched(value: object) -> None:
     expression = _compiled("payload.args.x", Expect.ANY)
@@ -106,7 +106,7 @@ def test_a_path_alone_gives_the_value_untouched(value: object) -> None:
     assert expression.evaluate({"payload": {"args": {"x": value}}}) is value
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.text(max_size=12))
 def test_the_place_of_a_wrong_field_survives_what_stands_before_it(noise: str) -> None:
     literal = "".join(c for c in noise if c.isprintable() and c not in "'\\" and not "\ud800" <= c <= "\udfff")
@@ -116,7 +116,7 @@ def test_the_place_of_a_wrong_field_survives_what_stands_before_it(noise: str) -
     assert (caught.value.offset, caught.value.suggestion) == (text.rindex("nmae"), "name")
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.text(max_size=12))
 def test_the_place_of_a_wrong_type_survives_what_stands_before_it(noise: str) -> None:
     literal = "".join(c for c in noise if c.isprintable() and c not in "'\\" and not "\ud800" <= c <= "\udfff")

@@ -32,7 +32,7 @@ from orchestrator.metrics.exposition import MetricsCollector, exposed, expositio
 from orchestrator.orchestrator import Orchestrator
 from orchestrator.revisions.refusal import ChangeNotMade
 from orchestrator.revisions.trial import Trial
-from pipelines.plan import SplitPlan
+from pipelines.plan import DEFAULT_ABORT, SplitPlan
 
 ROOT = Path(__file__).parents[3]
 PAGE = ROOT / "docs" / "metrics.md"
@@ -134,7 +134,7 @@ async def live(orchestrator: Orchestrator, shop: Path) -> None:
     await Control(orchestrator).perform("breakers.open", {"name": "till/weigh", "reason": "away"})
     await orchestrator.invoke("look", order(shop))
     await refused(orchestrator)
-    split = SplitPlan(5.0, "", minimum_calls=10)  # type: ignore[arg-type]  # nobody is asked for a key here
+    split = SplitPlan(5.0, "", DEFAULT_ABORT)  # type: ignore[arg-type]  # nobody is asked for a key here
     orchestrator.revisions.trial = Trial(orchestrator.revisions.current, 0, {"look": split}, lambda reason: None)
 
 
