@@ -1,4 +1,5 @@
-"""What holds for every test: hosts keep their state in a folder of this run, not in the user's own."""
+"""What holds for every test: hosts keep their state in a folder of this run, not in the user's own; and no property
+fails because the machine is busy."""
 
 from __future__ import annotations
 
@@ -7,6 +8,10 @@ import shutil
 import tempfile
 
 import pytest
+from hypothesis import HealthCheck, settings
+
+settings.register_profile("penstock", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("penstock")
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -6,6 +6,7 @@ import ast
 import re
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -128,6 +129,13 @@ def test_every_module_says_what_it_owns() -> None:
         if ast.get_docstring(ast.parse(path.read_text())) is None
     ]
     assert silent == []
+
+
+def test_no_two_modules_of_the_tests_bear_one_name() -> None:
+    """The tests are folders, not packages: Python would take the one module for the other."""
+    read = [path for path in (ROOT / "tests").rglob("*.py") if not (path.parent / "pyproject.toml").exists()]
+    names = Counter(path.name for path in read if path.name != "conftest.py")
+    assert [name for name, count in names.items() if count > 1] == []
 
 
 def test_no_test_sleeps_or_patches() -> None:

@@ -527,10 +527,10 @@ class Revisions:
 
     async def promote(self, by: str) -> Revision:
         """Give all calls to the revision on trial. Raises ChangeNotMade where there is none."""
-        return await self._in_turn(self._promote(by))
+        return await self._in_turn(self._promote(self._on_trial(), by))
 
-    async def _promote(self, by: str) -> Revision:
-        revision = self._on_trial().revision
+    async def _promote(self, asked: Trial, by: str) -> Revision:
+        revision = self._on_trial(asked).revision
         self.trial = self.engine.split = None
         self._swap(revision)
         self._publish(CanaryPromoted(revision.number, by))
@@ -541,17 +541,18 @@ class Revisions:
 
     async def abort(self, by: str, reason: str) -> Revision:
         """End the trial; what served before serves all calls. Raises ChangeNotMade where there is none."""
-        return await self._in_turn(self._end(by, reason))
+        return await self._in_turn(self._end(self._on_trial(), by, reason))
 
-    async def _end(self, by: str, reason: str) -> Revision:
-        self._on_trial()
+    async def _end(self, asked: Trial, by: str, reason: str) -> Revision:
+        self._on_trial(asked)
         await self._pass_over()
         await self._abort(reason, by)
         return self.current
 
-    def _on_trial(self) -> Trial:
-        # Where it was found to be worse, it takes no calls and only waits for the end of another change.
-        if self.trial is None or self.engine.split is None:
+    def _on_trial(self, asked: Trial | None = None) -> Trial:
+        # Where it was found to be worse, it takes no calls and only waits for the end of another change. That one may
+        # have put another revision on trial, of which whoever asked before knew nothing.
+        if self.trial is None or self.engine.split is None or asked not in (None, self.trial):
             raise ChangeNotMade("penstock.no_canary", "no revision is on trial", hint=NO_CANARY_HINT)
         return self.trial
 

@@ -131,7 +131,7 @@ def seen(reply: Reply) -> Played:
     return Played(reply.verdict, json.loads(reply.payload), state, states, code)
 
 
-@settings(deadline=None, max_examples=400, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+@settings(max_examples=400, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 @given(scripts(), ARGS)
 def test_a_pipeline_ends_as_the_rules_say(
     script: tuple[dict[str, Tree], dict[str, Tree], list[str]], args: Tree

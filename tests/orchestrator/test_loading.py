@@ -26,7 +26,7 @@ OFFER = Offer(str(CORPUS / "plugins" / "ledger"), "peek", "balance", "reserve", 
 GOOD = files(OFFER)
 SAFE = frozenset({"Busy", "Retryable"})
 # A file is written anew for each example, which is what the health check asks about.
-SHARED_FOLDER = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+SHARED_FOLDER = settings(suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture])
 
 PLUGIN = '[tool.penstock]\nname = "a"\nversion = "1"\n\n[tool.penstock.stages.run]\n'
 FILE = """\

@@ -13,7 +13,7 @@ from functools import cache
 from itertools import product
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from pipelines.plan import Need, StageState
@@ -49,8 +49,6 @@ from pipelines.run import (
     phase_diagram,
     undo_diagram,
 )
-
-patient = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 ENDS = (StageState.SUCCEEDED, StageState.SKIPPED, StageState.DENIED, StageState.FAILED)
 SETTLED = (Undo.DONE, Undo.PARKED)
@@ -191,7 +189,6 @@ def shapes(draw: st.DrawFn) -> Shape:
     return Shape.of(needs, compensated=frozenset(compensated), finals=draw(st.booleans()), lasting=draw(st.booleans()))
 
 
-@patient
 @given(shapes(), st.data())
 def test_whatever_happens_every_effect_is_undone_in_order_or_parked(shape: Shape, data: st.DataObject) -> None:
     run = Watched(shape)
@@ -206,7 +203,6 @@ def test_whatever_happens_every_effect_is_undone_in_order_or_parked(shape: Shape
         run.tell(next(one for one in reversed(run.legal()) if not isinstance(one, Revoke)))
 
 
-@patient
 @given(shapes(), st.data())
 def test_a_denied_run_undoes_everything_that_was_done_and_nothing_else(shape: Shape, data: st.DataObject) -> None:
     run = Watched(shape)
@@ -365,7 +361,6 @@ def test_a_run_that_was_confirmed_can_be_undone_later() -> None:
     assert list(run.tell(Undone(0))) == [Close()]
 
 
-@patient
 @given(shapes(), st.data())
 def test_what_is_outstanding_is_what_was_commanded_and_not_heard_of(shape: Shape, data: st.DataObject) -> None:
     """So a host that takes a run up again performs exactly what its predecessor owed."""

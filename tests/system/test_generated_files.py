@@ -60,7 +60,7 @@ async def _run(file: Path, store: Path, tenant: str) -> list[HookResult]:
         ]
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture])
 @given(data=st.data(), tenant=st.sampled_from(["acme", "other"]))
 def test_a_file_that_lints_runs(
     counter: Path, tmp_path_factory: pytest.TempPathFactory, data: st.DataObject, tenant: str

@@ -401,7 +401,7 @@ network = ["example.org"]
 VALUES = ("1", "1.5", "true", '""', '"x"', "[]", "[1]", "{}", "{ a = 1 }", "[[]]", "1979-05-27", "nan", '"[tool]"')
 
 
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=300, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture])
 @given(data=strategies.data())
 def test_whatever_is_written_is_read_or_refused_with_places_in_the_file(
     folder: Path, data: strategies.DataObject

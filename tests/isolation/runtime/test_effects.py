@@ -269,7 +269,7 @@ def test_every_pair_of_state_and_event_is_in_the_table_or_refused(effects: Effec
             assert effects.read(key).state == state
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(st.lists(st.tuples(st.sampled_from(["do", "undo"]), st.sampled_from("ab"), st.booleans()), max_size=12))
 def test_whatever_comes_in_whatever_order_an_undone_key_is_never_done(
     events: list[tuple[str, str, bool]],

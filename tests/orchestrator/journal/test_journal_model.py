@@ -6,7 +6,7 @@ import tempfile
 from dataclasses import replace
 from pathlib import Path
 
-from hypothesis import HealthCheck, settings
+from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from keeper import Keeper, copied, event, row
@@ -150,6 +150,4 @@ class JournalModel(RuleBasedStateMachine):
 
 
 TestJournal = JournalModel.TestCase
-TestJournal.settings = settings(
-    max_examples=25, stateful_step_count=30, deadline=None, suppress_health_check=[HealthCheck.too_slow]
-)
+TestJournal.settings = settings(max_examples=25, stateful_step_count=30)

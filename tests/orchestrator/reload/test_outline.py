@@ -48,7 +48,7 @@ def changed(folder: Path, before: str, after: str, *, more: tuple[str, str] = ("
     return difference(old, outline(load_text(folder, after, more=more[1])))
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=60)
+@settings(suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture], max_examples=60)
 @given(files(OFFER))
 def test_a_file_that_is_loaded_again_has_the_same_outline(tmp_path: Path, document: dict[str, object]) -> None:
     path, text = tmp_path / "pipeline.yaml", json.dumps(document)

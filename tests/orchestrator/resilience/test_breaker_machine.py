@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 import pytest
 from breaking import GENERATION, Clock
-from hypothesis import HealthCheck, settings
+from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     Bundle,
@@ -239,5 +239,4 @@ class BreakerMachine(RuleBasedStateMachine):
 
 
 TestBreaker = BreakerMachine.TestCase
-# A busy machine is no failure.
-TestBreaker.settings = settings(stateful_step_count=80, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+TestBreaker.settings = settings(stateful_step_count=80)

@@ -7,14 +7,12 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from orchestrator.faults import CLASSES, StageFault
 from orchestrator.resilience.retry import SAFE, Retries
 from pipelines.plan import Jitter, RetryPolicy
-
-patient = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 EVERY = frozenset({"WorkerLost", "Busy", "Retryable", "DeadlineExceeded", "PluginError"})
 POLICY = RetryPolicy("p", 10, EVERY, 0.1, 1.0, 2.0, Jitter.NONE)
@@ -95,7 +93,6 @@ def test_an_open_breaker_is_never_asked_again_whatever_the_policy_names(*, sent:
 # How often.
 
 
-@patient
 @given(st.integers(1, 20))
 def test_attempts_counts_the_first_one(attempts: int) -> None:
     retries = Retries(replace(POLICY, attempts=attempts), idempotent=True, draw=highest)
@@ -122,7 +119,6 @@ def test_a_worker_that_ended_before_it_had_the_call_is_no_death() -> None:
     assert len(pauses(retries, [fault("WorkerLost", sent=False)] * 10)) == 6
 
 
-@patient
 @given(st.lists(st.sampled_from([fault("WorkerLost"), fault("Busy"), fault("DeadlineExceeded")]), max_size=12))
 def test_no_call_kills_more_than_two_workers(faults: list[StageFault]) -> None:
     found = pauses(Retries(replace(POLICY, attempts=20), idempotent=True, draw=highest), faults)
@@ -164,7 +160,6 @@ def test_full_jitter_draws_each_pause_from_nothing_up_to_the_backoff() -> None:
     assert found == pytest.approx([0.025, 0.05, 0.1, 0.2, 0.25])
 
 
-@patient
 @given(st.integers(0, 2**32))
 def test_jittered_pauses_differ_and_stay_within_bounds(seed: int) -> None:
     policy = replace(POLICY, jitter=Jitter.FULL, attempts=20)

@@ -67,7 +67,7 @@ def _ours(text: str, payload: object) -> object:
         return None
 
 
-@settings(max_examples=1_000, deadline=None)
+@settings(max_examples=1_000)
 @given(_TEXTS, _PAYLOADS)
 def test_an_expression_means_what_cel_says(text: str, payload: object) -> None:
     assert _ours(text, payload) is _witness(text, payload)
