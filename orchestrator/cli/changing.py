@@ -13,7 +13,7 @@ from typing import TypeVar
 import click
 
 from orchestrator.cli.completing import revisions
-from orchestrator.cli.failures import Exit
+from orchestrator.cli.failures import Exit, say
 from orchestrator.cli.options import EXISTING, here_argument, json_option, state_option
 
 __all__ = ["apply", "canary", "diff", "freeze", "history", "plan", "rollback", "thaw"]
@@ -134,6 +134,9 @@ def _perform(path: Path, state: Path | None, name: str, params: Mapping[str, obj
     found = command(path, state, name, params, as_json=as_json)
     if as_json:
         click.echo(json.dumps(found, indent=2, ensure_ascii=False))
+        return Exit.FINE
+    if found == []:
+        say("nothing was changed yet")
         return Exit.FINE
     from orchestrator.cli.changing_tables import VIEWS, history_table
     from orchestrator.cli.terminal import console
