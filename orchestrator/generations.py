@@ -12,6 +12,7 @@ from typing import Protocol
 
 from isolation.errors import StartError
 from isolation.generation import Generation
+from isolation.manifest.values import Reload
 from isolation.plugin_log import LogLine
 from isolation.spec import WorkerSpec
 from isolation.status import GenerationEvent
@@ -62,13 +63,21 @@ class Wanted:
     plugin: PluginPlan
     configs: Mapping[str, object]
     """The table that its workers are configured with; it holds secrets, and is silent about them."""
+    alone: bool = False
+    """Whether it bears no second generation of its plugin."""
 
 
 def wanted_of(loaded: Loaded, prepared: Mapping[str, Prepared], handed: Mapping[str, Handover]) -> dict[str, Wanted]:
     """What a plan asks for, by the plugin's name in the file."""
     environ = without_secrets(loaded.plan, os.environ)
+    manifests = loaded.manifests
     return {
-        name: Wanted(WorkerSpec.of(name, loaded.manifests[name], prepared[name], environ), plugin, handed[name].table)
+        name: Wanted(
+            WorkerSpec.of(name, manifests[name], prepared[name], environ),
+            plugin,
+            handed[name].table,
+            manifests[name].reload is Reload.REPLACE,
+        )
         for name, plugin in loaded.plan.plugins.items()
     }
 
@@ -91,6 +100,7 @@ def prepare(loaded: Loaded, store: Store, report: Report) -> dict[str, Prepared]
 class _Berth:
     """Where a generation lies: its owner, and what is said to it and by it."""
 
+    alone: bool
     opened: asyncio.Event = field(default_factory=asyncio.Event)
     let_go: asyncio.Event = field(default_factory=asyncio.Event)
     owner: asyncio.Task[None] | None = None
@@ -132,10 +142,13 @@ class Fleet:
         """Start all of them side by side; where any fails, say so of every one that did. Raises StartFailures.
 
         None of them is left running then, nor when it is given up, unless failed ones are to be kept: they answer their
-        calls at once, and wait for somebody to ask for a restart.
+        calls at once, and wait for somebody to ask for a restart. What bears no second is never started beside one.
         """
         if self._closing and wanted:
             raise StartFailures(tuple(StartError(f"{name}: the host is stopping") for name in wanted))
+        crowded = tuple(_second(name) for name, each in wanted.items() if self._is_second(name, each))
+        if crowded and not keep_failed:
+            raise StartFailures(crowded)
         fresh = {name: self._begin(name, each, report) for name, each in wanted.items()}
         try:
             ends = await asyncio.gather(*(self._started(generation, report) for generation in fresh.values()))
@@ -156,9 +169,13 @@ class Fleet:
             assert berth.owner is not None
             await asyncio.shield(berth.owner)
 
+    def _is_second(self, name: str, wanted: Wanted) -> bool:
+        others = (berth for each, berth in self._berths.items() if each.spec.plugin == name)
+        return any(wanted.alone or berth.alone for berth in others)
+
     def _begin(self, name: str, wanted: Wanted, report: Report) -> Generation:
         generation = self._generation(name, wanted, report)
-        berth = self._berths[generation] = _Berth()
+        berth = self._berths[generation] = _Berth(wanted.alone)
         berth.owner = self._owners.create_task(self._own(generation, berth))
         report(StartEvent(name, "start"))
         return generation
@@ -216,3 +233,7 @@ def _intensity(policy: RestartPolicy | None) -> Intensity | None:
         longest_seconds=policy.longest_seconds,
         factor=policy.factor,
     )
+
+
+def _second(name: str) -> StartError:
+    return StartError(f"{name}: another generation of it is still needed, and it bears no second one")

@@ -175,6 +175,7 @@ class Orchestrator:
         history = History(folder)
         await asyncio.to_thread(history.load)
         candidates = Candidates(self._first.path, self._first.profile, self.store, self.vault)
+        candidates.footprint = self._first.footprint
         self.revisions = Revisions(
             self.store, fleet, self.breakers, history, candidates, self._join, self.events.publish
         )
@@ -186,7 +187,9 @@ class Orchestrator:
         self.overrides.load()
         self._stack.callback(self.revisions.let_go)
         await self._stack.enter_async_context(fleet)
-        made = candidates.from_files if candidates.overrides else partial(candidates.prepared, self._first)
+        # Who holds the folder for us may watch the files: what they are then has to be known from the beginning.
+        reads = candidates.overrides or self._hold is not None
+        made = candidates.from_files if reads else partial(candidates.prepared, self._first)
         current = await self.revisions.first(made, self._report)
         self.events.subscribe(self.overrides.hear, (ChangeApplied,))
         self.engine = Engine(

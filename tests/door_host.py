@@ -268,9 +268,14 @@ class Host:
 
 @contextmanager
 def serving(
-    folder: Path, environment: Mapping[str, str], *options: object, wait: bool = True, fails: bool = False
+    folder: Path,
+    environment: Mapping[str, str],
+    *options: object,
+    wait: bool = True,
+    fails: bool = False,
+    within: Path | None = None,
 ) -> Iterator[Host]:
-    """`penstock serve` at a socket beside the pipeline file. It has to end with 0, unless it `fails`."""
+    """`penstock serve`, started in the folder `within`. It has to end with 0, unless it `fails`."""
     with (
         tempfile.TemporaryDirectory() as short,
         tempfile.TemporaryFile("w+") as errors,
@@ -285,6 +290,7 @@ def serving(
             stdout=subprocess.DEVNULL,
             stderr=errors,
             text=True,
+            cwd=within,
             env={**os.environ, **environment, "NOTIFY_SOCKET": f"{short}/notice"},
         )
         host = Host(process, path, notices)

@@ -29,7 +29,7 @@ async def standing(orchestrator: Orchestrator, more: Mapping[str, object]) -> di
     here = figures[os.getpid()]
     return {
         "name": orchestrator.loaded.plan.name,
-        "file": str(orchestrator.loaded.path),
+        "file": orchestrator.loaded.archive.path,
         "host": {
             "pid": os.getpid(),
             "version": host_version(),

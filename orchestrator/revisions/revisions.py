@@ -206,8 +206,12 @@ class Revisions:
 
         Raises what `made` does, StartFailures, ChangeNotMade, JournalError and OSError.
         """
-        candidate = await self._candidate(made, report)
         last = self.history.latest_served
+        if self.history.passed_over and self.history.passed_over == await asyncio.to_thread(self.candidates.look):
+            # A start must not bring back what was rolled back from; to put it into service after all is `apply`'s.
+            made = partial(self._from_archive, await asyncio.to_thread(self.history.archive, last))
+            log.warning("revision.kept", extra={"revision": last, "reason": "the files hold what was rolled back from"})
+        candidate = await self._candidate(made, report)
         number = self._number_again(candidate, last)
         kept: _Kept | None = None
         try:
@@ -252,7 +256,7 @@ class Revisions:
 
     async def apply(self, by: str, report: Report = lambda event: None) -> Applied:
         """Put into service what the files say now. Raises ChangeNotMade."""
-        return await self._in_turn(self._follow(by, 0, self.candidates.from_files, report, splits_calls=True))
+        return await self._in_turn(self._follow(by, 0, self.candidates.from_files, report, follows_files=True))
 
     async def plan(self) -> Change:
         """What `apply` would do, without doing it: nothing is built, started or written. Raises ChangeNotMade."""
@@ -270,7 +274,7 @@ class Revisions:
         return await self._in_turn(self._roll_back(to, by, report))
 
     async def _roll_back(self, to: int | None, by: str, report: Report) -> Applied:
-        await asyncio.to_thread(self.candidates.look)  # the watch must not bring back what was rolled back from
+        await self._pass_over()
         if self.trial is not None and to is None:
             change = difference(self.trial.revision.candidate.outline, self.current.candidate.outline)
             await self._abort("rolled back", by)
@@ -323,7 +327,7 @@ class Revisions:
         made: Callable[[Report], Candidate],
         report: Report,
         *,
-        splits_calls: bool = False,
+        follows_files: bool = False,
         reason: str = "",
     ) -> Applied:
         try:
@@ -336,7 +340,7 @@ class Revisions:
             return await self._unchanged(known, change, by)
         before, trial, number = self.current.number, self.trial, self.history.next_number
         try:
-            splits = _splits(candidate, change) if splits_calls else {}
+            splits = _splits(candidate, change) if follows_files else {}
             outcome = Outcome.CANARY if splits else Outcome.APPLIED
             revision = await self._bring_up(candidate, change, by, of, report, splits)
         except (IsolationError, ChangeNotMade, JournalError, OSError) as error:
@@ -348,6 +352,8 @@ class Revisions:
             self._undo_keeping(candidate, number)
             raise
         await self._note_end(trial, by)
+        if follows_files and self.history.passed_over:
+            await self._note_passed_over("")
         await self._note(revision, change, outcome, before, reason)
         await self._hold_plans()
         self._publish(ChangeApplied(revision.number, by, change.record()))
@@ -472,7 +478,18 @@ class Revisions:
     async def _abort_worse(self, reason: str) -> None:
         async with self._turn:
             if self.trial is not None and self.engine.split is None:
+                await self._pass_over()
                 await self._abort(reason, CANARY)
+
+    async def _pass_over(self) -> None:
+        """Neither the watch nor a start must bring back what the files hold now."""
+        await self._note_passed_over(await asyncio.to_thread(self.candidates.look))
+
+    async def _note_passed_over(self, content: str) -> None:
+        try:
+            await asyncio.to_thread(self.history.pass_over, content)
+        except OSError as error:
+            log.error("history.not_written", extra={"reason": error.strerror or str(error)})
 
     async def _abort(self, reason: str, by: str) -> None:
         trial = self.trial
@@ -510,10 +527,10 @@ class Revisions:
 
     async def promote(self, by: str) -> Revision:
         """Give all calls to the revision on trial. Raises ChangeNotMade where there is none."""
-        return await self._in_turn(self._promote(by))
+        return await self._in_turn(self._promote(self._on_trial(), by))
 
-    async def _promote(self, by: str) -> Revision:
-        revision = self._on_trial().revision
+    async def _promote(self, asked: Trial, by: str) -> Revision:
+        revision = self._on_trial(asked).revision
         self.trial = self.engine.split = None
         self._swap(revision)
         self._publish(CanaryPromoted(revision.number, by))
@@ -524,16 +541,18 @@ class Revisions:
 
     async def abort(self, by: str, reason: str) -> Revision:
         """End the trial; what served before serves all calls. Raises ChangeNotMade where there is none."""
-        return await self._in_turn(self._end(by, reason))
+        return await self._in_turn(self._end(self._on_trial(), by, reason))
 
-    async def _end(self, by: str, reason: str) -> Revision:
-        self._on_trial()
+    async def _end(self, asked: Trial, by: str, reason: str) -> Revision:
+        self._on_trial(asked)
+        await self._pass_over()
         await self._abort(reason, by)
         return self.current
 
-    def _on_trial(self) -> Trial:
-        # Where it was found to be worse, it takes no calls and only waits for the end of another change.
-        if self.trial is None or self.engine.split is None:
+    def _on_trial(self, asked: Trial | None = None) -> Trial:
+        # Where it was found to be worse, it takes no calls and only waits for the end of another change. That one may
+        # have put another revision on trial, of which whoever asked before knew nothing.
+        if self.trial is None or self.engine.split is None or asked not in (None, self.trial):
             raise ChangeNotMade("penstock.no_canary", "no revision is on trial", hint=NO_CANARY_HINT)
         return self.trial
 

@@ -4,11 +4,29 @@ from __future__ import annotations
 
 import asyncio
 
+import pytest
 from changing import BY, HOOK, ORDER, Gate, Yard, children, marks, refusal_of
 
+from orchestrator.durable.durability import RunNotHad
 from orchestrator.events import ChangeRefused, RevisionGone
 from orchestrator.orchestrator import Orchestrator
 from orchestrator.reload.change import Action
+
+LADDER_SECONDS = 2.0
+"""A worker that is stopped under its call has lost it after so long."""
+
+LINGERS = "import atexit, threading\natexit.register(threading.Event().wait)\n"
+"""A plugin that ends only when it is made to."""
+
+NOBODY = """\
+try:
+    os.kill({pid}, 0)
+except ProcessLookupError:
+    pass
+else:
+    raise RuntimeError("there is another one")
+"""
+"""A plugin that does not start as long as another process is there."""
 
 
 def alone(yard: Yard, version: str, **more: str) -> None:
@@ -220,6 +238,8 @@ def test_what_drains_on_another_hook_is_waited_for_too(yard: Yard) -> None:
             alone(yard, "b2")
             change = asyncio.ensure_future(inside.revisions.apply(BY))
             await held(inside)
+            ended, _ = await asyncio.wait([change, under_way], timeout=LADDER_SECONDS)
+            assert not ended
             gate.open()
             assert marks(await under_way) == [("b", "b1", None)]
             assert (await change).revision.number == 3
@@ -231,6 +251,7 @@ def test_what_drains_on_another_hook_is_waited_for_too(yard: Yard) -> None:
 
 def test_a_first_version_that_must_be_alone_waits_for_what_drains_of_those_that_need_not(yard: Yard) -> None:
     async def main() -> None:
+        yard.plugin("b", "b1", more=LINGERS)
         async with yard.served() as inside:
             gate = yard.gate("b")
             under_way = asyncio.ensure_future(yard.ask(inside, gate))
@@ -238,7 +259,7 @@ def test_a_first_version_that_must_be_alone_waits_for_what_drains_of_those_that_
             first = {worker.pid for worker in inside.generations["b"].workers}
             yard.plugin("b", "b2")
             await inside.revisions.apply(BY)
-            alone(yard, "b3", more="")
+            alone(yard, "b3", more=NOBODY.format(pid=min(first)))
             change = asyncio.ensure_future(inside.revisions.apply(BY))
             await held(inside)
             assert first <= children()
@@ -267,3 +288,55 @@ def alone_again(yard: Yard, version: str, gate: Gate, more: str = "") -> None:
     waits = gate.before_start().split("\n", 3)[3]
     held_lock = "    fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)\n"
     code.write_text(code.read_text().replace(held_lock, held_lock + waits))
+
+
+def test_it_is_not_started_beside_one_that_drains_after_it_was_taken_out(yard: Yard) -> None:
+    async def main() -> None:
+        alone(yard, "b1")
+        async with yard.served() as inside:
+            gate = yard.gate("b")
+            under_way = asyncio.ensure_future(yard.ask(inside, gate))
+            await gate.arrived()
+            plugin, pipeline = yard.file["plugins"].pop("b"), yard.file["pipelines"].pop("second")
+            yard.save()
+            await inside.revisions.apply(BY)
+            yard.file["plugins"]["b"], yard.file["pipelines"]["second"] = plugin, pipeline
+            yard.save()
+            refused = await refusal_of(inside.revisions.apply(BY))
+            assert (refused.code, refused.where) == ("penstock.start", "b")
+            assert "bears no second" in str(refused)
+            gate.open()
+            assert marks(await under_way)[1] == ("b", "b1", None)
+            await yard.until(lambda: bool(yard.told(RevisionGone)))
+            await inside.revisions.apply(BY)
+            assert marks(await yard.ask(inside))[1] == ("b", "b1", None)
+
+    asyncio.run(main())
+
+
+def test_an_earlier_one_is_not_started_for_a_parked_run_while_another_serves(yard: Yard) -> None:
+    """It can be resumed when its own revision serves again."""
+
+    async def main() -> None:
+        yard.plugin("b", "b1", reload="replace")
+        yard.durable("b")
+        stuck = yard.ledger.with_name("ledger.stuck")
+        stuck.touch()
+        async with yard.served() as inside:
+            run = (await yard.ask(inside, hook=ORDER)).reply.run_id
+            assert run is not None
+            await inside.settled(await inside.compensate(run))
+            yard.plugin("b", "b2", reload="replace")
+            await inside.revisions.apply(BY)
+            await yard.until(lambda: bool(yard.told(RevisionGone)))
+            stuck.unlink()
+            before = children()
+            with pytest.raises(RunNotHad, match="bears no second"):
+                await inside.resume(run)
+            assert children() == before
+            await inside.revisions.rollback(None, BY)
+            resumed = await inside.resume(run)
+            await inside.settled(resumed)
+            assert resumed.status == "undone"
+
+    asyncio.run(main())

@@ -255,3 +255,58 @@ def test_calls_that_are_abandoned_are_not_its_fault(yard: Yard) -> None:
             assert figures["calls"] == 0  # type: ignore[index]
 
     asyncio.run(main())
+
+
+async def ended(inside: Orchestrator) -> None:
+    """Ask until it is found to be worse."""
+    for number in range(1000):
+        await ask_as(inside, f"{number}")
+        if inside.engine.split is None:
+            return
+    raise AssertionError("it was not found to be worse")
+
+
+def test_one_that_is_found_to_be_worse_takes_no_call_more_and_is_not_promoted(yard: Yard) -> None:
+    """Also while another change is being made, which has the turn."""
+
+    async def main() -> None:
+        with_split(yard, 50, minimum_calls=5)
+        async with yard.served() as inside:
+            await on_trial(yard, inside, more=FAILS)
+            gate = yard.gate("start")
+            yard.plugin("a", "a3", more=gate.before_start() + "    raise OSError\n")
+            other = asyncio.ensure_future(refusal_of(inside.revisions.apply(BY)))
+            await gate.arrived()
+            promoting = asyncio.ensure_future(refusal_of(inside.revisions.promote(BY)))
+            await asyncio.wait([promoting], timeout=0)
+            await ended(inside)
+            assert set(await versions(inside, 20)) == {"a1"}
+            gate.open()
+            assert (await other).code == "penstock.start"
+            assert (await promoting).code == "penstock.no_canary"
+            await yard.until(lambda: bool(yard.told(RevisionGone)))
+            assert inside.revisions.current.number == 1
+            assert inside.revisions.history.outcome(2) is Outcome.ABORTED
+
+    asyncio.run(main())
+
+
+def test_who_wanted_one_promoted_does_not_get_the_next_one(yard: Yard) -> None:
+    async def main() -> None:
+        with_split(yard, 50)
+        async with yard.served() as inside:
+            await on_trial(yard, inside)
+            gate = yard.gate("start")
+            yard.plugin("a", "a3", more=gate.before_start())
+            other = asyncio.ensure_future(inside.revisions.apply(BY))
+            await gate.arrived()
+            waiting = [inside.revisions.promote(BY), inside.revisions.abort(BY, "a test")]
+            asked = [asyncio.ensure_future(refusal_of(each)) for each in waiting]
+            await asyncio.wait(asked, timeout=0)
+            gate.open()
+            assert (await other).outcome is Outcome.CANARY
+            assert [(await each).code for each in asked] == ["penstock.no_canary"] * 2
+            assert inside.revisions.trial is not None
+            assert inside.revisions.trial.revision.number == 3
+
+    asyncio.run(main())
