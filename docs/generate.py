@@ -77,8 +77,9 @@ hooks:
 ```
 
 Kinds are `string`, `int`, `double`, `bool`, `object`, `list` and `any`; an object with members written out holds
-those and no others. Without `payload`, any payload fits. `answer` is written in the same way, where the answer is not
-the payload.
+those and no others. Any of these keys but `unmatched` makes an unknown name a hook of your own; where nothing else is
+said of it, the name is taken for a slip. Without `payload`, any payload fits. `answer` is written in the same way,
+where the answer is not the payload.
 """
 
 

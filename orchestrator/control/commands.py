@@ -14,7 +14,6 @@ import msgspec
 
 from isolation.errors import IsolationError
 from orchestrator.clock import Clock
-from orchestrator.control.backlog import Backlog
 from orchestrator.control.changes import ChangeCommands, Nothing
 from orchestrator.control.looking import Looking, meant
 from orchestrator.control.reasons import Asked, BreakerOf, Reasons
@@ -26,6 +25,7 @@ from orchestrator.journal.awaiting import AwaitedJournal
 from orchestrator.journal.errors import JournalError
 from orchestrator.journal.journal import Journal
 from orchestrator.journal.rows import UNFINISHED, RunStatus, RunUpdate
+from orchestrator.lookout.feed import Feed, Missed
 from orchestrator.lookout.standing import plugin_standing
 from orchestrator.lookout.why import ChangesBetween, no_changes_known
 from orchestrator.record.history import NoSuchRun, RunHistory, SeveralRuns, Wanted
@@ -69,6 +69,9 @@ Stream = tuple[type[msgspec.Struct], Callable[..., AsyncIterator[Mapping[str, ob
 """The same, but what is called gives one JSON object after the other until nobody takes them any more."""
 
 EMBEDDED: Actor = "embedded"
+
+QUEUED_EVENTS = 1000
+"""Enough for a burst of a second; a listener that is further behind is not reading."""
 
 
 class RunCommands:
@@ -184,17 +187,17 @@ class Control(RunCommands):
         The first object says that nothing is missed from then on.
         """
         events, clock = self._orchestrator.events, self._orchestrator.engine.clock
-        backlog = Backlog(lost=events.note_missed)
+        feed = Feed[Mapping[str, object]](QUEUED_EVENTS, lost=events.note_missed)
 
         def hear(event: Event) -> None:
             told = msgspec.to_builtins(event)
-            backlog.put({"type": type(event).__name__, "at": round(clock.wall(), 3), **told})
+            feed.put({"type": type(event).__name__, "at": round(clock.wall(), 3), **told})
 
         silence = events.subscribe(hear)
-        backlog.put({"type": "Listening", "at": round(clock.wall(), 3)})
+        feed.put({"type": "Listening", "at": round(clock.wall(), 3)})
         try:
-            async for item in backlog.taken():
-                yield item
+            async for item in feed.read():
+                yield item.as_json() if isinstance(item, Missed) else item
         finally:
             silence()
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections import deque
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
@@ -28,21 +29,26 @@ class Missed:
 
 
 class Feed(Generic[_Item]):
-    """A queue with one reader that never makes its writers wait. It belongs to the event loop's thread."""
+    """A queue with one reader that never makes its writers wait. It belongs to the event loop's thread.
 
-    def __init__(self, most_items: int, most_bytes: int) -> None:
+    `lost` is called for each item that there was no room for.
+    """
+
+    def __init__(self, most_items: int, most_bytes: float = math.inf, lost: Callable[[], None] = lambda: None) -> None:
         self._most_items = most_items
         self._most_bytes = most_bytes
         self._items = deque[tuple[_Item | Missed, int]]()
+        self._lost = lost
         self._bytes = 0
         self._missed = 0
         self._filled = asyncio.Event()
 
-    def put(self, item: _Item, size: int) -> None:
+    def put(self, item: _Item, size: int = 0) -> None:
         """Queue an item of `size` bytes, or count it where there is no room."""
         full = len(self._items) >= self._most_items or self._bytes + size > self._most_bytes
         if full and self._items:
             self._missed += 1
+            self._lost()
             return
         self._note_missed()
         self._items.append((item, size))

@@ -123,7 +123,7 @@ class DefaultsSpec(Section):
 
 
 class HookSpec(Section):
-    """What a hook does when no pipeline applies; with `payload`, a hook of your own."""
+    """What a hook does when no pipeline applies; with any other key, a hook of your own."""
 
     unmatched: Unmatched | None = key(
         Choice(Unmatched),

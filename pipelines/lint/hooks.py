@@ -25,7 +25,7 @@ def known_hooks(draft: Draft) -> dict[str, Hook]:
         path: Path = ("hooks", name)
         written = [key for key in _DECLARING if getattr(spec, key) is not None]
         if name not in CATALOGUE and not written:
-            message = f"there is no hook {name!r}; with `payload` it would be declared"
+            message = f"there is no hook {name!r}; with `summary` or `payload` it would be declared"
             draft.error(path, "unknown-hook", message, nearest(name, CATALOGUE), at=draft.key(path))
         elif name in CATALOGUE:
             for key in written:

@@ -175,10 +175,6 @@ STARTS = {
         r"failed before the handshake: too new",
     ),
     "says nothing": ("sys.stdin.read()", r"said nothing for 0.3 s before the handshake"),
-    "says nothing while warming up": (
-        "answer(json.loads(sys.stdin.readline()), hello)\nsys.stdin.read()",
-        r"said nothing for 0.3 s while it was warming up",
-    ),
     "says too much after a wrong handshake": (
         "hello['protocol'] = '3'\nanswer(json.loads(sys.stdin.readline()), hello)\n"
         'while True: say(\'{"jsonrpc":"2.0","method":"$/progress"}\')',
@@ -194,8 +190,21 @@ STARTS = {
 @pytest.mark.parametrize("way", STARTS)
 def test_a_start_that_fails_says_how(tmp_path: Path, way: str) -> None:
     source, says = STARTS[way]
-    spec = peer_spec(tmp_path, source, startup_seconds=0.3 if "nothing" in way else 10.0)
+    spec = peer_spec(tmp_path, source, startup_seconds=0.3 if way == "says nothing" else 10.0)
     assert re.search(says, start_error(spec), re.DOTALL)
+
+
+STARTUPS_SECONDS = (0.3, 1.2, 4.8)
+"""On a busy machine an interpreter alone takes longer than the first; what is proved holds for one of them."""
+
+
+def test_silence_after_the_handshake_is_told_as_such(tmp_path: Path) -> None:
+    source = "answer(json.loads(sys.stdin.readline()), hello)\nsys.stdin.read()"
+    said = (start_error(peer_spec(tmp_path, source, startup_seconds=startup)) for startup in STARTUPS_SECONDS)
+    assert any(
+        f"said nothing for {startup:g} s while it was warming up" in one
+        for startup, one in zip(STARTUPS_SECONDS, said, strict=False)
+    )
 
 
 def test_an_import_that_crashes_is_told_with_its_traceback(tmp_path: Path) -> None:
@@ -205,17 +214,22 @@ def test_an_import_that_crashes_is_told_with_its_traceback(tmp_path: Path) -> No
 
 def test_progress_extends_the_silence_that_is_allowed(tmp_path: Path) -> None:
     """It warms up for about twice `startup`, and is never silent for that long."""
-    source = (
-        "answer(json.loads(sys.stdin.readline()), hello)\nm = json.loads(sys.stdin.readline())\nimport select\n"
-        "for n in range(8):\n    select.select([], [], [], 0.1)\n"
-        '    say(\'{"jsonrpc":"2.0","method":"$/progress","params":{"message":"loading"}}\')\n'
-        "answer(m, {})\nsys.stdin.read()"
-    )
 
     async def then(worker: Worker) -> None:
         assert worker.state is State.READY
 
-    with_worker(peer_spec(tmp_path, source, startup_seconds=0.4), then=then)
+    for startup in STARTUPS_SECONDS:
+        source = (
+            "answer(json.loads(sys.stdin.readline()), hello)\nm = json.loads(sys.stdin.readline())\nimport select\n"
+            f"for n in range(8):\n    select.select([], [], [], {startup / 4})\n"
+            '    say(\'{"jsonrpc":"2.0","method":"$/progress","params":{"message":"loading"}}\')\n'
+            "answer(m, {})\nsys.stdin.read()"
+        )
+        try:
+            return with_worker(peer_spec(tmp_path, source, startup_seconds=startup), then=then)
+        except StartError as error:
+            late = error
+    raise late
 
 
 def test_the_window_is_the_manifests_for_a_command_and_the_handshakes_for_ours(tmp_path: Path) -> None:
@@ -570,7 +584,13 @@ def test_a_configuration_that_cannot_be_written_is_the_starts_error(tmp_path: Pa
 
 def test_a_configuration_that_is_never_answered_is_a_timeout(tmp_path: Path) -> None:
     async def then(worker: Worker) -> None:
-        with pytest.raises(DeadlineExceeded, match=r"not answered within 0\.3 s"):
+        with pytest.raises(DeadlineExceeded, match=f"not answered within {startup:g} s"):
             await worker.configure(CONFIGS)
 
-    with_worker(peer_spec(tmp_path, "shake_hands()\nsys.stdin.read()", startup_seconds=0.3), then=then)
+    for startup in STARTUPS_SECONDS:
+        try:
+            spec = peer_spec(tmp_path, "shake_hands()\nsys.stdin.read()", startup_seconds=startup)
+            return with_worker(spec, then=then)
+        except StartError as error:
+            late = error
+    raise late

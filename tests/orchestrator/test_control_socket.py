@@ -15,7 +15,6 @@ from typing import TypeVar
 import msgspec
 import pytest
 
-from orchestrator.control.backlog import Backlog
 from orchestrator.control.refusal import Answer, Refused
 from orchestrator.control.socket import SOCKET, HostGone, HostSilent, NoHost, ask, ask_stream, served
 from orchestrator.state import hold_state
@@ -396,17 +395,3 @@ def test_a_host_that_stops_ends_its_streams(folder: Path) -> None:
         return desk.ended.is_set()
 
     assert run(go())
-
-
-def test_a_listener_that_is_too_slow_is_told_how_much_it_missed() -> None:
-    async def go() -> list[Mapping[str, object]]:
-        backlog = Backlog(limit=3)
-        for number in range(10):
-            backlog.put({"number": number})
-        taken = backlog.taken()
-        first = [await anext(taken) for _ in range(4)]
-        backlog.put({"number": 10})
-        return [*first, await anext(taken)]
-
-    numbers = [{"number": number} for number in (7, 8, 9, 10)]
-    assert run(go()) == [{"type": "Missed", "count": 7}, *numbers]

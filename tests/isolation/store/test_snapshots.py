@@ -140,24 +140,29 @@ def test_half_saved_edits_are_never_mixed(store: Store, project: Project) -> Non
     folder = project("one", files={"first": "0", "second": "0", **between})
     manifest = read_manifest(folder)
     done, breath = threading.Event(), threading.Event()
+    seen: list[Path] = []
 
     def save(name: str, text: str) -> None:
         (folder / f".{name}.swp").write_text(text)
         (folder / f".{name}.swp").rename(folder / name)
 
     def edit() -> None:
-        number = 0
+        number, had, rest_seconds = 0, 0, 0.0
         while not done.is_set():
             for _ in range(20):
                 number += 1
                 save("first", str(number))
                 save("second", str(number))
-            breath.wait(0.15)
+            # Rests longer and longer until a snapshot was had: how long one takes is the machine's affair.
+            rest_seconds = 0.1 if len(seen) > had else rest_seconds * 1.3 + 0.03
+            had = len(seen)
+            breath.wait(rest_seconds)
 
     writer = threading.Thread(target=edit)
     writer.start()
     try:
-        seen = [store.prepare(manifest).snapshot for _ in range(6)]
+        for _ in range(6):
+            seen += [store.prepare(manifest).snapshot]
     finally:
         done.set()
         writer.join()

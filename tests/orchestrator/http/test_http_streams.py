@@ -13,12 +13,12 @@ import pytest
 from door_host import WAIT_SECONDS, Host, gate_payload
 from starlette.types import Message, Scope
 
-from orchestrator.control.backlog import Backlog
 from orchestrator.control.refusal import Refused
 from orchestrator.http.failures import Failure
 from orchestrator.http.peer import Peer
 from orchestrator.http.standing import Standing
 from orchestrator.http.streams import BEAT, StreamDoor
+from orchestrator.lookout.feed import Feed, Missed
 from orchestrator.orchestrator import Orchestrator
 
 _T = TypeVar("_T")
@@ -157,14 +157,19 @@ def run(main: Coroutine[object, object, _T]) -> _T:
 
 def test_a_listener_that_does_not_read_is_told_how_much_it_missed() -> None:
     async def go() -> list[bytes]:
-        backlog = Backlog(limit=3)
-        listener = Listener(backlog.taken)
+        feed = Feed[Mapping[str, object]](3)
+
+        async def told() -> AsyncIterator[Mapping[str, object]]:
+            async for item in feed.read():
+                yield item.as_json() if isinstance(item, Missed) else item
+
+        listener = Listener(told)
         await listener.chunk()
-        backlog.put({"type": "E", "number": 0})
+        feed.put({"type": "E", "number": 0})
         listener.reads.clear()
         first = await listener.chunk()
         for number in range(1, 10):
-            backlog.put({"type": "E", "number": number})
+            feed.put({"type": "E", "number": number})
         listener.reads.set()
         rest = [await listener.chunk() for _ in range(4)]
         listener.lost.set_result(None)
@@ -173,12 +178,17 @@ def test_a_listener_that_does_not_read_is_told_how_much_it_missed() -> None:
 
     event = b'event: E\ndata: {"type":"E","number":%d}\n\n'
     missed = b'event: Missed\ndata: {"type":"Missed","count":6}\n\n'
-    assert run(go()) == [event % 0, missed, event % 7, event % 8, event % 9]
+    assert run(go()) == [event % 0, event % 1, event % 2, event % 3, missed]
+
+
+async def _silent() -> AsyncIterator[Mapping[str, object]]:
+    await asyncio.Event().wait()
+    yield {}
 
 
 def test_a_silent_stream_beats() -> None:
     async def go() -> list[bytes]:
-        listener = Listener(Backlog().taken, beat_seconds=0.01)
+        listener = Listener(_silent, beat_seconds=0.01)
         beats = [await listener.chunk() for _ in range(3)]
         listener.lost.set_result(None)
         await listener.task
@@ -189,7 +199,7 @@ def test_a_silent_stream_beats() -> None:
 
 def test_a_host_that_stops_ends_a_stream_with_its_last_chunk() -> None:
     async def go() -> Message:
-        listener = Listener(Backlog().taken)
+        listener = Listener(_silent)
         await listener.chunk()
         listener.standing.drain()
         await listener.task

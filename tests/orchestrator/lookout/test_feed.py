@@ -43,6 +43,14 @@ def test_bytes_are_bounded_as_items_are_and_one_item_always_fits() -> None:
     assert read(feed, 2) == [1, Missed(1)]
 
 
+def test_whoever_counts_hears_of_each_item_that_is_lost() -> None:
+    lost: list[None] = []
+    feed = Feed[int](2, lost=lambda: lost.append(None))
+    for number in range(5):
+        feed.put(number)
+    assert len(lost) == 3
+
+
 def test_who_waits_is_told_as_soon_as_something_comes() -> None:
     async def go() -> int | Missed:
         feed = Feed[int](2, 10)
