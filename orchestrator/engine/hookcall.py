@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from orchestrator.contexts import request_id_of
 from orchestrator.engine.lasting import Lasting, Taken
 from orchestrator.engine.traversal import Traversal
 from orchestrator.engine.wiring import Route, Serving
@@ -228,9 +229,10 @@ class HookCall:
 
     def _crash(self) -> None:
         """Deny after a bug of ours."""
-        log.exception("hook.crashed", extra={"hook": self.hook})
-        self.left = ()
         last = self.runs[-1] if self.runs else None
+        known = {"run": "" if last is None else last.id, "request_id": request_id_of(self.context), "trace": self.trace}
+        log.exception("hook.crashed", extra={"hook": self.hook, **known})
+        self.left = ()
         if last is None or isinstance(last, Lasting):
             if last is not None:
                 last.halt(INTERNAL)
