@@ -80,7 +80,7 @@ def history(path: Path, limit: int, state: Path | None, as_json: bool) -> Exit:
 @state_option
 @json_option(_JSON)
 def diff(number: int, path: Path, other: int | None, state: Path | None, as_json: bool) -> Exit:
-    """Show what revision N of the host that serves PATH changed, with the lines of its files."""
+    """Show what revision N of the host that serves PATH changed, with the lines of its files and its plugins."""
     return _perform(path, state, "diff", {"number": number, "other": other}, as_json=as_json)
 
 
