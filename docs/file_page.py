@@ -34,6 +34,8 @@ Every key there is. `penstock explain PATH` says the same of one of them, with i
   writes and cannot bear is refused; one that it has from `defaults` is narrowed to Busy and Retryable.
 - A stage whose manifest says `effects = "external"` says how it is undone (`compensate`), or that it is not
   (`compensate: none`). What undoes is a stage with `undoes` in its manifest, and stands nowhere else.
+- Where a plugin's manifest says `admits = true` of a stage, nothing is let in on its admission hooks without it: every
+  way to an allow on which no such stage, enforcing, has succeeded is refused (`unguarded`).
 - A secret is declared with its source under `secrets` and handed to a plugin by the plugin's own name for it. It goes
   to plugins whose manifest asks for it (`permissions.secrets`) and that are granted it, and to nothing else: no log, no
   record, no journal, no environment or command line of a worker has its value. A `file` may have up to 64 KiB of UTF-8

@@ -64,6 +64,7 @@ class Loaded:
     tree: Table
     archive: Archive
     profile: str | None = None
+    footprint: Footprint = field(default_factory=Footprint, compare=False)
 
 
 def load(
@@ -98,7 +99,9 @@ def _load(file: Path, profile: str | None, overrides: tuple[Override, ...], disk
     plan = check(layers, disk, disk, profile, overrides)
     manifests = {name: disk.manifest(plugin.source, plugin.mark) for name, plugin in plan.plugins.items()}
     archive = Archive(os.path.abspath(file), profile, disk.seen, overrides)
-    return Loaded(plan, manifests, file, override(_merged(layers, profile), overrides).root, archive, profile)
+    return Loaded(
+        plan, manifests, file, override(_merged(layers, profile), overrides).root, archive, profile, disk.footprint
+    )
 
 
 def load_tree(path: Path, *, profile: str | None = None) -> Table:
@@ -261,6 +264,7 @@ def _stage(stage: StageManifest) -> StageDeclaration:
         undoes=stage.undoes,
         admits=stage.admits,
         signs=stage.signs,
+        counts=stage.counts,
     )
 
 

@@ -48,16 +48,13 @@ from orchestrator.run_logs import traced_logs
 from orchestrator.secrets import Handover, Vault
 from orchestrator.signing.key import signing_key
 from orchestrator.signing.statements import STATEMENTS_FILE, Signatory
-from orchestrator.state import RING_FILE, hold_state, state_folder
+from orchestrator.state import HISTORY_FOLDER, RING_FILE, hold_state, state_folder
 from orchestrator.watching import Watch
 from pipelines.body import Body
 from pipelines.plan import Plan
 from pipelines.run import Undo
 
 log = logging.getLogger("penstock.orchestrator")
-
-HISTORY_FOLDER = "revisions"
-"""In the state folder: what was changed when, and the plan of every revision."""
 
 FROZEN = "frozen.json"
 """There as long as the watcher holds back."""
@@ -178,6 +175,7 @@ class Orchestrator:
         history = History(folder)
         await asyncio.to_thread(history.load)
         candidates = Candidates(self._first.path, self._first.profile, self.store, self.vault)
+        candidates.footprint = self._first.footprint
         self.revisions = Revisions(
             self.store, fleet, self.breakers, history, candidates, self._join, self.events.publish
         )
@@ -189,7 +187,9 @@ class Orchestrator:
         self.overrides.load()
         self._stack.callback(self.revisions.let_go)
         await self._stack.enter_async_context(fleet)
-        made = candidates.from_files if candidates.overrides else partial(candidates.prepared, self._first)
+        # Who holds the folder for us may watch the files: what they are then has to be known from the beginning.
+        reads = candidates.overrides or self._hold is not None
+        made = candidates.from_files if reads else partial(candidates.prepared, self._first)
         current = await self.revisions.first(made, self._report)
         self.events.subscribe(self.overrides.hear, (ChangeApplied,))
         self.engine = Engine(

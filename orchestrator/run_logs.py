@@ -16,6 +16,7 @@ LOGGERS = (
     "penstock.plugin",
     "penstock.recovery",
     "penstock.run",
+    "penstock.signing",
 )
 """Whoever may name a run. A filter sees what is logged to its own logger, not what comes from those below it."""
 

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+from orchestrator.events import ChangeApplied, ChangeRefused, Event
 from orchestrator.loading import Footprint
 from orchestrator.orchestrator import Orchestrator
 from orchestrator.revisions.follower import Follower
@@ -24,19 +25,28 @@ async def attended(orchestrator: Orchestrator, *, watching: bool) -> AsyncIterat
         return
     follower = Follower(orchestrator.revisions, orchestrator.freezing)
 
-    async def changed(_: frozenset[Path]) -> None:
+    async def look() -> None:
         since = time.time()
         await follower.look()
         watch.look_at(_places(follower.footprint), read_since=since)
+
+    async def changed(_: frozenset[Path]) -> None:
+        await look()
+
+    def told(_: Event) -> None:
+        # A command may have read files that nobody watches yet; whatever was done to them since leads to another look.
+        watch.look_at(_places(follower.footprint), read_since=0.0)
 
     since = time.time()
     await follower.look()  # the files may have changed while the plugins started
     async with asyncio.TaskGroup() as group, Watch(_places(follower.footprint), changed, read_since=since) as watch:
         orchestrator.watch = watch
-        orchestrator.freezing.thawed = lambda: group.create_task(follower.look())
+        orchestrator.freezing.thawed = lambda: group.create_task(look())
+        silence = orchestrator.events.subscribe(told, (ChangeApplied, ChangeRefused))
         try:
             yield
         finally:
+            silence()
             orchestrator.freezing.thawed = lambda: None
             orchestrator.watch = None
 

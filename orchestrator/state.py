@@ -13,6 +13,7 @@ from pathlib import Path
 from isolation.store.filelock import FileLock, LockMode, LockTimeout
 
 __all__ = [
+    "HISTORY_FOLDER",
     "HOST_LOCK",
     "OTHERS_MAY",
     "RING_FILE",
@@ -29,6 +30,9 @@ log = logging.getLogger("penstock.state")
 
 RING_FILE = "runs.jsonl"
 """What the last host remembered of its runs."""
+
+HISTORY_FOLDER = "revisions"
+"""What was changed when, and the plan of every revision."""
 
 HOST_LOCK = "host.lock"
 """Held by the host that is found by commands."""

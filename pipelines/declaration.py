@@ -28,7 +28,7 @@ class StageDeclaration:
 
     `undoes` names the stage of the same plugin that this one compensates; it is called for nothing else. `admits` makes
     it an admission stage: where it is offered on an admission hook, nothing is let in without it. `signs` names the
-    outputs that the host signs.
+    outputs that the host signs, `counts` those whose values it counts.
     """
 
     name: str
@@ -39,6 +39,7 @@ class StageDeclaration:
     undoes: str | None = None
     admits: bool = False
     signs: tuple[str, ...] = ()
+    counts: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -240,7 +240,7 @@ class StagePlan:
     declares none for this hook, which means that anything may change; paths start with "payload".
     `retry` and `breaker` are None where the stage has none; `undo` is None where nothing compensates it, `split` where
     new generations take all calls at once. `overridden` is why its mode was changed by command, "" where it was not.
-    `signs` names the values of its `out` that the host signs.
+    `signs` names the values of its `out` that the host signs, `counts` those that it counts.
     """
 
     id: str
@@ -261,6 +261,7 @@ class StagePlan:
     split: SplitPlan | None = None
     overridden: str = ""
     signs: tuple[str, ...] = ()
+    counts: tuple[str, ...] = ()
     mark: Mark | None = None
 
 

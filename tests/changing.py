@@ -16,7 +16,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from isolation.store.store import Store
 from orchestrator.events import Event
@@ -134,7 +134,7 @@ class Gate:
         loop = asyncio.get_running_loop()
         for _ in range(calls):
             came: asyncio.Future[None] = loop.create_future()
-            loop.add_reader(self._arrived, lambda came=came: came.done() or came.set_result(None))
+            loop.add_reader(self._arrived, _came, came)
             try:
                 async with asyncio.timeout(BOUND_SECONDS):
                     await came
@@ -154,6 +154,11 @@ class Gate:
         """Give its descriptors back."""
         for descriptor in (self._arrived, self._keep, self._go):
             os.close(descriptor)
+
+
+def _came(came: asyncio.Future[None]) -> None:
+    if not came.done():
+        came.set_result(None)
 
 
 def _stages(*pairs: tuple[str, str]) -> dict[str, object]:
@@ -358,7 +363,7 @@ class Host:
         self.process.stdin.write(json.dumps(wish) + "\n")
         self.process.stdin.flush()
 
-    def ask(self, **wish: object) -> object:
+    def ask(self, **wish: object) -> Any:
         """Ask for something, and wait for the answer."""
         self.tell(**wish)
         assert self.process.stdout is not None

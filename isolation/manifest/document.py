@@ -19,6 +19,9 @@ _SLIPS = MappingProxyType(
     {"str": "string", "text": "string", "integer": "int", "float": "double", "number": "double", "boolean": "bool"}
     | {"map": "object", "dict": "object", "table": "object", "array": "list"}
 )
+_COUNTED = ("string", "list")
+"""Kinds of outputs that have values few enough to count: a word, or words."""
+
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
 _COMMAND = re.compile(r"[a-z][a-z0-9-]*")
 _ENTRY = re.compile(r"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*:[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*")
@@ -97,11 +100,16 @@ def _stage(name: str, table: TableReader) -> StageManifest:
         undoes=table.maybe_text("undoes"),
         admits=table.flag("admits", False),
         signs=table.texts("signs"),
+        counts=table.texts("counts"),
     )
     table.done()
-    for output in found.signs:
-        if output not in found.outputs:
-            table.refuse("signs", f"'{output}' is none of its outputs", nearest(output, found.outputs))
+    for key, named in (("signs", found.signs), ("counts", found.counts)):
+        for output in named:
+            if output not in found.outputs:
+                table.refuse(key, f"'{output}' is none of its outputs", nearest(output, found.outputs))
+    for output in found.counts:
+        if found.outputs.get(output, "string") not in _COUNTED:
+            table.refuse("counts", f"'{output}' is no {' or '.join(_COUNTED)}, whose values could be counted")
     if found.admits and found.undoes is not None:
         table.refuse("admits", "a stage that undoes another admits nothing")
     elif found.admits and not found.hooks:

@@ -60,7 +60,8 @@ class StageManifest:
     """One stage. `outputs` maps names to kinds (string, int, double, bool, list, object, any); `hooks` None: any.
 
     `undoes` names the stage of this manifest that this one compensates; it is called for nothing else. `admits` says
-    that the stage is the one that lets something in on its hooks. `signs` names outputs that the host signs.
+    that the stage is the one that lets something in on its hooks. `signs` names outputs that the host signs,
+    `counts` those whose values it counts.
     """
 
     name: str
@@ -71,6 +72,7 @@ class StageManifest:
     undoes: str | None = None
     admits: bool = False
     signs: tuple[str, ...] = ()
+    counts: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ What follows a command here is imported only then: to ask a host takes a tenth o
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Coroutine, Generator, Mapping
 from dataclasses import dataclass, replace
@@ -15,7 +16,7 @@ from orchestrator.cli.options import file_here
 from orchestrator.control.refusal import Answer, Refused
 from orchestrator.control.socket import NoHost, ask, ask_stream
 from orchestrator.journal.errors import JournalLocked
-from orchestrator.state import RING_FILE, state_folder
+from orchestrator.state import HISTORY_FOLDER, RING_FILE, state_folder
 
 __all__ = ["command", "follow"]
 
@@ -24,6 +25,9 @@ WITH_WORKERS = frozenset({"runs.resume", "runs.compensate"})
 
 ALONE = frozenset({"runs.list", "runs.show", "runs.park", "runs.prune", "runs.rekey", "why"})
 """Commands that need the journal and the memory of runs, and no worker."""
+
+WRITTEN_DOWN = frozenset({"history", "diff"})
+"""Commands that are answered from what a host wrote down of its revisions."""
 
 TURN_SECONDS = 10.0
 """How long somebody else may hold the journal: another command for a moment, a host until its plugins are ready."""
@@ -79,6 +83,8 @@ def _follow(errand: _Errand) -> Answer:
     except NoHost:
         if errand.name in ALONE:
             return _finished(_alone(errand))
+        if errand.name in WRITTEN_DOWN and (errand.folder / HISTORY_FOLDER).is_dir():
+            return _finished(_written_down(errand))
         if errand.name not in WITH_WORKERS:
             raise NoHost(f"no host serves {errand.state or errand.path}") from None
     return _with_workers(_looked_up(errand))
@@ -106,6 +112,18 @@ async def _alone(errand: _Errand) -> Answer:
         return await RunCommands(ring, None, LoopClock(loop)).perform(errand.name, errand.params)
     with await asyncio.to_thread(open_journal, errand.folder, loop=loop, machine=MACHINE_VERSION) as journal:
         return await RunCommands(ring, journal, LoopClock(loop)).perform(errand.name, errand.params)
+
+
+async def _written_down(errand: _Errand) -> Answer:
+    import msgspec
+
+    from orchestrator.control.changes import HistoryCommands
+    from orchestrator.revisions.history import History
+
+    history = History(errand.folder / HISTORY_FOLDER)
+    history.load()
+    kind, act = HistoryCommands(history).commands[errand.name]
+    return await act(msgspec.convert(dict(errand.params), kind), f"uid:{os.getuid()}")
 
 
 def _looked_up(errand: _Errand) -> _Errand:

@@ -18,12 +18,14 @@ __all__ = [
     "plugins",
     "plugins_and_host",
     "profiles",
+    "revisions",
     "run_ids",
     "stages",
     "tests",
 ]
 
 COMPLETED_RUNS = 100
+COMPLETED_REVISIONS = 100
 ANSWER_SECONDS = 1.0
 """Whoever pressed a key does not wait for a host that hangs."""
 
@@ -118,23 +120,52 @@ def run_ids(ctx: click.Context, _param: click.Parameter, incomplete: str) -> lis
 
 
 def _runs(ctx: click.Context) -> list[dict[str, object]]:
-    from orchestrator.control.refusal import Refused
-    from orchestrator.control.socket import HostGone, HostSilent, NoHost, ask
+    from orchestrator.control.socket import NoHost
     from orchestrator.record.ring import Ring
-    from orchestrator.state import RING_FILE, state_folder
+    from orchestrator.state import RING_FILE
+
+    try:
+        return _told(ctx, "runs.list", COMPLETED_RUNS)
+    except NoHost:
+        ring = Ring()
+        ring.load(_folder(ctx) / RING_FILE)
+        return [entry.record() for entry, _ in zip(ring.entries(), range(COMPLETED_RUNS), strict=False)]
+
+
+def revisions(ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Numbers of the revisions that served or serve, the newest first, each with who wanted it and its commit."""
+    from orchestrator.control.socket import NoHost
+
+    try:
+        found = _told(ctx, "history", COMPLETED_REVISIONS)
+    except NoHost:
+        return []
+    latest = {str(entry["number"]): entry for entry in reversed(found) if entry.get("number")}
+    return [
+        CompletionItem(number, help=f"{entry.get('outcome')} by {entry.get('by')} {entry.get('commit')}".strip())
+        for number, entry in sorted(latest.items(), key=lambda item: -int(item[0]))
+        if number.startswith(incomplete)
+    ]
+
+
+def _told(ctx: click.Context, command: str, limit: int) -> list[dict[str, object]]:
+    """What the host lists; nothing where it does not say so at once. Raises NoHost."""
+    from orchestrator.control.refusal import Refused
+    from orchestrator.control.socket import HostGone, HostSilent, ask
+
+    try:
+        found = ask(_folder(ctx), command, {"limit": limit}, silence_seconds=ANSWER_SECONDS)
+    except (HostGone, HostSilent, Refused, OSError):
+        return []
+    return found if isinstance(found, list) else []
+
+
+def _folder(ctx: click.Context) -> Path:
+    from orchestrator.state import state_folder
 
     path = _named_path(ctx)
     named = ctx.params.get("state")
-    folder = Path(str(named)) if named else state_folder(path / "pipeline.yaml" if path.is_dir() else path)
-    try:
-        found = ask(folder, "runs.list", {"limit": COMPLETED_RUNS}, silence_seconds=ANSWER_SECONDS)
-        return found if isinstance(found, list) else []
-    except NoHost:
-        ring = Ring()
-        ring.load(folder / RING_FILE)
-        return [entry.record() for entry, _ in zip(ring.entries(), range(COMPLETED_RUNS), strict=False)]
-    except (HostGone, HostSilent, Refused, OSError):
-        return []
+    return Path(str(named)) if named else state_folder(path / "pipeline.yaml" if path.is_dir() else path)
 
 
 def places(ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[CompletionItem]:

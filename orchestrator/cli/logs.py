@@ -1,4 +1,7 @@
-"""What plugins and the host log, as lines on stderr: warnings always, more when asked. Changes no logger but ours."""
+"""What plugins and the host log, as lines on stderr: warnings and changes of what serves always, more when asked.
+
+Touches no logger but ours.
+"""
 
 from __future__ import annotations
 
@@ -8,11 +11,14 @@ from contextlib import contextmanager
 
 __all__ = ["logged"]
 
+CHANGES = "penstock.revisions"
+"""Whose records are shown at any verbosity: what a host serves is nothing that it may change in silence."""
+
 _LEVELS = {0: logging.WARNING, 1: logging.INFO}
 _TONES = {logging.WARNING: "yellow", logging.ERROR: "red", logging.CRITICAL: "red"}
 _OWN_FIELDS = (
     "run", "pipeline", "hook", "phase", "plugin", "worker", "pid", "breaker", "key", "command", "event", "where",
-    "by", "calls", "request_id", "trace",
+    "by", "revision", "stage", "mode", "calls", "request_id", "trace",
 )  # fmt: skip
 _TRACE_FIELDS = ("request_id", "trace")
 _SAID_FIELDS = ("how", "reason")
@@ -20,9 +26,14 @@ _SAID_FIELDS = ("how", "reason")
 
 
 class _Lines(logging.Handler):
-    def __init__(self, note: Callable[..., None]) -> None:
-        super().__init__()
+    def __init__(self, note: Callable[..., None], wanted: int) -> None:
+        super().__init__(min(wanted, logging.INFO))
         self._note = note
+        self._wanted = wanted
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Whether it is shown."""
+        return record.levelno >= self._wanted or record.name == CHANGES
 
     def emit(self, record: logging.LogRecord) -> None:
         """Write one record; a plugin's carries the line as the plugin sent it."""
@@ -32,9 +43,11 @@ class _Lines(logging.Handler):
 
 
 def _host_text(record: logging.LogRecord) -> str:
-    known = {name: getattr(record, name, "") for name in _OWN_FIELDS}
-    text = record.getMessage() + _pairs({name: value for name, value in known.items() if value != ""})
     said = [str(getattr(record, name)) for name in _SAID_FIELDS if getattr(record, name, "")]
+    known = {name: getattr(record, name, "") for name in _OWN_FIELDS}
+    if said and said[0].startswith(f"{known['where']}:"):
+        known["where"] = ""  # the first mistake of a file begins with its place
+    text = record.getMessage() + _pairs({name: value for name, value in known.items() if value != ""})
     text += "".join(f": {words}" for words in said).replace("\n", "\n    ")
     if record.exc_info:
         text += "\n" + logging.Formatter().formatException(record.exc_info)
@@ -57,13 +70,12 @@ def _pairs(fields: dict[str, object]) -> str:
 
 @contextmanager
 def logged(note: Callable[..., None], verbosity: int) -> Iterator[None]:
-    """Show warnings, with `verbosity` 1 what plugins say of their work, with 2 everything.
+    """Show warnings and changes, with `verbosity` 1 what plugins say of their work, with 2 everything.
 
     What the host itself says of its work is logged in any case: `penstock logs` shows it.
     """
     wanted = _LEVELS.get(verbosity, logging.DEBUG)
-    logger, lines = logging.getLogger("penstock"), _Lines(note)
-    lines.setLevel(wanted)
+    logger, lines = logging.getLogger("penstock"), _Lines(note, wanted)
     logger.addHandler(lines)
     try:
         # Plugins are heard without their logger, so that a line that is not shown costs nothing.

@@ -27,6 +27,7 @@ LONGEST_VALUE = 60
 """Characters of a value before or after: a whole policy does not fit into a line."""
 
 _SHORT_NAME = 8
+_LEAD_CHARACTERS = 20
 
 _ACTIONS = {
     "start": ("start", "green"),
@@ -74,9 +75,8 @@ def _processes(record: Record) -> Table:
         for each in _entries(record, key):
             table.add_row(Text(key, style), _shown(f"{_text(each, 'plugin')}@{_short(each, 'digest')}"))
     for trial in _entries(record, "trial"):
-        share = (
-            f"{trial.get('percent')} % of {_text(trial, 'hook')} to the new {_text(trial, 'plugin')}, until promoted"
-        )
+        names = ", ".join(_texts(trial.get("plugins")))
+        share = f"{trial.get('percent')} % of {_text(trial, 'hook')} to the new {names}, until promoted"
         table.add_row(Text("trial", "yellow"), _shown(share))
     return table
 
@@ -142,13 +142,26 @@ def _arrow(pair: Record) -> Text:
     if "before" not in pair and "after" not in pair:
         return Text()
     down = pair.get("direction") == "down"
-    line = f"{_value(pair.get('before'))} → {_value(pair.get('after'))}"
+    before, after = _value(pair.get("before")), _value(pair.get("after"))
+    alike = _alike(before, after) if max(len(before), len(after)) > LONGEST_VALUE else 0
+    line = f"{_cut(before, alike)} → {_cut(after, alike)}"
     return Text(f"{line}, a downgrade" if down else line, style=_DOWN if down else "not dim")
 
 
 def _value(value: object) -> str:
-    text = "nothing" if value is None else printable(str(value)).replace("\n", " ")
-    return text if len(text) <= LONGEST_VALUE else f"{text[:LONGEST_VALUE]}…"
+    return "nothing" if value is None else printable(str(value)).replace("\n", " ")
+
+
+def _alike(before: str, after: str) -> int:
+    """How many characters of a long value say nothing, because both begin with them; a few stay to tell where."""
+    pairs = enumerate(zip(before, after, strict=False))
+    shorter = min(len(before), len(after))
+    return max(0, next((place for place, (one, other) in pairs if one != other), shorter) - _LEAD_CHARACTERS)
+
+
+def _cut(text: str, alike: int) -> str:
+    rest = f"…{text[alike:]}" if alike else text
+    return rest if len(rest) <= LONGEST_VALUE else f"{rest[:LONGEST_VALUE]}…"
 
 
 def _kept(record: Record) -> list[Text]:

@@ -57,9 +57,9 @@ def serve(
     """Serve the pipelines of PATH, a pipeline file or a folder with pipeline.yaml, over HTTP on a Unix socket.
 
     The socket is for its owner and root alone; /v1/openapi.json says what it takes. It is there at once, /readyz says
-    when every plugin is ready. SIGTERM or Ctrl-C stops: no new connection is taken, calls under way get their verdict,
-    what has to be undone is undone, and the exit status is 0. A second one denies what is still under way. One host
-    serves a file, and a socket, at a time.
+    when every plugin is ready. SIGTERM, SIGHUP or Ctrl-C stops: no new connection is taken, calls under way get their
+    verdict, what has to be undone is undone, and the exit status is 0. A second one denies what is still under way. One
+    host serves a file, and a socket, at a time.
     """
     from orchestrator.cli.serving import Wish, perform
     from orchestrator.loading import load

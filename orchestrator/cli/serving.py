@@ -95,7 +95,7 @@ def _heed(daemon: Daemon) -> None:
             task.cancel()
         daemon.stop()
 
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         loop.add_signal_handler(number, heard)
 
 

@@ -12,7 +12,17 @@ from orchestrator.cli.env import age
 from orchestrator.cli.failures import printable
 from orchestrator.cli.tables import plain_table
 
-__all__ = ["duration", "mebibytes", "members", "number", "records", "status_view", "text"]
+__all__ = [
+    "canary_words",
+    "duration",
+    "mebibytes",
+    "members",
+    "number",
+    "records",
+    "status_view",
+    "text",
+    "told_at",
+]
 
 Record = Mapping[str, object]
 
@@ -73,9 +83,13 @@ def _news(status: Record, now: float) -> Iterator[tuple[str, str]]:
         )
     refused = members(status, "refused")
     if refused:
-        where, reason = text(refused, "where"), text(refused, "reason")
-        head = f"change refused {age(_when(refused), now)} by {text(refused, 'by')}"
-        yield f"{head}: {f'{where}: ' if where and not reason.startswith(where) else ''}{reason}", "bold red"
+        yield f"change refused {age(_when(refused), now)} by {text(refused, 'by')}: {told_at(refused)}", "bold red"
+
+
+def told_at(entry: Record) -> str:
+    """Why, after the place where; a place that the reason begins with is not said twice."""
+    where, reason = text(entry, "where"), text(entry, "reason")
+    return reason if not where or reason.startswith(where) else f"{where}: {reason}"
 
 
 def _when(change: Record) -> float:
@@ -136,13 +150,17 @@ def _overrides(status: Record, now: float) -> Iterator[RenderableType]:
 def _canary(status: Record, _: float) -> Iterator[RenderableType]:
     canary = members(status, "canary")
     if canary:
-        rest = ", ".join(
-            f"{text(canary, name)} {name.replace('_', ' ')}"
-            for name in canary
-            if name not in ("revision", "percent") and not isinstance(canary[name], Mapping | list)
-        )
-        words = f"canary: revision {text(canary, 'revision')} takes {text(canary, 'percent')} % of the calls"
-        yield Text(printable(words + (f"; {rest}" if rest else "")), style="cyan")
+        yield Text(printable(canary_words(canary)), style="cyan")
+
+
+def canary_words(canary: Record) -> str:
+    """Which revision is on trial, and how it does beside the stable one."""
+    words = f"canary: revision {text(canary, 'revision')} takes {number(canary, 'percent'):g} % of the calls"
+    for side, of in (("canary", "its"), ("stable", "the stable one's")):
+        counted = members(canary, side)
+        if counted:
+            words += f"; {text(counted, 'failed')} of {of} {text(counted, 'calls')} calls failed"
+    return words
 
 
 def _draining(status: Record, _: float) -> Iterator[RenderableType]:

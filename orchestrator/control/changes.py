@@ -10,14 +10,14 @@ import msgspec
 from orchestrator.control.refusal import Actor, Answer, Refused
 from orchestrator.revisions.compared import compared
 from orchestrator.revisions.freezing import Freezing
-from orchestrator.revisions.history import Entry, NoSuchRevision
+from orchestrator.revisions.history import Entry, History, NoSuchRevision
 from orchestrator.revisions.overrides import MAX_SECONDS, Overrides
 from orchestrator.revisions.refusal import ChangeNotMade
 from orchestrator.revisions.revisions import Applied, Draining, Revisions
 from orchestrator.watching import Watch
 from pipelines.plan import Mode
 
-__all__ = ["ChangeCommands", "Nothing", "entry_record", "standing"]
+__all__ = ["ChangeCommands", "HistoryCommands", "Nothing", "entry_record", "standing"]
 
 
 class Nothing(msgspec.Struct, forbid_unknown_fields=True):
@@ -70,6 +70,25 @@ class OneStage(msgspec.Struct, forbid_unknown_fields=True):
     stage: str
 
 
+Commands = dict[str, tuple[type[msgspec.Struct], Callable[..., Awaitable[Answer]]]]
+
+
+class HistoryCommands:
+    """What was changed. Needs no host."""
+
+    def __init__(self, history: History) -> None:
+        self._history = history
+        self.commands: Commands = {"history": (Listed, self._listed), "diff": (Compared, self._diff)}
+
+    async def _listed(self, listed: Listed, by: Actor) -> Answer:
+        entries = self._history.entries[-listed.limit :] if listed.limit > 0 else []
+        return [entry_record(entry) for entry in reversed(entries)]
+
+    async def _diff(self, wanted: Compared, by: Actor) -> Answer:
+        with _Refusing():
+            return compared(self._history, wanted.number, wanted.other)
+
+
 class ChangeCommands:
     """Each takes its parameters and who asks."""
 
@@ -77,12 +96,10 @@ class ChangeCommands:
         self._revisions = revisions
         self._freezing = freezing
         self._overrides = overrides
-        self.commands: dict[str, tuple[type[msgspec.Struct], Callable[..., Awaitable[Answer]]]] = {
+        self.commands: Commands = HistoryCommands(revisions.history).commands | {
             "plan": (Nothing, self._plan),
             "apply": (Nothing, self._apply),
             "rollback": (To, self._rollback),
-            "history": (Listed, self._history),
-            "diff": (Compared, self._diff),
             "freeze": (Why, self._freeze),
             "thaw": (Nothing, self._thaw),
             "override.set": (Overriding, self._override),
@@ -105,14 +122,6 @@ class ChangeCommands:
     async def _rollback(self, to: To, by: Actor) -> Answer:
         with _Refusing():
             return _applied(await self._revisions.rollback(to.to, by))
-
-    async def _history(self, listed: Listed, by: Actor) -> Answer:
-        entries = self._revisions.history.entries[-listed.limit :] if listed.limit > 0 else []
-        return [entry_record(entry) for entry in reversed(entries)]
-
-    async def _diff(self, wanted: Compared, by: Actor) -> Answer:
-        with _Refusing():
-            return compared(self._revisions.history, wanted.number, wanted.other)
 
     async def _freeze(self, why: Why, by: Actor) -> Answer:
         self._freezing.freeze(by, why.reason)

@@ -45,7 +45,7 @@ class NoHost(Exception):
     """No host serves the file now."""
 
     code = "penstock.no_host"
-    hint = "a host is `penstock run` as long as it reads its input, or a program that embeds the orchestrator"
+    hint = "`penstock serve` starts one; `penstock run` is one as long as it reads its input"
 
 
 class HostGone(Exception):

@@ -124,6 +124,14 @@ GROUPS: Mapping[str, tuple[Metric, ...]] = MappingProxyType(
                 "stages × 21",
             ),
             Metric(
+                "penstock_stage_outputs_total",
+                _COUNTER,
+                "Values that a stage put out, of outputs that its manifest has counted (`counts`); of a list each. The "
+                "first 100 of an output are told apart, all others are `other`.",
+                (*_STAGE, "output", "value"),
+                "stages × their counted outputs × 101",
+            ),
+            Metric(
                 "penstock_errors_total",
                 _COUNTER,
                 "Stages that ended with an error, by its class and its code; with an empty `stage`, runs that failed "

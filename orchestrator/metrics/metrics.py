@@ -33,6 +33,8 @@ from pipelines.run import Undo
 
 __all__ = ["HEARD", "Metrics", "PluginTally", "Service"]
 
+_ANSWERED = (StageState.SUCCEEDED, StageState.DENIED)
+
 SHORTEST = DURATION_BOUNDS[0]
 
 KNOWN_PLANS = 256
@@ -98,6 +100,8 @@ class _Tallies:
     verdicts: Verdicts
     pipeline: PipelineTally
     stages: tuple[StageTally, ...]
+    counting: tuple[int, ...]
+    """The places of stages whose outputs are counted."""
 
 
 class Metrics:
@@ -162,6 +166,7 @@ class Metrics:
             self.runs.of((plan.hook.name, plan.name)),
             self.pipelines.of(plan.name),
             tuple(self.stages.of((plan.name, stage.id)) for stage in plan.stages),
+            tuple(place for place, stage in enumerate(plan.stages) if stage.counts),
         )
         for stage, tally in zip(plan.stages, tallies.stages, strict=True):
             tally.undoable = tally.undoable or stage.undo is not None
@@ -217,8 +222,19 @@ def _count(tallies: _Tallies, run: Traversal, verdict: str) -> None:
             durations.counts[0 if seconds <= SHORTEST else bisect_left(DURATION_BOUNDS, seconds)] += 1
         else:
             _ended(stage, attempt)
+    if tallies.counting:
+        _put_out(tallies, run)
     if run.fault is not None or run.violation is not None:
         _troubled(tallies, run)
+
+
+def _put_out(tallies: _Tallies, run: Traversal) -> None:
+    """Count what plugins said; the `otherwise` of a stage that was skipped is the operator's word."""
+    for place in tallies.counting:
+        attempt = run.attempts[place]
+        if attempt is not None and attempt.out is not None and attempt.state in _ANSWERED:
+            for name in tallies.plan.stages[place].counts:
+                tallies.stages[place].count_output(name, attempt.out.get(name))
 
 
 def _troubled(tallies: _Tallies, run: Traversal) -> None:

@@ -86,6 +86,9 @@ def _stages(metrics: Metrics) -> Iterator[Figure]:
         yield "penstock_stage_retries_total", stage, tally.retries
         for outcome in _UNDO_OUTCOMES if tally.undoable else ():
             yield "penstock_undos_total", (*stage, outcome), tally.undos[outcome]
+        for output, values in tally.outputs.items():
+            for value, count in values.counts.items():
+                yield "penstock_stage_outputs_total", (*stage, output, value), count
         yield from _trouble(stage, tally.trouble)
 
 

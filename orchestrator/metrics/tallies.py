@@ -18,6 +18,7 @@ __all__ = [
     "LEFT_BEHIND",
     "OTHER",
     "STATES",
+    "VALUES_PER_OUTPUT",
     "VERDICTS",
     "Codes",
     "Kept",
@@ -29,6 +30,9 @@ __all__ = [
 
 CODES_PER_STAGE = 20
 """Distinct codes of violations that a stage is counted by; whatever else its plugin says is counted under OTHER."""
+
+VALUES_PER_OUTPUT = 100
+"""Distinct values of an output that its manifest has counted; all others are OTHER."""
 
 CODE_CHARACTERS = 64
 """Of a code; a plugin may say anything."""
@@ -52,12 +56,13 @@ class Verdicts(dict[str, int]):
 
 
 class Codes:
-    """Counts by code. The host's own are always told apart, of a plugin's the first CODES_PER_STAGE."""
+    """Counts by code. The host's own are always told apart, of a plugin's the first `most`."""
 
-    __slots__ = ("_own", "counts")
+    __slots__ = ("_most", "_own", "counts")
 
-    def __init__(self) -> None:
+    def __init__(self, most: int = CODES_PER_STAGE) -> None:
         self.counts = Counter[str]()
+        self._most = most
         self._own = 0
 
     def count(self, code: str) -> None:
@@ -71,7 +76,7 @@ class Codes:
         shown = code[:CODE_CHARACTERS].encode(errors="replace").decode()
         if shown in self.counts:
             return shown
-        if self._own >= CODES_PER_STAGE:
+        if self._own >= self._most:
             return OTHER
         self._own += 1
         return shown
@@ -95,7 +100,7 @@ class StageTally:
     neither `states` nor `attempts` yet.
     """
 
-    __slots__ = ("attempts", "durations", "retries", "smooth", "states", "trouble", "undoable", "undos")
+    __slots__ = ("attempts", "durations", "outputs", "retries", "smooth", "states", "trouble", "undoable", "undos")
 
     def __init__(self) -> None:
         self.smooth = 0
@@ -106,6 +111,15 @@ class StageTally:
         self.trouble = Trouble()
         self.undos = Counter[str]()
         self.undoable = False
+        self.outputs: dict[str, Codes] = {}
+
+    def count_output(self, name: str, value: object) -> None:
+        """Count the value of an output, or each of a list; what is no text is not counted."""
+        for one in value if isinstance(value, list) else (value,):
+            if isinstance(one, str):
+                if name not in self.outputs:
+                    self.outputs[name] = Codes(VALUES_PER_OUTPUT)
+                self.outputs[name].count(one)
 
     @property
     def all_states(self) -> dict[str, int]:

@@ -160,10 +160,10 @@ class VersionChange:
 
 @dataclass(frozen=True, slots=True)
 class Trial:
-    """A hook of which `percent` of the calls go to the new generation of a plugin until it is promoted."""
+    """A hook of which `percent` of the calls go to the new generations of plugins until they are promoted."""
 
     hook: str
-    plugin: str
+    plugins: tuple[str, ...]
     percent: float
 
 
@@ -250,15 +250,16 @@ def action(before: PluginOutline | None, after: PluginOutline | None) -> Action:
 
 
 def _texts(splits: Mapping[str, SplitOutline]) -> dict[str, str]:
-    return {hook: f"{split.plugin}: {split.text}" for hook, split in splits.items()}
+    return {hook: f"{', '.join(split.plugins)}: {split.text}" for hook, split in splits.items()}
 
 
 def _trials(after: Outline, actions: Mapping[str, Action]) -> Iterator[Trial]:
     if Action.REPLACE in actions.values():
         return
     for hook, split in after.splits.items():
-        if actions.get(split.plugin) is Action.SWAP:
-            yield Trial(hook, split.plugin, split.percent)
+        swapped = tuple(plugin for plugin in split.plugins if actions.get(plugin) is Action.SWAP)
+        if swapped:
+            yield Trial(hook, swapped, split.percent)
 
 
 _Pair = tuple[str, PluginOutline | None, PluginOutline | None]

@@ -91,9 +91,9 @@ class PipelineOutline:
 
 @dataclass(frozen=True, slots=True)
 class SplitOutline:
-    """How the calls of a hook are split while a new generation of `plugin` is on trial; `text` has all of it."""
+    """How the calls of a hook are split while new generations of `plugins` are on trial; `text` has all of it."""
 
-    plugin: str
+    plugins: tuple[str, ...]
     percent: float
     text: str
 
@@ -139,7 +139,7 @@ def outline_of(
         routes={hook: tuple(map(_pipeline, route)) for hook, route in plan.routes.items()},
         unmatched={hook: verdict.value for hook, verdict in plan.unmatched.items()},
         hooks={name: plain_text(hook) for name, hook in plan.hooks.items() if CATALOGUE.get(name) != hook},
-        splits={hook: split for hook, route in plan.routes.items() for split in map(_split, _trying(route))},
+        splits={hook: split for hook, route in plan.routes.items() if (split := _split(route)) is not None},
         secrets=dict(_secrets(plan)),
         warnings=tuple(map(str, plan.warnings)),
     )
@@ -153,14 +153,13 @@ def _secrets(plan: Plan) -> Iterator[tuple[str, str]]:
             yield f"{plugin.name}.{own}", name
 
 
-def _trying(route: Iterable[PipelinePlan]) -> Iterator[StagePlan]:
-    """The stages that have a split; by lint, one on a hook."""
-    return (stage for pipeline in route for stage in pipeline.stages if stage.split is not None)
-
-
-def _split(stage: StagePlan) -> SplitOutline:
-    assert stage.split is not None
-    return SplitOutline(stage.plugin, stage.split.percent, plain_text(stage.split))
+def _split(route: Iterable[PipelinePlan]) -> SplitOutline | None:
+    """The split of a hook; by lint, all of its stages have the same."""
+    trying = [(stage.plugin, stage.split) for pipeline in route for stage in pipeline.stages if stage.split is not None]
+    if not trying:
+        return None
+    split = trying[0][1]
+    return SplitOutline(tuple(sorted({plugin for plugin, _ in trying})), split.percent, plain_text(split))
 
 
 def _plugin(

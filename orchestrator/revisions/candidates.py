@@ -12,6 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from isolation.store.preview import Preview
+from isolation.store.resolution import digest_of
 from isolation.store.store import Prepared, Store
 from orchestrator.generations import Report, prepare
 from orchestrator.loading import Footprint, Loaded, load, load_tree
@@ -51,9 +52,13 @@ class Candidates:
         """Whether the files hold something else than when they were looked at last. Blocks."""
         return content_of(self.footprint) != self._looked_at
 
-    def look(self) -> None:
-        """Take what the files hold now for looked at: it is not to be applied unless somebody asks for it. Blocks."""
+    def look(self) -> str:
+        """Take what the files hold now for looked at: it is not to be applied unless somebody asks for it. Blocks.
+
+        Return a digest of it.
+        """
         self._looked_at = content_of(self.footprint)
+        return digest_of(sorted((name, content.hex()) for name, content in self._looked_at.items()))
 
     def read(self) -> Loaded:
         """The checked file. Raises SpecError."""
@@ -103,8 +108,15 @@ class Candidates:
             raise
 
     def outline_of_files(self) -> Outline:
-        """The same in outline, nothing built. Raises SpecError and EnvironmentBuildError."""
-        loaded = self.read()
+        """The same in outline, nothing built. Raises SpecError and EnvironmentBuildError.
+
+        That is only looking: what was not applied before is applied by the watch all the same.
+        """
+        footprint, looked_at = self.footprint, self._looked_at
+        try:
+            loaded = self.read()
+        finally:
+            self.footprint, self._looked_at = footprint, looked_at
         return _outline(loaded, self._previews(loaded), self._vault.hand_over(loaded.plan))
 
     def _previews(self, loaded: Loaded) -> dict[str, Preview]:

@@ -14,7 +14,7 @@ __all__ = ["content_of"]
 
 
 def content_of(footprint: Footprint) -> dict[str, bytes]:
-    """A digest for each path; what cannot be read has one for that. Of a folder only what goes into a snapshot counts."""
+    """A digest for each path, also of what cannot be read. Of a folder only what goes into a snapshot counts."""
     found = {name: _file(Path(name)) for name in footprint.files}
     for name in footprint.plugins:
         path = Path(name)

@@ -20,6 +20,9 @@ from orchestrator.revisions.archive import ArchivedRevision, read_archived_revis
 __all__ = ["Entry", "History", "NoSuchRevision", "Outcome", "write_whole"]
 
 HISTORY = "history.jsonl"
+PASSED_OVER = "passed_over"
+"""There as long as the files hold what was rolled back from."""
+
 KEPT_ENTRIES = 1000
 """Older ones are dropped when a host starts, with the archives that only they name."""
 
@@ -76,12 +79,15 @@ class History:
         self._folder = folder
         self._archives: dict[int, bytes] = {}
         self.entries: list[Entry] = []
+        self.passed_over = ""
 
     def load(self) -> None:
         """Read what earlier hosts wrote. A line that a crash tore says nothing. Raises OSError."""
         if self._folder is None:
             return
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with contextlib.suppress(FileNotFoundError):
+            self.passed_over = (self._folder / PASSED_OVER).read_text()
         with contextlib.suppress(FileNotFoundError):
             for line in (self._folder / HISTORY).read_bytes().split(b"\n"):
                 with contextlib.suppress(msgspec.DecodeError, UnicodeDecodeError, RecursionError):
@@ -138,6 +144,17 @@ class History:
         if self._folder is not None:
             with contextlib.suppress(OSError):
                 self._path(number).unlink()
+
+    def pass_over(self, content: str) -> None:
+        """Note by its digest what the files hold that was rolled back from; "" once they are followed again.
+
+        Raises OSError.
+        """
+        self.passed_over = content
+        if self._folder is not None and content:
+            write_whole(self._folder / PASSED_OVER, content.encode())
+        elif self._folder is not None:
+            (self._folder / PASSED_OVER).unlink(missing_ok=True)
 
     # Reading.
 

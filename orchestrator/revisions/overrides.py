@@ -146,7 +146,7 @@ class Overrides:
         override = Override(whole, mode, self._clock.wall() + seconds, reason, by)
         async with self._turn:
             others = tuple(one for one in self.in_force if one.stage != whole)
-            applied = await self._lay((*others, override), by)
+            applied = await self._lay((*others, override), by, f"{whole} is {mode.value} for {seconds:g} s: {reason}")
         self._publish(OverrideSet(whole, mode.value, override.until, reason, by))
         log.warning("override.set", extra={"stage": whole, "mode": mode.value, "by": by, "reason": reason})
         self._due.set()
@@ -160,16 +160,16 @@ class Overrides:
             if len(left) == len(self.in_force):
                 known = ", ".join(one.stage for one in self.in_force) or "none is"
                 raise ChangeNotMade("penstock.not_overridden", f"{whole} is not overridden; {known}")
-            applied = await self._lay(left, by)
+            applied = await self._lay(left, by, f"{whole} is as its file says again")
         self._publish(OverrideEnded(whole, by))
         log.warning("override.ended", extra={"stage": whole, "by": by})
         return applied
 
-    async def _lay(self, overrides: tuple[Override, ...], by: str) -> Applied:
+    async def _lay(self, overrides: tuple[Override, ...], by: str, reason: str) -> Applied:
         candidates, before = self._revisions.candidates, self.in_force
         candidates.overrides = overrides
         try:
-            applied = await self._revisions.again(by)
+            applied = await self._revisions.again(by, reason)
         except BaseException:
             candidates.overrides = before
             raise

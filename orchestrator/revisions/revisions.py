@@ -14,6 +14,7 @@ from collections import deque
 from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Protocol, TypeVar
@@ -205,8 +206,12 @@ class Revisions:
 
         Raises what `made` does, StartFailures, ChangeNotMade, JournalError and OSError.
         """
-        candidate = await self._candidate(made, report)
         last = self.history.latest_served
+        if self.history.passed_over and self.history.passed_over == await asyncio.to_thread(self.candidates.look):
+            # A start must not bring back what was rolled back from; to put it into service after all is `apply`'s.
+            made = partial(self._from_archive, await asyncio.to_thread(self.history.archive, last))
+            log.warning("revision.kept", extra={"revision": last, "reason": "the files hold what was rolled back from"})
+        candidate = await self._candidate(made, report)
         number = self._number_again(candidate, last)
         kept: _Kept | None = None
         try:
@@ -251,7 +256,7 @@ class Revisions:
 
     async def apply(self, by: str, report: Report = lambda event: None) -> Applied:
         """Put into service what the files say now. Raises ChangeNotMade."""
-        return await self._in_turn(self._follow(by, 0, self.candidates.from_files, report, splits_calls=True))
+        return await self._in_turn(self._follow(by, 0, self.candidates.from_files, report, follows_files=True))
 
     async def plan(self) -> Change:
         """What `apply` would do, without doing it: nothing is built, started or written. Raises ChangeNotMade."""
@@ -269,7 +274,7 @@ class Revisions:
         return await self._in_turn(self._roll_back(to, by, report))
 
     async def _roll_back(self, to: int | None, by: str, report: Report) -> Applied:
-        await asyncio.to_thread(self.candidates.look)  # the watch must not bring back what was rolled back from
+        await self._pass_over()
         if self.trial is not None and to is None:
             change = difference(self.trial.revision.candidate.outline, self.current.candidate.outline)
             await self._abort("rolled back", by)
@@ -279,16 +284,20 @@ class Revisions:
             self.history.archive(number)  # says which there are
         archive = await asyncio.to_thread(self.history.archive, number)
         of = self.history.plan_of(number)
-        return await self._follow(by, of, lambda report: self.candidates.from_archive(archive), report)
+        return await self._follow(by, of, partial(self._from_archive, archive), report)
 
-    async def again(self, by: str) -> Applied:
+    async def again(self, by: str, reason: str) -> Applied:
         """Put what serves into service once more, with the overrides that are in force now. Raises ChangeNotMade."""
-        return await self._in_turn(self._once_more(by))
+        return await self._in_turn(self._once_more(by, reason))
 
-    async def _once_more(self, by: str) -> Applied:
+    async def _once_more(self, by: str, reason: str) -> Applied:
         archive = _archived(self.current.candidate)
         of = self.current.of
-        return await self._follow(by, of, lambda report: self.candidates.from_archive(archive), lambda event: None)
+        made = partial(self._from_archive, archive)
+        return await self._follow(by, of, made, lambda event: None, reason=reason)
+
+    def _from_archive(self, archive: ArchivedRevision, _: Report) -> Candidate:
+        return self.candidates.from_archive(archive)
 
     async def _in_turn(self, change: Coroutine[object, object, _Value]) -> _Value:
         """Make a change when those before it are made. Raises what it does, and ChangeNotMade when the host closes."""
@@ -312,7 +321,14 @@ class Revisions:
             done.exception()  # nobody has to wait for it
 
     async def _follow(
-        self, by: str, of: int, made: Callable[[Report], Candidate], report: Report, *, splits_calls: bool = False
+        self,
+        by: str,
+        of: int,
+        made: Callable[[Report], Candidate],
+        report: Report,
+        *,
+        follows_files: bool = False,
+        reason: str = "",
     ) -> Applied:
         try:
             candidate = await self._candidate(made, report)
@@ -324,7 +340,7 @@ class Revisions:
             return await self._unchanged(known, change, by)
         before, trial, number = self.current.number, self.trial, self.history.next_number
         try:
-            splits = _splits(candidate, change) if splits_calls else {}
+            splits = _splits(candidate, change) if follows_files else {}
             outcome = Outcome.CANARY if splits else Outcome.APPLIED
             revision = await self._bring_up(candidate, change, by, of, report, splits)
         except (IsolationError, ChangeNotMade, JournalError, OSError) as error:
@@ -336,10 +352,13 @@ class Revisions:
             self._undo_keeping(candidate, number)
             raise
         await self._note_end(trial, by)
-        await self._note(revision, change, outcome, before)
+        if follows_files and self.history.passed_over:
+            await self._note_passed_over("")
+        await self._note(revision, change, outcome, before, reason)
         await self._hold_plans()
         self._publish(ChangeApplied(revision.number, by, change.record()))
-        log.info("revision.applied", extra={"revision": revision.number, "by": by})
+        if outcome is Outcome.APPLIED:
+            log.info("revision.applied", extra={"revision": revision.number, "by": by, "reason": reason})
         return Applied(revision, change, outcome)
 
     def _to(self, outline: Outline) -> tuple[Revision, Change]:
@@ -442,6 +461,8 @@ class Revisions:
         self.trial = Trial(revision, self.current.number, splits, self._worse)
         self.engine.split = self.trial
         self._publish(CanaryStarted(revision.number, self.trial.percent, self.trial.hooks))
+        said = f"it takes {self.trial.percent:g} % of the calls"
+        log.info("canary.started", extra={"revision": revision.number, "by": revision.by, "reason": said})
 
     def ended(self, run: Traversal) -> None:
         """Take in a run that is over."""
@@ -457,7 +478,18 @@ class Revisions:
     async def _abort_worse(self, reason: str) -> None:
         async with self._turn:
             if self.trial is not None and self.engine.split is None:
+                await self._pass_over()
                 await self._abort(reason, CANARY)
+
+    async def _pass_over(self) -> None:
+        """Neither the watch nor a start must bring back what the files hold now."""
+        await self._note_passed_over(await asyncio.to_thread(self.candidates.look))
+
+    async def _note_passed_over(self, content: str) -> None:
+        try:
+            await asyncio.to_thread(self.history.pass_over, content)
+        except OSError as error:
+            log.error("history.not_written", extra={"reason": error.strerror or str(error)})
 
     async def _abort(self, reason: str, by: str) -> None:
         trial = self.trial
@@ -513,6 +545,7 @@ class Revisions:
 
     async def _end(self, by: str, reason: str) -> Revision:
         self._on_trial()
+        await self._pass_over()
         await self._abort(reason, by)
         return self.current
 
@@ -656,7 +689,7 @@ class Revisions:
 
     # What is written down.
 
-    async def _note(self, revision: Revision, change: Change, outcome: Outcome, after: int) -> None:
+    async def _note(self, revision: Revision, change: Change, outcome: Outcome, after: int, reason: str = "") -> None:
         entry = Entry(
             at=time.time(),
             by=revision.by,
@@ -664,6 +697,7 @@ class Revisions:
             number=revision.number,
             after=after,
             of=0 if revision.of == revision.number else revision.of,
+            reason=reason,
             commit=await asyncio.to_thread(self.candidates.commit),
             files=tuple(sorted(revision.loaded.archive.files)),
             change=change.record(),
@@ -727,11 +761,9 @@ def _archived(candidate: Candidate) -> ArchivedRevision:
 
 
 def _splits(candidate: Candidate, change: Change) -> Mapping[str, SplitPlan]:
-    """What of the calls goes to a candidate; nothing where it would have to stand beside what bears no second."""
-    if Action.REPLACE in change.plugins.values():
-        return {}
-    swapped = frozenset(name for name, action in change.plugins.items() if action is Action.SWAP)
-    return splits_of(candidate.loaded.plan, swapped)
+    """How the calls of the hooks are split that the change puts on trial."""
+    splits = splits_of(candidate.loaded.plan)
+    return {trial.hook: splits[trial.hook] for trial in change.trial}
 
 
 async def _guarded(work: Coroutine[object, object, None]) -> None:

@@ -19,13 +19,13 @@ __all__ = ["Trial", "splits_of"]
 _NOT_ITS_FAULT = (ABANDONED, SHUTDOWN)
 
 
-def splits_of(plan: Plan, plugins: frozenset[str]) -> dict[str, SplitPlan]:
-    """The hooks of which only part goes to new generations of these plugins; by lint, each has one split."""
+def splits_of(plan: Plan) -> dict[str, SplitPlan]:
+    """The split of each hook that has one; by lint, all of a hook are equal."""
     found = {}
     for hook, chain in plan.routes.items():
         for pipeline in chain:
             for stage in pipeline.stages:
-                if stage.split is not None and stage.plugin in plugins:
+                if stage.split is not None:
                     found[hook] = stage.split
     return found
 

@@ -109,6 +109,7 @@ class Weaver:
             split=split_plan(desk, (*path, "split"), stage.split),
             overridden=self.draft.overridden.get((str(self.path[-1]), name), ""),
             signs=() if use.declaration is None else use.declaration.signs,
+            counts=() if use.declaration is None else use.declaration.counts,
             mark=self.draft.key(path),
         )
 

@@ -157,9 +157,13 @@ def challenge(call: Call) -> Answer:
     begun = monotonic()
     try:
         url = read_url(str(call.payload["url"]))
+    except BadUrl as error:
+        return _objection(call, _misread(settings, error.code), begun)
+    try:
         known = read_result(call.input["identity"])
-    except (BadUrl, BadResult, KeyError) as error:
-        return _objection(call, _misread(settings, _code_of(error)), begun)
+    except (BadResult, KeyError):
+        unasked = replace(_misread(settings, "A-RESULT-FORM"), kind="evidence", server=str(url))
+        return _objection(call, unasked, begun)
     rule = settings.policy.rule_for(url, _verified_id(known))
     spki = known.outcome.claims.get("spki")
     if rule is None or rule.evidence is None or not isinstance(spki, str) or not known.pop:
@@ -358,10 +362,6 @@ def _told(outcome: Outcome) -> list[dict[str, str]]:
     return [
         {"code": one.code, "path": one.path, "expected": one.expected, "actual": one.actual} for one in outcome.reasons
     ]
-
-
-def _code_of(error: Exception) -> str:
-    return error.code if isinstance(error, BadUrl) else "A-RESULT-FORM"
 
 
 def _misread(settings: Settings, code: str) -> StageResult:

@@ -61,7 +61,7 @@ PIPELINES = {
     "identity_not_handed_on": stages(given='evidence: "${stages.challenge.out.result}"'),
     "evidence_not_handed_on": stages(given='identity: "${stages.identity.out.result}"'),
 }
-NO_IDENTITY = {"A-IDENTITY-MISSING", "A-RESULT-OTHER", "C-KIND-MISSING"}
+NO_IDENTITY = {"A-IDENTITY-MISSING", "A-RESULT-FORM"}
 NO_EVIDENCE = {"C-KIND-MISSING", "D-EVIDENCE-WEAKER"}
 """The server was admitted with evidence before, so that to show none is a drift, too."""
 

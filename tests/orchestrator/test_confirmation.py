@@ -447,3 +447,19 @@ def test_the_order_of_pipelines_holds_for_durable_runs_too(bench: Bench) -> None
     first = call.runs[0]
     assert isinstance(first, Lasting)
     assert first.machine.phase is Phase.OVER
+
+
+def test_a_run_that_is_revoked_while_its_end_is_synced_is_open_until_it_is_undone(bench: Bench) -> None:
+    call = allowed(bench)
+    run = run_of(call)
+    call.delivered()
+    bench.journal.settle()
+    assert run.confirm()
+    assert run.revoke("a human says so")
+    heard: list[Lasting] = []
+    run.hear(heard.append)
+    bench.journal.settle()  # first the confirmation, which would close it, then the revocation
+    assert (run.over, heard, bench.engine.held(run.id)) == (False, [], run)
+    bench.answer("a/undo")
+    assert (run.over, heard, run.status) == (True, [run], "undone")
+    assert bench.engine.held(run.id) is None

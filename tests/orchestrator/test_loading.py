@@ -12,6 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from orchestrator.loading import load, reload
+from pipelines.file.overriding import Override
 from pipelines.file.section import keys_of
 from pipelines.file.source import parse
 from pipelines.file.spec import PoliciesSpec
@@ -213,3 +214,21 @@ def test_an_archived_plan_is_made_again_whatever_pythons_there_are_now(tmp_path:
     with pytest.raises(SpecError, match="unfit-plugin"):
         load(path)
     assert reload(loaded.archive, {}).plan.plugins.keys() == {"a"}
+
+
+@pytest.mark.parametrize("mode", [Mode.PERMISSIVE, Mode.DISABLED])
+def test_no_override_lets_anything_in_without_the_stage_that_admits(tmp_path: Path, mode: Mode) -> None:
+    """What lint refuses of a file is refused of a command at three at night as well."""
+    text = FILE.replace("tool_pre_invoke", "server_pre_register")
+    file = write(tmp_path, text.replace("s: { uses: a/run }", "s: { uses: a/run }, t: { uses: a/look }"))
+    manifest = tmp_path / "a" / "pyproject.toml"
+    manifest.write_text(f"{PLUGIN}hooks = ['server_pre_register']\n[tool.penstock.stages.look]\n")
+    override = Override("g/s", mode, 4e9, "an incident", "uid:0")
+    assert load(file, overrides=[override]).plan.routes["server_pre_register"]
+    manifest.write_text(
+        manifest.read_text().replace("[tool.penstock.stages.run]", "[tool.penstock.stages.run]\nadmits = true")
+    )
+    assert load(file).plan.routes["server_pre_register"]
+    with pytest.raises(SpecError) as refused:
+        load(file, overrides=[override])
+    assert {problem.code for problem in refused.value.problems} == {"unguarded"}

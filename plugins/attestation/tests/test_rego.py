@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 from servers import Shown
+from test_page import PAGE
 from test_stages import TLS, admission, codes, config, data, expired, leaf, serve, shown
-from world.rego import BadRego, read_rego
+from world.rego import BadRego, object_by, read_rego
 from world.settings import read_settings
 
 assert data and serve  # fixtures
@@ -61,6 +63,15 @@ def test_rules_that_say_nothing_usable_are_an_error(serve: Callable[[Shown], int
 def test_what_is_no_rego_is_not_taken_into_use(text: str) -> None:
     with pytest.raises(BadRego):
         read_rego(HEAD + text)
+
+
+def test_the_rules_that_the_page_shows_are_rules() -> None:
+    """From a checkout; a plugin that was copied out of it has no page."""
+    page = PAGE.read_text() if PAGE.exists() else f"```rego\n{NOBODY}```"
+    (shown,) = re.findall(r"```rego\n(.*?)```", page, re.DOTALL)
+    claims: dict[str, Any] = {"identity": {"valid_until": 2_000_000_000.0}}
+    old, new = (object_by(read_rego(shown), {"claims": claims, "at": at}) for at in (0.0, 1_999_999_999.0))
+    assert (old.codes, new.codes) == ({"A-REGO-DENY"} if PAGE.exists() else set(), set())
 
 
 def test_the_digest_of_the_policy_is_of_both() -> None:

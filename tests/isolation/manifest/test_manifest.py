@@ -263,6 +263,14 @@ def test_what_is_signed_is_an_output(folder: Path) -> None:
     assert wrong == "3:9 tool.penstock.stages.a.signs 'resutl' is none of its outputs ->result"
 
 
+def test_what_is_counted_is_an_output_of_few_values(folder: Path) -> None:
+    stage = "[tool.penstock.stages.a]\noutputs = { codes = 'list', result = 'object' }\ncounts = "
+    assert read_manifest(write(folder, f"{stage}['codes']\n")).stages["a"].counts == ("codes",)
+    kind = only(write(folder, f"{stage}['result']\n"))
+    assert kind == "3:10 tool.penstock.stages.a.counts 'result' is no string or list, whose values could be counted"
+    assert "'code' is none of its outputs ->codes" in only(write(folder, f"{stage}['code']\n"))
+
+
 def test_commands_are_functions_of_the_plugin(folder: Path) -> None:
     good = f"[tool.penstock.commands]\nword-list = 'plugin:plugin.main'\n{STAGE}"
     assert dict(read_manifest(write(folder, good)).commands) == {"word-list": "plugin:plugin.main"}

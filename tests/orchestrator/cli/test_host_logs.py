@@ -46,3 +46,21 @@ def test_an_empty_reason_adds_nothing() -> None:
     assert said(0, logging.WARNING, "generation.degraded", plugin="shop", reason="") == [
         "warning: generation.degraded plugin=shop"
     ]
+
+
+def test_a_change_of_what_serves_is_told_at_any_verbosity() -> None:
+    lines: list[str] = []
+    with logged(lambda text, *, tone=None, label="": lines.append(f"{label}: {text}"), 0):
+        logging.getLogger("penstock.revisions").info("revision.applied", extra={"revision": 7, "by": "watcher"})
+        log.info("not this")
+    assert lines == ["info: revision.applied revision=7 by=watcher"]
+
+
+def test_a_place_that_the_reason_begins_with_is_not_said_twice() -> None:
+    where, reason = "pipeline.yaml:3:1", "pipeline.yaml:3:1: unknown-key x: no"
+    assert said(0, logging.ERROR, "change.refused", by="watcher", where=where, reason=reason) == [
+        f"error: change.refused by=watcher: {reason}"
+    ]
+    assert said(0, logging.ERROR, "change.refused", where="guard", reason="it crashed") == [
+        "error: change.refused where=guard: it crashed"
+    ]

@@ -38,7 +38,7 @@ def test_a_change_is_told_whole() -> None:
     guard = PipelineOutline("guard", "before", {"deadline": "2 s"}, {"mask": {"plugin": "pii", "mode": "audit"}})
     after = Outline(
         "two", {"pii": pii, "words": WORDS}, {"before": (guard,)}, {"before": "allow"},
-        splits={"before": SplitOutline("pii", 5.0, "5 %")}, problems=("no",),
+        splits={"before": SplitOutline(("pii",), 5.0, "5 %")}, problems=("no",),
     )  # fmt: skip
     told = lines(difference(BEFORE, after))
     assert told == [

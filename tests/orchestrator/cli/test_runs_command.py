@@ -271,7 +271,7 @@ def test_what_needs_a_host_says_that_there_is_none(penstock: Run, shop: Path) ->
     for words in (("runs", "confirm", "X", shop), ("breakers", shop), ("plugin", "restart", "till", shop)):
         done = penstock(*words)
         assert (done.returncode, done.stdout) == (1, "")
-        assert f"error: no host serves {shop} [penstock.no_host]\nhint: a host is `penstock run`" in done.stderr
+        assert f"error: no host serves {shop} [penstock.no_host]\nhint: `penstock serve` starts one" in done.stderr
 
 
 @pytest.mark.parametrize(

@@ -60,7 +60,13 @@ def test_what_is_not_as_it_should_be_is_shown() -> None:
             "overrides": [
                 {"stage": "weigh", "mode": "permissive", "until": NOW + 1800, "reason": "it is noisy", "by": "uid:0"}
             ],
-            "canary": {"revision": 5, "percent": 5.0, "calls": 100, "errors": 2, "hooks": ["look"]},
+            "canary": {
+                "revision": 5,
+                "percent": 5.0,
+                "hooks": ["look"],
+                "canary": {"calls": 100, "failed": 2, "p95_seconds": 0.1},
+                "stable": {"calls": 900, "failed": 1, "p95_seconds": 0.1},
+            },
             "draining": [
                 {"revision": 3, "plugin": "till", "generation": "till@ffff0000", "runs": ["01A", "01B"]},
                 {"revision": 2, "generations": {"till": "till@eeee0000"}, "runs": []},
@@ -75,7 +81,7 @@ def test_what_is_not_as_it_should_be_is_shown() -> None:
         "last change: revision 4 applied 2 min ago by watcher",
         "breaker till/weigh is open, 11 of 20 calls failed, tried again in 12s",
         "override: weigh is permissive for 30m 0s more: it is noisy (by uid:0)",
-        "canary: revision 5 takes 5.0 % of the calls; 100 calls, 2 errors",
+        "canary: revision 5 takes 5 % of the calls; 2 of its 100 calls failed; 1 of the stable one's 900 calls failed",
         "revision 3 (till@ffff0000) drains; held by 01A, 01B",
         "revision 2 (till@eeee0000) drains; held by no run any more",
     ):

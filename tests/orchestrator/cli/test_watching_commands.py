@@ -15,6 +15,9 @@ from pathlib import Path
 import pytest
 from shop import PENSTOCK, WAIT_SECONDS, Host, serving, write_shop
 
+from orchestrator.revisions.history import Entry, History, Outcome
+from orchestrator.state import HISTORY_FOLDER
+
 Done = subprocess.CompletedProcess[str]
 Run = Callable[..., Done]
 Record = dict[str, object]
@@ -428,7 +431,21 @@ def test_changes_are_planned_listed_and_refused(penstock: Run, guard: Path, host
     frozen = shown(penstock("freeze", guard, "--reason", "a release", "--json"))
     assert (frozen["frozen"], frozen["reason"]) == (True, "a release")
     assert "frozen: the watcher applies nothing (by uid:" in penstock("status", guard).stdout
-    assert penstock("thaw", guard).stdout == "frozen: no\n"
+    assert penstock("thaw", guard).stdout == "the watcher applies what is saved\n"
+    words = f"penstock rollback {guard} --to "
+    completed = penstock(_PENSTOCK_COMPLETE="fish_complete", COMP_WORDS=words, COMP_CWORD="").stdout
+    assert completed.startswith("plain,1\tapplied by start")
+
+
+def test_what_was_changed_is_told_without_a_host(penstock: Run, guard: Path, tmp_path: Path) -> None:
+    state = tmp_path / "kept"
+    assert penstock("history", guard, "--state", state).returncode == 1
+    history = History(state / HISTORY_FOLDER)
+    history.load()
+    history.add(Entry(at=1.0, by="watcher", outcome=Outcome.REFUSED, code="penstock.lint", where="f:1:1", reason="no"))
+    (entry,) = json.loads(penstock("history", guard, "--state", state, "--json").stdout)
+    assert (entry["by"], entry["outcome"], entry["where"]) == ("watcher", "refused", "f:1:1")
+    assert "there is no revision 3" in penstock("diff", "3", guard, "--state", state).stderr
 
 
 def test_names_of_stages_and_plugins_are_completed(penstock: Run, guard: Path) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
 
 import pytest
 
@@ -152,9 +151,9 @@ def test_no_record_is_too_poor_to_be_explained() -> None:
         ({"generation": None, "version": None, "attempts": 0}, []),  # nobody was asked: that is no change
     ],
 )
-def test_what_differs_since_is_told(now: Mapping[str, object], said: list[str]) -> None:
+def test_what_differs_since_is_told(now: Json, said: list[str]) -> None:
     before = record("allow", guard=stage())
-    after = record(guard=stage("denied", **now))
+    after = record(guard=stage("denied") | now)
     assert differences(before, after, "guard") == said
 
 

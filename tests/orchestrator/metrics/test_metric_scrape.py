@@ -32,7 +32,7 @@ from orchestrator.metrics.exposition import MetricsCollector, exposed, expositio
 from orchestrator.orchestrator import Orchestrator
 from orchestrator.revisions.refusal import ChangeNotMade
 from orchestrator.revisions.trial import Trial
-from pipelines.plan import SplitPlan
+from pipelines.plan import DEFAULT_ABORT, SplitPlan
 
 ROOT = Path(__file__).parents[3]
 PAGE = ROOT / "docs" / "metrics.md"
@@ -45,7 +45,14 @@ SAYS = """
 
 @plugin.stage("say")
 def say(call):
-    return call.deny(call.payload["args"]["code"], "not today")
+    code = call.payload["args"]["code"]
+    return call.deny(code, "not today", out={"said": [code, "always"], "word": code})
+"""
+
+SAYS_MANIFEST = """
+[tool.penstock.stages.say]
+outputs = { said = "list", word = "string" }
+counts = ["said", "word"]
 """
 
 SAYS_PIPELINE = """
@@ -74,7 +81,7 @@ def write_patient_shop(folder: Path) -> Path:
     assert "  look:\n    hook: look\n" in text
     text = text.replace("  look:\n    hook: look\n", "  look:\n    hook: look\n    match: \"payload.name != 'say'\"\n")
     file.write_text(text + SAYS_PIPELINE.lstrip("\n"))
-    (shop / "till" / "pyproject.toml").open("a").write("\n[tool.penstock.stages.say]\n")
+    (shop / "till" / "pyproject.toml").open("a").write(SAYS_MANIFEST)
     (shop / "till" / "plugin.py").open("a").write(SAYS)
     return shop
 
@@ -134,7 +141,7 @@ async def live(orchestrator: Orchestrator, shop: Path) -> None:
     await Control(orchestrator).perform("breakers.open", {"name": "till/weigh", "reason": "away"})
     await orchestrator.invoke("look", order(shop))
     await refused(orchestrator)
-    split = SplitPlan(5.0, "", minimum_calls=10)  # type: ignore[arg-type]  # nobody is asked for a key here
+    split = SplitPlan(5.0, "", DEFAULT_ABORT)  # type: ignore[arg-type]  # nobody is asked for a key here
     orchestrator.revisions.trial = Trial(orchestrator.revisions.current, 0, {"look": split}, lambda reason: None)
 
 
@@ -309,15 +316,15 @@ def _generations(page: Page) -> set[str]:
 
 
 def test_no_caller_no_plugin_and_no_crash_makes_series_without_end(tmp_path: Path, store: Store) -> None:
-    """Thousands of codes, tenants and ended workers: the page grows by one series a code up to 20, and `other`."""
+    """Thousands of codes, tenants, ended workers: the page grows by one series a code up to 20, a value up to 100."""
 
     async def go() -> tuple[Page, Page]:
         async with serving(tmp_path, store) as (orchestrator, shop):
             await live(orchestrator, shop)
-            for number in range(25):
+            for number in range(110):
                 await say(orchestrator, shop, number)
             before = scraped(orchestrator)
-            for number in range(25, 2500):
+            for number in range(110, 2500):
                 await say(orchestrator, shop, number)
                 orchestrator.events.publish(_ended(number))
             for _ in range(3):
@@ -333,6 +340,11 @@ def test_no_caller_no_plugin_and_no_crash_makes_series_without_end(tmp_path: Pat
     assert len(after.series) == len(before.series)
     assert after.total("penstock_denials_total", pipeline="say") == 2501
     assert after.value("penstock_denials_total", pipeline="say", stage="say", code="other") == 2501 - 20
+    words = {"pipeline": "say", "stage": "say", "output": "word"}
+    assert after.total("penstock_stage_outputs_total", **words) == 2501
+    assert after.value("penstock_stage_outputs_total", **words, value="other") == 2501 - 100
+    always = {**words, "output": "said", "value": "always"}
+    assert after.value("penstock_stage_outputs_total", **always) == 2501
     assert not [key for key in after.series if any("tenant" in value for _, value in key[1])]
 
 

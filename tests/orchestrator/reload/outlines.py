@@ -24,7 +24,7 @@ _asks = st.builds(
 
 
 _splits = st.builds(
-    lambda plugin, percent: SplitOutline(plugin, percent, f"{percent} %"),
+    lambda plugin, percent: SplitOutline((plugin,), percent, f"{percent} %"),
     st.sampled_from(NAMES),
     st.sampled_from((1.0, 5.0)),
 )

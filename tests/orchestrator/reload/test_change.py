@@ -23,7 +23,7 @@ MIRRORED = {Action.START: Action.STOP, Action.STOP: Action.START}
 
 PII = PluginOutline("pii", "example-pii", "./pii", "d1", "f1", version="1.0", configs=frozenset({"c1"}))
 GUARD = PipelineOutline("guard", "before", {"deadline": "1 s"}, {"mask": {"plugin": "pii", "mode": "enforce"}})
-FIVE = SplitOutline("pii", 5.0, "5 % by tenant")
+FIVE = SplitOutline(("pii",), 5.0, "5 % by tenant")
 BASE = Outline("tested", {"pii": PII}, {"before": (GUARD,)}, {"before": "deny"})
 
 
@@ -268,9 +268,9 @@ def test_another_canary_is_a_change_without_any_generation() -> None:
 
 
 def test_a_new_generation_beside_the_old_is_on_trial_where_the_calls_are_split() -> None:
-    splits = {"before": FIVE, "after": replace(FIVE, plugin="words")}
+    splits = {"before": FIVE, "after": replace(FIVE, plugins=("words",))}
     old, new = replace(BASE, splits=splits), replace(with_plugin(digest="d2"), splits=splits)
-    assert difference(old, new).trial == (Trial("before", "pii", 5.0),)
+    assert difference(old, new).trial == (Trial("before", ("pii",), 5.0),)
     assert not difference(old, old).trial and not difference(None, new).trial
     alone = replace(with_plugin(digest="d2", reload=Reload.REPLACE), splits=splits)
     assert not difference(old, alone).trial, "two of a kind that bears no second cannot stand side by side"

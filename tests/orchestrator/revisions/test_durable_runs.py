@@ -202,7 +202,7 @@ def test_a_kill_between_swaps_leaves_every_run_completed_undone_or_parked(yard: 
             yard.plugin("a", version)
             host.ask(apply=True)
             for wish in ("confirmed", "open"):
-                verdict, run = host.ask(ask=ORDER, payload=payload(yard))  # type: ignore[misc]
+                verdict, run = host.ask(ask=ORDER, payload=payload(yard))
                 assert verdict == "modify"
                 runs[run] = wish
                 if wish == "confirmed":

@@ -134,7 +134,7 @@ def test_numbers_and_entries_survive_a_kill(yard: Yard) -> None:
         host.tell(apply=True)
         host.kill()  # somewhere on its way
     with Host(yard) as host:
-        current, entries = host.ask(revisions=True)  # type: ignore[misc]
+        current, entries = host.ask(revisions=True)
         assert current in (3, 4)
         assert entries[:2] == [1, 2]
         assert entries[-1] == current

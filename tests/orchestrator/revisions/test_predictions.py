@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import os
 import random
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypeVar
 
 import pytest
 from changing import BOUND_SECONDS, BY, Yard, children, marks
@@ -16,7 +17,7 @@ from wheelhouse import DISTRIBUTIONS, Index
 from isolation.store.store import Store
 from orchestrator.events import RevisionGone
 from orchestrator.orchestrator import Orchestrator
-from orchestrator.reload.change import Action, Change
+from orchestrator.reload.change import Action
 from orchestrator.revisions.history import Outcome
 from orchestrator.revisions.refusal import ChangeNotMade
 
@@ -24,6 +25,7 @@ STEPS = 14
 STAY = {Action.KEEP, Action.RECONFIGURE}
 
 Processes = dict[str, set[int]]
+_T = TypeVar("_T")
 
 
 @dataclass
@@ -145,7 +147,8 @@ def processes(inside: Orchestrator) -> Processes:
     return {name: {worker.pid for worker in each.workers} for name, each in inside.generations.items()}
 
 
-async def outcome_of(change: asyncio.Future[Change]) -> Change | ChangeNotMade:
+async def outcome_of(change: Awaitable[_T]) -> _T | ChangeNotMade:
+    """What came of it, a refusal included."""
     try:
         return await change
     except ChangeNotMade as error:
@@ -156,22 +159,19 @@ async def check(yard: Yard, inside: Orchestrator) -> str:
     """Plan, apply and look; return what happened."""
     before, running, number = processes(inside), children(), inside.revisions.current.number
     gone = len(yard.told(RevisionGone))
-    foreseen = await outcome_of(asyncio.ensure_future(inside.revisions.plan()))
+    foreseen = await outcome_of(inside.revisions.plan())
     assert (children(), inside.revisions.current.number) == (running, number)
-    try:
-        applied = await inside.revisions.apply(BY)
-    except ChangeNotMade as refused:
+    applied = await outcome_of(inside.revisions.apply(BY))
+    if isinstance(applied, ChangeNotMade):
+        replaced = set[str]()
         if isinstance(foreseen, ChangeNotMade):
-            assert (foreseen.code, foreseen.where, str(foreseen)) == (refused.code, refused.where, str(refused))
+            assert (foreseen.code, foreseen.where, str(foreseen)) == (applied.code, applied.where, str(applied))
         else:
-            assert refused.code == "penstock.start"
+            assert applied.code == "penstock.start"
+            replaced = {name for name, action in foreseen.plugins.items() if action is Action.REPLACE}
         await yard.until(lambda: children() == set().union(*processes(inside).values()))
-        stopped = {name for name in before if processes(inside)[name] != before[name]}
-        # What bears no second was stopped for its successor, and is there again.
-        replaced = not isinstance(foreseen, ChangeNotMade) and [
-            name for name, action in foreseen.plugins.items() if action is Action.REPLACE
-        ]
-        assert stopped <= set(replaced or ())
+        # What bears no second may have been stopped for its successor; it is there again.
+        assert {name for name in before if processes(inside)[name] != before[name]} <= replaced
         assert inside.revisions.current.number == number
         return "refused"
     assert not isinstance(foreseen, ChangeNotMade)

@@ -140,7 +140,8 @@ def test_one_that_is_aborted_or_rolled_back_drains(yard: Yard) -> None:
                 assert draining.revision.number == number
                 gate.open()
                 assert marks(await under_way)[0][1] == version
-                await yard.until(lambda number=number: len(yard.told(RevisionGone)) == number - 1)
+                await yard.until(lambda: not inside.revisions.draining)
+            await yard.until(lambda: len(yard.told(RevisionGone)) == 2)
             assert len(children()) == 2
             assert [inside.revisions.history.outcome(number) for number in (2, 3)] == [Outcome.ABORTED] * 2
 
