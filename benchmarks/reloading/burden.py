@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import os
 import sys
 from collections.abc import AsyncIterator, Iterator
@@ -16,9 +17,13 @@ _TICK_SECONDS = 1 / os.sysconf("SC_CLK_TCK")
 _BURN = """
 import sys, time
 for line in sys.stdin:
-    end = time.process_time() + float(line)
-    while time.process_time() < end:
-        pass
+    cpu, seconds = map(float, line.split())
+    begun, pieces = time.monotonic(), int(cpu / 0.01) + 1
+    for piece in range(1, pieces + 1):
+        end = time.process_time() + cpu / pieces
+        while time.process_time() < end:
+            pass
+        time.sleep(max(0.0, begun + seconds * piece / pieces - time.monotonic()))
     print(flush=True)
 """
 
@@ -47,20 +52,20 @@ def _used(pid: int, *, ended: bool) -> float:
 
 
 class Burners:
-    """Processes that burn what they are told to, as wide as what they stand in for."""
+    """Processes that burn what they are told to, as long and as wide as what they stand in for."""
 
     def __init__(self, processes: list[asyncio.subprocess.Process]) -> None:
         self._processes = processes
 
-    async def burn(self, cpu: float, within: float) -> None:
-        """Use up so many seconds of CPU, on as many processes as are needed to do it within that time."""
-        wide = min(len(self._processes), max(1, round(cpu / within)))
-        await asyncio.gather(*(_burn(process, cpu / wide) for process in self._processes[:wide]))
+    async def burn(self, cpu: float, seconds: float) -> None:
+        """Use up so much CPU, spread over that time, on as many processes as are needed for it."""
+        wide = min(len(self._processes), max(1, math.ceil(cpu / seconds)))
+        await asyncio.gather(*(_burn(process, cpu / wide, seconds) for process in self._processes[:wide]))
 
 
-async def _burn(process: asyncio.subprocess.Process, cpu: float) -> None:
+async def _burn(process: asyncio.subprocess.Process, cpu: float, seconds: float) -> None:
     assert process.stdin is not None and process.stdout is not None
-    process.stdin.write(f"{cpu}\n".encode())
+    process.stdin.write(f"{cpu} {seconds}\n".encode())
     await process.stdout.readline()
 
 

@@ -116,7 +116,8 @@ class Callers:
             return False
         fitting = seen.revisions or looks.keys()
         return any(
-            number >= seen.since and number in looks and looks[number].face(seen.hook) == seen.face for number in fitting
+            number >= seen.since and number in looks and looks[number].face(seen.hook) == seen.face
+            for number in fitting
         )
 
 

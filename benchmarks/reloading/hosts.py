@@ -24,7 +24,7 @@ from orchestrator.loading import load
 from orchestrator.orchestrator import Orchestrator
 from orchestrator.serving import attended
 
-__all__ = ["BY", "Answered", "Daemon", "Embedded", "Host", "daemon", "embedded"]
+__all__ = ["BY", "Answered", "Daemon", "Embedded", "Host", "daemon", "embedded", "serving"]
 
 BY = "uid:0"
 """Who asks an embedded host."""
@@ -166,14 +166,21 @@ def _in_service(entries: Answer) -> int:
 
 
 @asynccontextmanager
-async def daemon(scene: Scene, environment: Mapping[str, str] = os.environ) -> AsyncIterator[Daemon]:
+async def daemon(scene: Scene) -> AsyncIterator[Daemon]:
     """Serve the scene in a process of its own."""
-    command = [str(PENSTOCK), "serve", str(scene.served), "--state", str(scene.state), "--offline"]
-    with open(scene.folder / "serve.log", "wb") as said:
-        process = subprocess.Popen(command, env=scene.environment, stdin=subprocess.DEVNULL, stdout=said, stderr=said)
+    async with serving(scene.served, scene.state, scene.folder / "serve.log", scene.environment) as host:
+        yield host
+
+
+@asynccontextmanager
+async def serving(served: Path, state: Path, log: Path, environment: Mapping[str, str]) -> AsyncIterator[Daemon]:
+    """Serve a folder in a process of its own; what it says goes into `log`."""
+    command = [str(PENSTOCK), "serve", str(served), "--state", str(state), "--offline"]
+    with open(log, "wb") as said:
+        process = subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL, stdout=said, stderr=said)
     try:
-        with HttpClient(scene.state / HTTP_SOCKET) as client:
-            found = Daemon(process, scene.state, client)
+        with HttpClient(state / HTTP_SOCKET) as client:
+            found = Daemon(process, state, client)
             await found.ready()
             yield found
     finally:

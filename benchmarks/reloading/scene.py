@@ -15,10 +15,19 @@ from pathlib import Path
 
 from reloading.wheels import DISTRIBUTION, write_wheels
 
+from isolation.manifest import read_manifest
+from isolation.store.store import Store
+
 __all__ = ["ALONE", "ASK", "Face", "Look", "Scene"]
 
 ASK = "ask"
 ALONE = "alone"
+
+PROBES = ("1.0", "2.0")
+"""The versions of the distribution on which `b` depends."""
+
+_STAGES_OF_C = ("one", "two", "three", "four")
+"""As many as the other hook has, so that calls of both take as long."""
 
 Face = tuple[tuple[object, ...], ...]
 """What an answer shows: for each of its stages, in order, what that stage appended."""
@@ -74,7 +83,7 @@ class Look:
     def face(self, hook: str) -> Face:
         """What an answer of one revision shows, whichever worker gave it."""
         if hook == ALONE:
-            return (("alone/c", "c", self.c, None, None),)
+            return tuple((f"{ALONE}/{stage}", "c", self.c, None, None) for stage in _STAGES_OF_C)
         said = {"a": ("a", self.a, None, None), "b": ("b", self.b, self.n, self.probe)}
         return tuple((f"{pipeline}/{stage}", *said[plugin]) for pipeline, stage, plugin in self._stages())
 
@@ -86,11 +95,10 @@ class Look:
     def document(self) -> dict[str, object]:
         """The pipeline file."""
         hook = {"payload": {"name": "string", "args": "object"}, "can_deny": True}
-        chains: dict[str, dict[str, object]] = {"first": {}, "second": {}}
+        stages: dict[str, dict[str, str]] = {"first": {}, "second": {}}
         for pipeline, stage, plugin in self._stages():
-            needs = list(chains[pipeline])[-1:]
-            chains[pipeline][stage] = _stage(f"{pipeline}/{stage}", plugin, needs)
-        pipelines = {name: _pipeline(ASK, stages) for name, stages in chains.items()}
+            stages[pipeline][stage] = plugin
+        pipelines = {name: _pipeline(ASK, _chain(name, chain)) for name, chain in stages.items()}
         return {
             "version": 1,
             "name": "reload",
@@ -100,12 +108,18 @@ class Look:
                 "b": {"source": "./b", "with": {"n": self.n}},
                 "c": {"source": "./c"},
             },
-            "pipelines": {**pipelines, ALONE: _pipeline(ALONE, {"c": _stage("alone/c", "c", [])})},
+            "pipelines": {**pipelines, ALONE: _pipeline(ALONE, _chain(ALONE, dict.fromkeys(_STAGES_OF_C, "c")))},
         }
 
 
-def _stage(at: str, plugin: str, needs: list[str]) -> dict[str, object]:
-    return {"uses": f"{plugin}/mark", "needs": needs, "with": {"at": at}}
+def _chain(pipeline: str, plugins: Mapping[str, str]) -> dict[str, object]:
+    """Stages in a row, each with its plugin."""
+    before: list[str] = []
+    stages: dict[str, object] = {}
+    for stage, plugin in plugins.items():
+        stages[stage] = {"uses": f"{plugin}/mark", "needs": before, "with": {"at": f"{pipeline}/{stage}"}}
+        before = [stage]
+    return stages
 
 
 def _pipeline(hook: str, stages: Mapping[str, object]) -> dict[str, object]:
@@ -114,15 +128,24 @@ def _pipeline(hook: str, stages: Mapping[str, object]) -> dict[str, object]:
 
 @dataclass
 class Scene:
-    """The files of a look below `folder`, with a store and a state of their own. Every save is one rename."""
+    """The files of a look below `folder`, with a store and a state of their own.
+
+    Every save is one rename. What differs of `b`, a lock beside its manifest among it, is put into a folder of its own,
+    and a link swapped, as deployments do.
+    """
 
     folder: Path
     look: Look = field(default_factory=Look)
+    _saved: dict[str, Mapping[str, str]] = field(default_factory=dict)
+    _locks: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        for name in ("drafts", "served/a", "served/b", "served/c"):
+        for name in ("drafts", "served/a", "served/c", "builds"):
             (self.folder / name).mkdir(parents=True)
-        write_wheels(self.folder / "wheels", ("1.0", "2.0"))
+        write_wheels(self.folder / "wheels", PROBES)
+        with Store(self.store, offline=True, environment=self.environment) as store:
+            for probe in PROBES:
+                self._locks[probe] = self._locked(store, replace(self.look, probe=probe))
         self.show(self.look)
 
     @property
@@ -147,36 +170,43 @@ class Scene:
         own = {"UV_FIND_LINKS": "wheels", "UV_CACHE_DIR": "uv-cache", "PENSTOCK_STORE": "store"}
         return inherited | {name: str(self.folder / value) for name, value in own.items()} | {"UV_NO_INDEX": "1"}
 
+    def _locked(self, store: Store, look: Look) -> str:
+        """The lock of `b` in a look."""
+        folder = self.folder / "drafts" / look.probe
+        folder.mkdir()
+        for name, text in _plugin("b", look).items():
+            (folder / name).write_text(text)
+        return store.lock(read_manifest(folder)).read_text()
+
     def show(self, look: Look) -> None:
         """Save whatever differs from what is there."""
         self.look = look
         for name in "abc":
-            self._save(f"{name}/pyproject.toml", self.manifest(name))
-            self._save(f"{name}/plugin.py", self.code(name))
-        self._save("pipeline.yaml", json.dumps(look.document(), indent=1))
+            self.save_plugin(name, _plugin(name, look))
+        self.save("pipeline.yaml", json.dumps(look.document(), indent=1))
 
     def change(self, **fields: object) -> None:
         """Save another look."""
         self.show(replace(self.look, **fields))  # type: ignore[arg-type]  # the fields of Look, by name
 
-    def code(self, name: str, head: str = "", *, fit: bool = True) -> str:
-        """The code of a plugin."""
-        version = getattr(self.look, name)
-        depends = f"{DISTRIBUTION}.VERSION" if name == "b" else "None"
-        head = head or ("import probe" if name == "b" else "")
-        return _CODE.format(head=head, name=name, version=version, depends=depends, fit=fit)
+    def code(self, name: str, head: str, *, fit: bool = True) -> str:
+        """The code of a plugin with another beginning."""
+        return _code(name, self.look, head, fit=fit)
 
-    def manifest(self, name: str, *more: str) -> str:
-        """The manifest of a plugin."""
-        own = (f"{DISTRIBUTION}=={self.look.probe}",) if name == "b" else ()
-        reload = "replace" if name == "c" else "overlap"
-        return _MANIFEST.format(name=name, requires=json.dumps([*own, *more]), reload=reload)
+    def need(self, requirement: str) -> None:
+        """Let `b` depend on something more, which is in no lock; `show` puts it right."""
+        self._swap("b", _plugin("b", self.look, requirement))
 
-    def spoil(self, name: str, text: str) -> None:
-        """Save something else in one of the files; `show` puts it right."""
-        self._save(name, text)
+    def save_plugin(self, name: str, files: Mapping[str, str]) -> None:
+        """Save the files of a plugin."""
+        if name == "b":
+            self._swap(name, {**files, "uv.lock": self._locks[self.look.probe]})
+            return
+        for file, text in files.items():
+            self.save(f"{name}/{file}", text)
 
-    def _save(self, name: str, text: str) -> None:
+    def save(self, name: str, text: str) -> None:
+        """Save a file. `show` puts right what was wrong with it."""
         path = self.served / name
         if path.exists() and path.read_text() == text:
             return
@@ -184,3 +214,30 @@ class Scene:
         draft = self.folder / "drafts" / "draft"
         draft.write_text(text)
         os.replace(draft, path)
+
+    def _swap(self, name: str, files: Mapping[str, str]) -> None:
+        if self._saved.get(name) == files:
+            return
+        self._saved[name] = files
+        build = self.folder / "builds" / f"{name}{len(os.listdir(self.folder / 'builds'))}"
+        build.mkdir()
+        for file, text in files.items():
+            (build / file).write_text(text)
+        draft = self.folder / "drafts" / "link"
+        draft.symlink_to(build)
+        os.replace(draft, self.served / name)
+
+
+def _plugin(name: str, look: Look, *more: str) -> dict[str, str]:
+    """A plugin's files."""
+    own = (f"{DISTRIBUTION}=={look.probe}",) if name == "b" else ()
+    reload = "replace" if name == "c" else "overlap"
+    manifest = _MANIFEST.format(name=name, requires=json.dumps([*own, *more]), reload=reload)
+    return {"pyproject.toml": manifest, "plugin.py": _code(name, look)}
+
+
+def _code(name: str, look: Look, head: str = "", *, fit: bool = True) -> str:
+    depends = "None"
+    if name == "b":
+        head, depends = f"import {DISTRIBUTION}\n{head}", f"{DISTRIBUTION}.VERSION"
+    return _CODE.format(head=head, name=name, version=getattr(look, name), depends=depends, fit=fit)

@@ -33,11 +33,11 @@ class Wish:
 
 def _lint_error(scene: Scene, number: int) -> None:
     text = (scene.served / "pipeline.yaml").read_text()
-    scene.spoil("pipeline.yaml", text.replace('"uses"', f'"used_{number}"', 1))
+    scene.save("pipeline.yaml", text.replace('"uses"', f'"used_{number}"', 1))
 
 
 def _missing_dependency(scene: Scene, number: int) -> None:
-    scene.spoil("b/pyproject.toml", scene.manifest("b", f"nowhere=={number}"))
+    scene.need(f"nowhere=={number}")
 
 
 _CIRCLE = (
@@ -46,12 +46,12 @@ _CIRCLE = (
     Wish("lint error", _lint_error, broken=True),
     Wish("dependency", lambda scene, number: scene.change(probe="1.0" if scene.look.probe == "2.0" else "2.0")),
     Wish("stage added or removed", lambda scene, number: scene.change(more=not scene.look.more)),
-    Wish("syntax error", lambda scene, number: scene.spoil("a/plugin.py", f"def {number}:\n"), broken=True),
+    Wish("syntax error", lambda scene, number: scene.save("a/plugin.py", f"def {number}:\n"), broken=True),
     Wish("replicas", lambda scene, number: scene.change(replicas=3 - scene.look.replicas)),
     Wish("plugin that is replaced", lambda scene, number: scene.change(c=number)),
     Wish(
         "self-test fails",
-        lambda scene, number: scene.spoil("a/plugin.py", scene.code("a", f"# {number}", fit=False)),
+        lambda scene, number: scene.save("a/plugin.py", scene.code("a", f"# {number}", fit=False)),
         broken=True,
     ),
     Wish("code, by command", lambda scene, number: scene.change(b=number), Way.APPLIED),
@@ -61,7 +61,7 @@ _CIRCLE = (
     Wish("`needs`", lambda scene, number: scene.change(b_first=not scene.look.b_first)),
     Wish(
         "crash at start",
-        lambda scene, number: scene.spoil("a/plugin.py", scene.code("a", f"raise RuntimeError({number})")),
+        lambda scene, number: scene.save("a/plugin.py", scene.code("a", f"raise RuntimeError({number})")),
         broken=True,
     ),
 )
