@@ -2,16 +2,15 @@
 
     uv run python benchmarks/reload.py [--soak] [--live] [--canary] [--idle] [--http]
 
-Without one of the first four, all of them run. Real processes serve real files in a temporary folder. `--soak` keeps 32
-calls in flight over changes of every kind, sound and broken; `--calls 100000 --reloads 100` is the large one. Each change
-is followed by the burning of as much CPU as it takes on an idle host, over as many calls, so that latencies compare like
-with like. `--http` asks `penstock serve` at its socket instead of a host in this process.
+Without one of the first four, all of them run. Real processes serve real files in a temporary folder. `--soak` keeps
+32 calls in flight over changes of every kind, sound and broken; `--calls 100000 --reloads 100` is the large one. Each
+change is followed by the burning of as much CPU as it takes on an idle host, over as many calls, so that latencies
+compare like with like. `--http` asks `penstock serve` at its socket instead of a host in this process.
 """
 
 from __future__ import annotations
 
 import argparse
-import asyncio
 import functools
 import logging
 import os
@@ -192,7 +191,7 @@ async def _idle(given: argparse.Namespace, folder: Path, _: Serving) -> None:
             tick()
     table = Table("who", "of a CPU", "aim", title=f"penstock serve, {PLUGINS} plugins, idle for {given.seconds:g} s")
     table.add_row("the daemon", f"{found.daemon:.2%}", "1 %")
-    table.add_row(f"its {found.processes} workers together", f"{found.others:.2%}", "")
+    table.add_row(f"its {found.processes} other processes together", f"{found.others:.2%}", "")
     _print(table)
 
 

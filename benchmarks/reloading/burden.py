@@ -6,6 +6,7 @@ import asyncio
 import math
 import os
 import sys
+from asyncio.subprocess import PIPE
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
@@ -76,8 +77,8 @@ async def burning() -> AsyncIterator[Burners]:
     processes = []
     try:
         for _ in range(len(os.sched_getaffinity(0))):
-            pipes = {"stdin": asyncio.subprocess.PIPE, "stdout": asyncio.subprocess.PIPE}
-            processes.append(await asyncio.create_subprocess_exec(*command, **pipes))
+            process = await asyncio.create_subprocess_exec(*command, stdin=PIPE, stdout=PIPE)
+            processes.append(process)
         yield Burners(processes)
     finally:
         for process in processes:

@@ -11,6 +11,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 import msgspec
+
 from reloading.hosts import Host
 from reloading.scene import ALONE, ASK, Face, Look
 

@@ -7,11 +7,10 @@ import time
 from contextlib import suppress
 from dataclasses import dataclass, field
 
+from orchestrator.control.refusal import Refused
 from reloading.hosts import Host
 from reloading.scene import Look, Scene
 from reloading.script import Way, Wish
-
-from orchestrator.control.refusal import Refused
 
 __all__ = ["Changes", "Made"]
 
@@ -79,7 +78,7 @@ class Changes:
     async def settled(self) -> None:
         """Wait until nothing drains."""
         async with asyncio.timeout(CHANGE_SECONDS):
-            while await self._draining():
+            while await self._draining():  # noqa: ASYNC110  a daemon is asked, nothing of it can be awaited
                 await asyncio.sleep(LOOK_SECONDS)
 
     async def _draining(self) -> bool:
@@ -93,7 +92,7 @@ class Changes:
 
     async def _until_news(self) -> list[dict[str, object]]:
         async with asyncio.timeout(CHANGE_SECONDS):
-            while not (news := await self._news()):
+            while not (news := await self._news()):  # noqa: ASYNC110  as above
                 await asyncio.sleep(LOOK_SECONDS)
         return news
 

@@ -14,7 +14,6 @@ from typing import Protocol
 
 import msgspec
 from http_door import HttpClient
-from reloading.scene import Scene
 
 from isolation.store.store import Store
 from orchestrator.control.refusal import Answer, Refused
@@ -23,6 +22,7 @@ from orchestrator.http.place import HTTP_SOCKET
 from orchestrator.loading import load
 from orchestrator.orchestrator import Orchestrator
 from orchestrator.serving import attended
+from reloading.scene import Scene
 
 __all__ = ["BY", "Answered", "Daemon", "Embedded", "Host", "daemon", "embedded", "serving"]
 
@@ -175,9 +175,7 @@ async def daemon(scene: Scene) -> AsyncIterator[Daemon]:
 @asynccontextmanager
 async def serving(served: Path, state: Path, log: Path, environment: Mapping[str, str]) -> AsyncIterator[Daemon]:
     """Serve a folder in a process of its own; what it says goes into `log`."""
-    command = [str(PENSTOCK), "serve", str(served), "--state", str(state), "--offline"]
-    with open(log, "wb") as said:
-        process = subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL, stdout=said, stderr=said)
+    process = _started(["serve", str(served), "--state", str(state), "--offline"], log, environment)
     try:
         with HttpClient(state / HTTP_SOCKET) as client:
             found = Daemon(process, state, client)
@@ -190,3 +188,10 @@ async def serving(served: Path, state: Path, log: Path, environment: Mapping[str
         except subprocess.TimeoutExpired:
             process.kill()
             raise
+
+
+def _started(words: list[str], log: Path, environment: Mapping[str, str]) -> subprocess.Popen[bytes]:
+    with open(log, "wb") as said:
+        return subprocess.Popen(
+            [str(PENSTOCK), *words], env=environment, stdin=subprocess.DEVNULL, stdout=said, stderr=said
+        )

@@ -1,8 +1,8 @@
 """What is served and changed: a pipeline file and three plugins in a folder, and what an answer must show of them.
 
-Two pipelines answer the hook `ask`, each by the plugins `a` and `b`; the hook `alone` is answered by `c`, of which there
-can be only one generation. Every stage appends to `args.said` of the payload where it stands, its plugin, the plugin's
-version, its configuration and the version of what it depends on.
+Two pipelines answer the hook `ask`, each by the plugins `a` and `b`; the hook `alone` is answered by `c`, of which
+there can be only one generation. Every stage appends to `args.said` of the payload where it stands, its plugin, the
+plugin's version, its configuration and the version of what it depends on.
 """
 
 from __future__ import annotations
@@ -13,10 +13,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from reloading.wheels import DISTRIBUTION, write_wheels
-
 from isolation.manifest import read_manifest
 from isolation.store.store import Store
+from reloading.wheels import DISTRIBUTION, write_wheels
 
 __all__ = ["ALONE", "ASK", "Face", "Look", "Scene"]
 

@@ -1,4 +1,4 @@
-"""The soak: calls without a pause while every change of the script is made, and while as much CPU is burnt for nothing."""
+"""The soak: calls without a pause while changes are made, and while as much CPU is burnt for nothing."""
 
 from __future__ import annotations
 
