@@ -101,13 +101,13 @@ def _latencies(found: Soak) -> Table:
         table.add_column(heading, justify="left" if heading in ("calls", "while") else "right")
     until_burning = _whole(found.during_changes, found.during_burning)
     until_changes = _whole(found.during_burning, found.during_changes[1:])
-    for name, hooks in (("a and b, which overlap", (ASK,)), ("c, which is replaced", (ALONE,)), ("all", (ASK, ALONE))):
+    for name, hooks in (("a, b: overlap", (ASK,)), ("c: replaced", (ALONE,)), ("all", (ASK, ALONE))):
         _compare(
             table, name, found.latencies(found.during_changes, hooks), found.latencies(found.during_burning, hooks)
         )
         _compare(
             table,
-            "with the calm after it",
+            "  and after",
             found.latencies(until_burning, hooks),
             found.latencies(until_changes, hooks),
         )
