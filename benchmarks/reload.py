@@ -30,12 +30,12 @@ from rich.table import Table
 sys.path.insert(0, str(Path(__file__).parent))
 
 from reloading.callers import IN_FLIGHT
-from reloading.hosts import daemon, embedded, serving
+from reloading.hosts import Serving, daemon, embedded, serving
 from reloading.idle import idle, write_many
 from reloading.live import live
 from reloading.scene import ALONE, ASK, Scene
 from reloading.script import script
-from reloading.soak import Serving, Soak, Span, costs_of, soak
+from reloading.soak import Soak, Span, costs_of, soak
 from reloading.trials import FAILS_HALF, SLOW, Ended, trials
 
 PLUGINS = 24
@@ -83,8 +83,8 @@ def _counts(found: Soak, cpu: float) -> Table:
     rows: list[tuple[str, object, str]] = [
         ("calls answered", callers.answered, ""),
         ("failed", callers.failed.total(), "0"),
-        ("lost", callers.lost + found.after_all + callers.submitted - callers.answered - callers.lost, "0"),
-        ("mixed, or answered by what was gone when they came", found.mixed, "0"),
+        ("lost", callers.lost + found.left, "0"),
+        ("mixed, or answered by what was gone when they came", callers.mixed(found.changes.looks).total(), "0"),
         ("reloads made", len(made) - len(broken), ""),
         ("broken changes refused", f"{refused} of {len(broken)}", "all"),
         ("something else came of it", len(found.surprises), "0"),
@@ -102,15 +102,11 @@ def _latencies(found: Soak) -> Table:
     until_burning = _whole(found.during_changes, found.during_burning)
     until_changes = _whole(found.during_burning, found.during_changes[1:])
     for name, hooks in (("a, b: overlap", (ASK,)), ("c: replaced", (ALONE,)), ("all", (ASK, ALONE))):
-        _compare(
-            table, name, found.latencies(found.during_changes, hooks), found.latencies(found.during_burning, hooks)
-        )
-        _compare(
-            table,
-            "  and after",
-            found.latencies(until_burning, hooks),
-            found.latencies(until_changes, hooks),
-        )
+        for what, changing, burning in (
+            (name, found.during_changes, found.during_burning),
+            ("  and after", until_burning, until_changes),
+        ):
+            _compare(table, what, found.latencies(changing, hooks), found.latencies(burning, hooks))
     return table
 
 

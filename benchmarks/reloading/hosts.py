@@ -6,8 +6,8 @@ import asyncio
 import os
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -24,7 +24,7 @@ from orchestrator.orchestrator import Orchestrator
 from orchestrator.serving import attended
 from reloading.scene import Scene
 
-__all__ = ["BY", "Answered", "Daemon", "Embedded", "Host", "daemon", "embedded", "serving"]
+__all__ = ["BY", "Answered", "Daemon", "Embedded", "Host", "Serving", "daemon", "embedded", "serving"]
 
 BY = "uid:0"
 """Who asks an embedded host."""
@@ -65,6 +65,10 @@ class Host(Protocol):
 
     def under_way(self) -> int:
         """How many calls it has not answered yet; 0 where it does not tell."""
+
+
+Serving = Callable[[Scene], AbstractAsyncContextManager[Host]]
+"""Serves a scene while inside."""
 
 
 @dataclass

@@ -5,20 +5,18 @@ from __future__ import annotations
 import time
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from reloading.burden import Burners, burning, cpu_seconds
 from reloading.callers import Callers, calling
 from reloading.changes import Changes, Made
-from reloading.hosts import Host
+from reloading.hosts import Serving
 from reloading.scene import Scene
 from reloading.script import Wish
 
 __all__ = ["Cost", "Soak", "Span", "costs_of", "soak"]
 
-Serving = Callable[[Scene], AbstractAsyncContextManager[Host]]
 Tick = Callable[[], None]
 
 
@@ -46,13 +44,8 @@ class Soak:
     changes: Changes
     during_changes: list[Span] = field(default_factory=list)
     during_burning: list[Span] = field(default_factory=list)
-    after_all: int = 0
+    left: int = 0
     """Calls that the host still had when every caller was gone."""
-
-    @property
-    def mixed(self) -> int:
-        """Answers that were not one revision's."""
-        return self.callers.mixed(self.changes.looks).total()
 
     @property
     def surprises(self) -> list[Made]:
@@ -107,13 +100,14 @@ async def soak(
             for number, wish in enumerate(wishes):
                 enough = callers.answered + each
                 found.during_changes.append(await _changed(changes, wish))
-                await callers.have_answered(enough)
+                await callers.have_answers(enough)
+                await callers.have_answers_anew()
                 if costs:
                     enough = callers.answered + each
                     found.during_burning.append(await _burnt(burners, costs[number]))
-                    await callers.have_answered(enough)
+                    await callers.have_answers(enough)
                 tick()
-        found.after_all = host.under_way()
+        found.left = host.under_way()
     return found
 
 
