@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
-__all__ = ["Burners", "burning", "cpu_seconds", "living"]
+__all__ = ["Burners", "burning", "cpu_seconds", "living", "workers"]
 
 _TICK_SECONDS = 1 / os.sysconf("SC_CLK_TCK")
 
@@ -36,6 +36,17 @@ def living(pid: int) -> Iterator[int]:
             for child in map(int, (task / "children").read_text().split()):
                 yield child
                 yield from living(child)
+
+
+def workers(pid: int) -> int:
+    """How many workers of plugins a host has. What its store starts is none."""
+    return sum(b"launch.py" in _command(child) for child in living(pid))
+
+
+def _command(pid: int) -> bytes:
+    with suppress(OSError):
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    return b""
 
 
 def cpu_seconds(pid: int, *, alone: bool = False) -> float:

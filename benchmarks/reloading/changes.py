@@ -8,6 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 
 from orchestrator.control.refusal import Refused
+from reloading.burden import workers
 from reloading.hosts import Host
 from reloading.scene import Look, Scene
 from reloading.script import Way, Wish
@@ -76,15 +77,18 @@ class Changes:
         return self.made[-1]
 
     async def settled(self) -> None:
-        """Wait until nothing drains."""
+        """Wait until nothing drains, and as many workers are left as what serves needs."""
         async with asyncio.timeout(CHANGE_SECONDS):
-            while await self._draining():  # noqa: ASYNC110  a daemon is asked, nothing of it can be awaited
+            while await self._draining() or self._others_left():  # noqa: ASYNC110  a daemon is asked, nothing of it can be awaited
                 await asyncio.sleep(LOOK_SECONDS)
 
     async def _draining(self) -> bool:
         status = await self.host.command("status")
         assert isinstance(status, dict)
         return bool(status["draining"])
+
+    def _others_left(self) -> bool:
+        return workers(self.host.pid) != self.looks[max(self.looks)].workers
 
     async def _command(self, name: str) -> None:
         with suppress(Refused):  # the history says so too

@@ -86,6 +86,11 @@ class Look:
         said = {"a": ("a", self.a, None, None), "b": ("b", self.b, self.n, self.probe)}
         return tuple((f"{pipeline}/{stage}", *said[plugin]) for pipeline, stage, plugin in self._stages())
 
+    @property
+    def workers(self) -> int:
+        """How many it takes to serve it."""
+        return self.replicas + 2
+
     def _stages(self) -> list[tuple[str, str, str]]:
         order = "ba" if self.b_first else "ab"
         stages = [(pipeline, plugin, plugin) for pipeline in ("first", "second") for plugin in order]

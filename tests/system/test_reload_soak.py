@@ -14,7 +14,7 @@ from reloading.script import BROKEN_KINDS, script
 from reloading.soak import soak
 from reloading.trials import FAILS_HALF, Ended, trials
 
-CALLS = 3_000
+CALLS = 1_700
 RELOADS = 12
 MOST_DENIED = 100
 MOST_CALLS = 60_000
@@ -23,6 +23,7 @@ SEEDS = range(3)
 
 @pytest.mark.parametrize("serving", [embedded, daemon], ids=["embedded", "penstock serve"])
 def test_no_call_is_lost_and_no_answer_is_mixed_over_changes_of_every_kind(serving: Serving, tmp_path: Path) -> None:
+    """And after each change no worker is left but those of what serves, or it would not come to the next."""
     wishes = list(script(RELOADS))
     found = uvloop.run(soak(wishes, CALLS, tmp_path / "scene", serving))
     callers = found.callers
