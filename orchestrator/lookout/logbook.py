@@ -39,7 +39,6 @@ QUEUED_BYTES = 4 * 1024 * 1024
 """What may wait for one reader."""
 
 LEVELS = ("debug", "info", "warning", "error", "critical")
-_NUMBERS = {name: logging.getLevelName(name.upper()) for name in LEVELS}
 _ORDINARY = frozenset((*vars(logging.makeLogRecord({})), "message", "asctime"))
 
 
