@@ -17,7 +17,7 @@ from attest.rules import Demand, Purpose, Rules
 from attest.spiffe import BadSpiffeId, SpiffeId, is_allowed, read_id
 from attest.verdict import UNAUTHENTICATED, Findings, Outcome, Result
 
-__all__ = ["SVID_RULES", "SvidRules", "verify_x509_svid"]
+__all__ = ["SVID_RULES", "SvidRules", "claimed_id", "verify_x509_svid"]
 
 SVID_RULES = Rules(frozenset({Demand.VERSION_3, Demand.SERIAL, Demand.NAMES_NOT_EMPTY}), purpose=Purpose.ANY)
 """What the document asks of every certificate is asked here; its own profile says the rest."""
@@ -69,6 +69,11 @@ def verify_x509_svid(
     for place, der in enumerate(presented[1:], 1):
         findings.run("spiffe-id", f"presented[{place}]", _authority_id, parse(der))  # read before, by the path
     return findings.outcome(**outcome.claims, spiffe_id=str(identity), bundle=bundle.digest, sequence=bundle.sequence)
+
+
+def claimed_id(leaf: bytes) -> SpiffeId | None:
+    """Return the ID that a certificate claims, unverified: it may choose a rule, and is then held to it."""
+    return _domain_of(Findings(), (leaf,))
 
 
 def _is_authenticated(outcome: Outcome) -> bool:

@@ -243,6 +243,20 @@ def test_an_identity_of_its_own_domain_is_admitted_whatever_its_name(serve: Call
     assert decided.out["verdict"] == "admit", decided.violation and decided.violation.details
 
 
+@pytest.mark.parametrize("name", ["first", "second"])
+def test_an_identity_is_verified_under_the_rule_that_it_is_for(serve: Callable[[Shown], int], name: str) -> None:
+    """Both rules allow it, and each has a match of its own; the second pins another key."""
+    port = serve(shown(leaf(lambda draft: None, f"spiffe://{OWN}/{name}/api")))
+    settings = config(port, SVID)
+    both = {"kind": "x509-svid", "allowed": [f"spiffe://{OWN}/*"], "revocation": "off"}
+    settings["policy"]["servers"] = [
+        {"name": "first", "match": f"spiffe://{OWN}/first/*", "identity": both},
+        {"name": "second", "match": f"spiffe://{OWN}/second/*", "identity": {**both, "pins": ["00" * 32]}},
+    ]
+    decided = admission(port, settings)
+    assert codes(decided) == ({"X-SPKI-PIN"} if name == "second" else set())
+
+
 def test_a_chain_that_was_handed_over_is_never_admitted(loopback: None) -> None:
     chain = [base64.b64encode(der).decode() for der in (leaf(), BETWEEN.der)]
     decided = admission(
