@@ -445,7 +445,7 @@ def test_the_clock_is_given(serve: Callable[[Shown], int], data: Path) -> None:
     assert admission(port, settings, data, clock=lambda: NOW + dt.timedelta(minutes=4)).out["verdict"] == "admit"
     late = admission(port, settings, data, clock=lambda: NOW + 400 * DAY)
     assert codes(late) == {"X-EXPIRED", "R-CRL-STALE", "C-KIND-MISSING"}
-    moments = iter([NOW, NOW, NOW + dt.timedelta(minutes=5)])
+    moments = iter([NOW, NOW + dt.timedelta(minutes=5)])  # of the question, and of the answer
     who = stage("identity", port, settings, data, clock=lambda: NOW)
     burnt = stage("challenge", port, settings, data, clock=lambda: next(moments), identity=who.out["result"])
     assert codes(burnt) == {"C-NONCE-EXPIRED"}
