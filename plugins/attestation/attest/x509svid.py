@@ -78,7 +78,9 @@ def claimed_id(leaf: bytes) -> SpiffeId | None:
 
 def _is_authenticated(outcome: Outcome) -> bool:
     """Whether every signature from an authority down to the leaf was found good: else a stranger wrote what is there."""
-    return any(one.name == "signature" and one.path == "chain[0]" and one.result is Result.PASS for one in outcome.checks)
+    return any(
+        one.name == "signature" and one.path == "chain[0]" and one.result is Result.PASS for one in outcome.checks
+    )
 
 
 def _domain_of(findings: Findings, presented: Sequence[bytes]) -> SpiffeId | None:
