@@ -100,7 +100,8 @@ class Orchestrator:
     `report` is told of every step; it is called from other threads too. `state` is the folder of the journal; where it
     is None, the one that `orchestrator.state` names. With `rehearsal` nothing is journaled: for tests of a file.
     `hold` is the lock of that folder where the caller has it already, and keeps it for longer. A host that holds it, or
-    `keeps_history`, has its revisions there too, and always a journal.
+    `keeps_history`, has its revisions there too, and always a journal; it serves what served last where the files hold
+    what was rolled back from or on trial, unless it `follows_files`.
     """
 
     engine: Engine
@@ -123,6 +124,7 @@ class Orchestrator:
         rehearsal: bool = False,
         keeps_history: bool = False,
         hold: FileLock | None = None,
+        follows_files: bool = False,
         vault: Vault | None = None,
     ) -> None:
         self.store = store
@@ -136,6 +138,7 @@ class Orchestrator:
         self._rehearsal = rehearsal
         self._keeps_history = keeps_history or hold is not None
         self._hold = hold
+        self._follows_files = follows_files
         self._stack = AsyncExitStack()
         self._draw = random.Random().uniform
         self.vault = vault or Vault()
@@ -191,7 +194,7 @@ class Orchestrator:
         # Who holds the folder for us may watch the files: what they are then has to be known from the beginning.
         reads = candidates.overrides or self._hold is not None
         made = candidates.from_files if reads else partial(candidates.prepared, self._first)
-        current = await self.revisions.first(made, self._report)
+        current = await self.revisions.first(made, self._report, follows_files=self._follows_files)
         self.events.subscribe(self.overrides.hear, (ChangeApplied,))
         self.engine = Engine(
             current.serving,

@@ -13,7 +13,7 @@ from typing import TypeVar
 import click
 
 from orchestrator.cli.completing import revisions
-from orchestrator.cli.failures import Exit
+from orchestrator.cli.failures import Exit, say
 from orchestrator.cli.options import EXISTING, here_argument, json_option, state_option
 
 __all__ = ["apply", "canary", "diff", "freeze", "history", "plan", "rollback", "thaw"]
@@ -80,7 +80,7 @@ def history(path: Path, limit: int, state: Path | None, as_json: bool) -> Exit:
 @state_option
 @json_option(_JSON)
 def diff(number: int, path: Path, other: int | None, state: Path | None, as_json: bool) -> Exit:
-    """Show what revision N of the host that serves PATH changed, with the lines of its files."""
+    """Show what revision N of the host that serves PATH changed, with the lines of its files and its plugins."""
     return _perform(path, state, "diff", {"number": number, "other": other}, as_json=as_json)
 
 
@@ -134,6 +134,9 @@ def _perform(path: Path, state: Path | None, name: str, params: Mapping[str, obj
     found = command(path, state, name, params, as_json=as_json)
     if as_json:
         click.echo(json.dumps(found, indent=2, ensure_ascii=False))
+        return Exit.FINE
+    if found == []:
+        say("nothing was changed yet")
         return Exit.FINE
     from orchestrator.cli.changing_tables import VIEWS, history_table
     from orchestrator.cli.terminal import console

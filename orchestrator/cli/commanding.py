@@ -12,9 +12,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from orchestrator.cli.failures import say
-from orchestrator.cli.options import file_here
+from orchestrator.cli.options import file_here, pipeline_file
 from orchestrator.control.refusal import Answer, Refused
-from orchestrator.control.socket import NoHost, ask, ask_stream
+from orchestrator.control.socket import SOCKET, NoHost, ask, ask_stream
 from orchestrator.journal.errors import JournalLocked
 from orchestrator.state import HISTORY_FOLDER, RING_FILE, state_folder
 
@@ -49,11 +49,7 @@ def command(path: Path, state: Path | None, name: str, params: Mapping[str, obje
 
     Raises what `control_socket.ask` raises, and what opening the file, its plugins or its journal does.
     """
-    if state is None or name in WITH_WORKERS:
-        file = file_here(path)
-        folder = state or state_folder(file)
-    else:
-        folder = state
+    folder = state if state is not None and name not in WITH_WORKERS else _folder_of(path, state)
     errand = _Errand(path, state, folder, name, params, as_json)
     until = time.monotonic() + TURN_SECONDS
     while True:
@@ -70,11 +66,19 @@ def follow(
     path: Path, state: Path | None, name: str, params: Mapping[str, object]
 ) -> Generator[Mapping[str, object], None, None]:
     """The objects of a stream of the host that serves the file at `path`. Raises what `control.socket.ask` raises."""
-    folder = state or state_folder(file_here(path))
+    folder = state or _folder_of(path, None)
     try:
         yield from ask_stream(folder, name, params)
     except NoHost:
         raise NoHost(f"no host serves {state or path}") from None
+
+
+def _folder_of(path: Path, state: Path | None) -> Path:
+    """The state folder of the file at `path`, which has to be there, unless a host serves it though it is gone."""
+    folder = state or state_folder(pipeline_file(path))
+    if not (folder / SOCKET).exists():
+        file_here(path)
+    return folder
 
 
 def _follow(errand: _Errand) -> Answer:

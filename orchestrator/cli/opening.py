@@ -30,6 +30,7 @@ async def opened(
     state: Path | None = None,
     rehearsal: bool = False,
     hold: FileLock | None = None,
+    follows_files: bool = False,
     report: Callable[[StartEvent], None] | None = None,
 ) -> AsyncIterator[Orchestrator]:
     """The file in use, with environments of the user's store; builds end when this is cancelled.
@@ -40,7 +41,13 @@ async def opened(
     store = Store(root, offline=offline, locked=locked, pipeline=loaded.path)
     with logged(bars.note, verbosity), store:
         opening = Orchestrator(
-            loaded, store, report=report or bars.started, state=state, rehearsal=rehearsal, hold=hold
+            loaded,
+            store,
+            report=report or bars.started,
+            state=state,
+            rehearsal=rehearsal,
+            hold=hold,
+            follows_files=follows_files,
         )
         async with opening as orchestrator:
             bars.clear()

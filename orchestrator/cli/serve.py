@@ -38,6 +38,7 @@ DRAIN_SECONDS = 30.0
     show_default=True,
     help="When stopping: how long calls under way may take; then they are denied.",
 )
+@click.option("--from-files", is_flag=True, help="Start with what the files hold, though it was rolled back from.")
 @profile_option
 @state_option
 @locked_option
@@ -48,6 +49,7 @@ def serve(
     socket: Path | None,
     watch: bool,
     drain_seconds: float,
+    from_files: bool,
     profile: str | None,
     state: Path | None,
     locked: bool,
@@ -66,5 +68,5 @@ def serve(
 
     loaded = load(path, profile=profile)
     show_problems(loaded.plan.warnings, as_json=False)
-    perform(loaded, Wish(socket, watch, drain_seconds, state, locked, offline, verbose))
+    perform(loaded, Wish(socket, watch, drain_seconds, from_files, state, locked, offline, verbose))
     return Exit.FINE

@@ -38,6 +38,7 @@ class Wish:
     socket: Path | None
     watch: bool
     drain_seconds: float
+    from_files: bool
     state: Path | None
     locked: bool
     offline: bool
@@ -69,6 +70,7 @@ async def _serve(loaded: Loaded, wish: Wish, folder: Path, hold: FileLock, bars:
             verbosity=wish.verbosity,
             state=folder,
             hold=hold,
+            follows_files=wish.from_files,
             report=started,
         )
         async with opening as orchestrator:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Annotated, Literal
 
@@ -86,7 +87,7 @@ class HistoryCommands:
 
     async def _diff(self, wanted: Compared, by: Actor) -> Answer:
         with _Refusing():
-            return compared(self._history, wanted.number, wanted.other)
+            return await asyncio.to_thread(compared, self._history, wanted.number, wanted.other)
 
 
 class ChangeCommands:

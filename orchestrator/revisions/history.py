@@ -174,6 +174,12 @@ class History:
         return next((entry.number for entry in reversed(self.entries) if entry.outcome in IN_SERVICE), 0)
 
     @property
+    def on_trial(self) -> bool:
+        """Whether the last revision was put on trial, and nobody has ended that: its host was killed."""
+        made = next((entry for entry in reversed(self.entries) if entry.number), None)
+        return made is not None and made.outcome is Outcome.CANARY
+
+    @property
     def next_number(self) -> int:
         """The number of the next revision: none is given twice, also where its entry could not be written."""
         given = [entry.number for entry in self.entries]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from isolation.errors import EnvironmentBuildError, IsolationError
+from pipelines.file.overriding import LAYER
 from pipelines.problem import Severity, SpecError
 
 __all__ = ["ChangeNotMade", "refusal_of"]
@@ -30,7 +31,9 @@ def refusal_of(error: Exception) -> ChangeNotMade:
         first = mistakes[0].mark
         where = f"{first.file}:{first.line}:{first.column}"
         said = "\n".join(map(str, mistakes[:CHANGE_LINES]))
-        return ChangeNotMade("penstock.lint", said, where=where, hint="`penstock lint` names every mistake")
+        typed = all(problem.path == LAYER for problem in mistakes)
+        hint = "`penstock graph` shows the stages of a file" if typed else "`penstock lint` names every mistake"
+        return ChangeNotMade("penstock.lint", said, where=where, hint=hint)
     hint = getattr(error, "hint", "")
     if isinstance(error, EnvironmentBuildError):
         return ChangeNotMade(error.code, str(error), where=error.plugin, hint=hint)

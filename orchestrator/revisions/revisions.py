@@ -71,6 +71,8 @@ CANARY = "canary"
 
 NO_JOURNAL_HINT = "start the host again, or use `penstock serve`, which always has one"
 
+NOT_HAD_HINT = "change the files, or say `penstock serve --from-files` to serve what they hold all the same"
+
 NO_CANARY_HINT = "a change is put on trial where a stage that uses the plugin has `split`"
 
 ANSWER_SECONDS = 1.0
@@ -201,17 +203,20 @@ class Revisions:
 
     # Coming into service.
 
-    async def first(self, made: Callable[[Report], Candidate], report: Report) -> Revision:
-        """Start what is to serve when the host starts.
+    async def first(
+        self, made: Callable[[Report], Candidate], report: Report, *, follows_files: bool = False
+    ) -> Revision:
+        """Start what is to serve when the host starts: what `made` makes of the files, or what served last.
 
-        Raises what `made` does, StartFailures, ChangeNotMade, JournalError and OSError.
+        The latter where the files hold what was rolled back from or on trial, unless they are to be followed in any
+        case. Raises what `made` does, StartFailures, ChangeNotMade, JournalError and OSError.
         """
         last = self.history.latest_served
-        if self.history.passed_over and self.history.passed_over == await asyncio.to_thread(self.candidates.look):
-            # A start must not bring back what was rolled back from; to put it into service after all is `apply`'s.
-            made = partial(self._from_archive, await asyncio.to_thread(self.history.archive, last))
-            log.warning("revision.kept", extra={"revision": last, "reason": "the files hold what was rolled back from"})
-        candidate = await self._candidate(made, report)
+        why = await asyncio.to_thread(self._why_not_files) if last and not follows_files else ""
+        if why:
+            candidate = await self._candidate(partial(self._as_served, last, why), report)
+        else:
+            candidate = await self._candidate(made, report)
         number = self._number_again(candidate, last)
         kept: _Kept | None = None
         try:
@@ -229,6 +234,22 @@ class Revisions:
             await self._note(self.current, difference(None, candidate.outline), Outcome.APPLIED, last)
         await self._hold_plans()
         return self.current
+
+    def _as_served(self, last: int, why: str, _: Report) -> Candidate:
+        log.warning("revision.kept", extra={"revision": last, "reason": why})
+        try:
+            return self.candidates.from_archive(self.history.archive(last))
+        except (SpecError, IsolationError, NoSuchRevision) as error:
+            message = f"{why}, and revision {last}, which served then, cannot be had any more: {error}"
+            raise ChangeNotMade("penstock.not_had", message, hint=NOT_HAD_HINT) from error
+
+    def _why_not_files(self) -> str:
+        """Why a start serves what served last and not what the files hold; "" where it serves those. Blocks."""
+        if self.history.on_trial:
+            return "what the files hold was on trial when the host ended"  # the watch puts it on trial again
+        if self.history.passed_over and self.history.passed_over == self.candidates.look():
+            return "the files hold what was rolled back from"  # to put it into service after all is `apply`'s
+        return ""
 
     async def _candidate(self, made: Callable[[Report], Candidate], report: Report) -> Candidate:
         """Make one in a thread. Who is given up meanwhile leaves nothing behind."""
@@ -274,7 +295,12 @@ class Revisions:
         return await self._in_turn(self._roll_back(to, by, report))
 
     async def _roll_back(self, to: int | None, by: str, report: Report) -> Applied:
-        await self._pass_over()
+        applied = await self._back(to, by, report)
+        if applied.outcome is not None:
+            await self._pass_over()
+        return applied
+
+    async def _back(self, to: int | None, by: str, report: Report) -> Applied:
         if self.trial is not None and to is None:
             change = difference(self.trial.revision.candidate.outline, self.current.candidate.outline)
             await self._abort("rolled back", by)

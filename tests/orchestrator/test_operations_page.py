@@ -334,6 +334,10 @@ def test_the_state_folder_holds_what_the_page_says(folder: Path, environment: Ma
         host.ask("POST", "/v1/commands/freeze", {"reason": "a look"})
         override = {"stage": "guard", "mode": "permissive", "seconds": 60, "reason": "a look"}
         assert host.ask("POST", "/v1/commands/override.set", override)[0] == 200
+        file = folder / "pipeline.yaml"
+        file.write_text(file.read_text().replace("name: ", "name: another_", 1))
+        for command in ("apply", "rollback"):
+            assert host.ask("POST", f"/v1/commands/{command}", {})[0] == 200
         look()
     look()
     # The tests' host serves at a socket elsewhere, with its lock beside it.

@@ -44,7 +44,7 @@ def test_what_is_reserved_is_released_once():
 def test_its_code_runs(tmp_path: Path) -> None:
     """In a fresh interpreter that knows nothing but the author's package."""
     blocks = re.findall(r"^```python\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
-    assert len(blocks) == 3
+    assert len(blocks) == 4
     blocks.append(UNDO_TEST)
     tests = re.findall(r"^def (test_\w+)", "".join(blocks), re.MULTILINE)
     program = "\n".join([*blocks, *(f"{name}()" for name in tests), f"print({len(tests)}, 'passed')"])

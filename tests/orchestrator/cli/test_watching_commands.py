@@ -437,6 +437,15 @@ def test_changes_are_planned_listed_and_refused(penstock: Run, guard: Path, host
     assert completed.startswith("plain,1\tapplied by start")
 
 
+def test_a_host_is_found_though_its_file_is_gone(penstock: Run, guard: Path, host: Host) -> None:
+    call(host, "fine")
+    (guard / "pipeline.yaml").unlink()
+    assert "revision 1 since" in penstock("status", guard).stdout
+    assert penstock("logs", guard).returncode == 0
+    refused = penstock("plan", guard)
+    assert (refused.returncode, "unreadable" in refused.stderr) == (1, True)
+
+
 def test_what_was_changed_is_told_without_a_host(penstock: Run, guard: Path, tmp_path: Path) -> None:
     state = tmp_path / "kept"
     assert penstock("history", guard, "--state", state).returncode == 1

@@ -310,3 +310,22 @@ def test_who_wanted_one_promoted_does_not_get_the_next_one(yard: Yard) -> None:
             assert inside.revisions.trial.revision.number == 3
 
     asyncio.run(main())
+
+
+def test_a_start_does_not_serve_to_all_what_was_on_trial_when_the_host_was_killed(yard: Yard) -> None:
+    """Nobody has judged it. What served before serves, and the watch puts the files on trial again."""
+
+    async def main() -> None:
+        with_split(yard, 0)
+        async with yard.served() as inside:
+            await on_trial(yard, inside)
+        async with yard.served() as inside:
+            assert inside.revisions.current.number == 1
+            assert set(await versions(inside, 5)) == {"a1"}
+            assert inside.revisions.candidates.differs(), "the watch will look"
+            assert (await inside.revisions.apply(BY)).outcome is Outcome.CANARY
+            await inside.revisions.promote(BY)
+        async with yard.served() as inside:
+            assert set(await versions(inside, 5)) == {"a2"}
+
+    asyncio.run(main())
