@@ -13,12 +13,13 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from orchestrator.contexts import Context, request_id_of
 from orchestrator.engine.lasting import Lasting, Taken
 from orchestrator.engine.traversal import Traversal
 from orchestrator.engine.wiring import Route, Serving
 from orchestrator.faults import ABANDONED, INTERNAL, StageFault
 from pipelines.answer import Violation
-from pipelines.body import Body
+from pipelines.body import Body, encode
 from pipelines.expressions import ExpressionFailed
 from pipelines.merge import apply_patch, same
 from pipelines.plan import Recover, Unmatched
@@ -174,8 +175,6 @@ class HookCall:
                 run.refuse(_NO_KEY)
                 return False
             self.engine.opened(run)
-        else:
-            self.engine.passing[run.id] = run
         return True
 
     def _gives_way(self, taken: Taken) -> None:
@@ -245,7 +244,8 @@ class HookCall:
             self.payload = run.payload
         if run.state is not None:
             self.state = run.state
-            self.context = Body.of({**self.context.tree, "state": run.state})
+            tree = {**self.context.tree, "state": run.state}
+            self.context = Context(encode(tree), tree, request_id_of(self.context))
 
     # The answer.
 
