@@ -105,6 +105,7 @@ class _Replay:
             route,
             payload,
             context,
+            now,
             now + self.budget,
             clock=clock,
             done=_nobody_waits,

@@ -80,8 +80,8 @@ class Engine:
 
     `split`, where there is one, is asked first. `ended` is told of every run when it is over, its verdict and all that
     followed it, `untaken` of every call that no run took, `told` of every call when it is answered. `open` are the runs
-    that last, until they are closed. `onlooker`, where there is one, looks at the stages of runs that begin from now on;
-    `answers` counts the calls that were answered.
+    that last, until they are closed. `onlooker`, where there is one, looks at the stages of runs that begin from now
+    on; `answers` counts the calls that were answered.
     """
 
     split: Split | None = None
@@ -250,7 +250,6 @@ class Engine:
         if call in self._calls:
             self._calls.discard(call)
             self.answers += 1
-            call.waits = False
             call.serving.calls -= 1
             if not call.runs and call.given is not None:
                 self._untaken(call, call.given)
@@ -260,7 +259,8 @@ class Engine:
             self.told(call)
             if self._drains:
                 self._look_at_drains(call.serving.revision, call.serving.calls)
-            self._look()
+            if self._closing:
+                self._look()
 
     def opened(self, run: Lasting) -> None:
         """Keep a run until it is closed."""

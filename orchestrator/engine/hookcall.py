@@ -131,15 +131,23 @@ class HookCall:
         id = engine.ids.next(now)
         if not route.shape.lasting:
             run = Traversal(
-                id, route, self.payload, self.context, deadline, clock=engine.clock, done=self._ended, mocks=self.mocks
+                id,
+                route,
+                self.payload,
+                self.context,
+                now,
+                deadline,
+                clock=engine.clock,
+                done=self._ended,
+                mocks=self.mocks,
             )
         else:
-            run = self._lasting(id, route, deadline)
+            run = self._lasting(id, route, now, deadline)
         if self.trace:
             run.trace = self.trace
         return run
 
-    def _lasting(self, id: str, route: Route, deadline: float) -> Lasting:
+    def _lasting(self, id: str, route: Route, now: float, deadline: float) -> Lasting:
         engine = self.engine
         self.lasts = True
         run = Lasting(
@@ -147,6 +155,7 @@ class HookCall:
             route,
             self.payload,
             self.context,
+            now,
             deadline,
             clock=engine.clock,
             done=self._ended,
