@@ -13,7 +13,7 @@ from orchestrator.http.server import Server
 from orchestrator.http.standing import Standing
 from orchestrator.orchestrator import Orchestrator
 
-__all__ = ["HttpDoor"]
+__all__ = ["HttpClient", "HttpDoor"]
 
 _LENGTH = b"content-length: "
 
@@ -22,38 +22,38 @@ class _Connection(asyncio.Protocol):
     """One request at a time."""
 
     transport: asyncio.Transport
-    answer: asyncio.Future[bytes]
+    answer: asyncio.Future[bytes] | None = None
 
     def __init__(self) -> None:
         self._read = bytearray()
+
+    def connection_lost(self, error: Exception | None) -> None:
+        if self.answer is not None and not self.answer.done():
+            self.answer.set_exception(ConnectionError("the host hung up"))
 
     def data_received(self, data: bytes) -> None:
         self._read += data
         head, found, body = self._read.partition(b"\r\n\r\n")
         if found and len(body) == int(head.partition(_LENGTH)[2].partition(b"\r\n")[0]):
             self._read = bytearray()
+            assert self.answer is not None
             self.answer.set_result(bytes(body))
 
 
-class HttpDoor:
-    """Use it as an async context manager; `call` takes a free connection, or makes one."""
+class HttpClient:
+    """Asks whoever listens at a Unix socket; `call` takes a free connection, or makes one. Leaving hangs up."""
 
-    def __init__(self, penstock: Orchestrator) -> None:
-        self._penstock = penstock
+    def __init__(self, path: Path) -> None:
+        self._path = path
         self._free: list[_Connection] = []
+        self._made: list[asyncio.Transport] = []
 
-    async def __aenter__(self) -> HttpDoor:
-        self._folder = tempfile.TemporaryDirectory()
-        self._path = Path(self._folder.name) / "door.sock"
-        self._standing = Standing()
-        self._standing.serve(self._penstock)
-        self._server = Server(App.of(self._standing), bound(self._path))
-        await self._server.open()
+    def __enter__(self) -> HttpClient:
         return self
 
-    async def __aexit__(self, *_: object) -> None:
-        await self._server.close({})
-        self._folder.cleanup()
+    def __exit__(self, *_: object) -> None:
+        for transport in self._made:
+            transport.close()
 
     @staticmethod
     def request(hook: str, payload: bytes, context: bytes) -> bytes:
@@ -63,11 +63,12 @@ class HttpDoor:
         return head.encode() + b"content-length: %d\r\n\r\n" % len(body) + body
 
     async def call(self, request: bytes) -> bytes:
-        """Send it and wait for the whole answer."""
+        """Send it and wait for the whole answer. Raises ConnectionError when the host hangs up."""
         loop = asyncio.get_running_loop()
         if not self._free:
             transport, made = await loop.create_unix_connection(_Connection, str(self._path))
             made.transport = transport
+            self._made.append(transport)
             self._free.append(made)
         connection = self._free.pop()
         connection.answer = loop.create_future()
@@ -75,6 +76,37 @@ class HttpDoor:
         answer = await connection.answer
         self._free.append(connection)
         return answer
+
+
+class HttpDoor:
+    """Use it as an async context manager; `call` takes a free connection, or makes one."""
+
+    def __init__(self, penstock: Orchestrator) -> None:
+        self._penstock = penstock
+
+    async def __aenter__(self) -> HttpDoor:
+        self._folder = tempfile.TemporaryDirectory()
+        path = Path(self._folder.name) / "door.sock"
+        self._standing = Standing()
+        self._standing.serve(self._penstock)
+        self._server = Server(App.of(self._standing), bound(path))
+        await self._server.open()
+        self._client = HttpClient(path)
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._client.__exit__()
+        await self._server.close({})
+        self._folder.cleanup()
+
+    @staticmethod
+    def request(hook: str, payload: bytes, context: bytes) -> bytes:
+        """A request as a client sends it."""
+        return HttpClient.request(hook, payload, context)
+
+    async def call(self, request: bytes) -> bytes:
+        """Send it and wait for the whole answer."""
+        return await self._client.call(request)
 
     async def check(self, request: bytes) -> None:
         """Make sure that what is measured is a verdict."""

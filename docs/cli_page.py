@@ -128,9 +128,9 @@ A host is a process that serves a pipeline file: `penstock serve`, `penstock run
 program that embeds the orchestrator. It takes commands over `control.sock` in the state folder of its file, which is
 its owner's alone; every command that is about a host finds it there. Without a host, `why`, `history`, `diff`, `runs
 list`, `show`, `park`, `prune` and `rekey` work on what the last one left, and `resume` and `compensate` start the
-plugins of the file for as long as they need them, which takes up whatever else the last host left unfinished, as
-every start does. Of two hosts of one file only the first is found; a second one of a file with durable pipelines does
-not start.
+plugins of the file for as long as they need them, which takes up whatever else the last host left unfinished, as every
+start does. Of two hosts of one file only the first is found; a second one of a file with durable pipelines does not
+start.
 
 Durable runs are in the journal, with their payloads, until they are pruned. Of every run, durable or not, a host
 remembers a summary: the newest 10,000, longer the last 2,000 that were denied, failed, undone or parked, and the 100

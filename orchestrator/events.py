@@ -41,20 +41,24 @@ class RunEnded:
 
 @dataclass(frozen=True, slots=True)
 class RunTakenUp:
-    """A run of an earlier host goes on. `phase` is where it stood."""
+    """A run of an earlier host goes on. `phase` is where it stood; of its caller's request, what was told of it."""
 
     run: str
     pipeline: str
     phase: str
+    request_id: str = ""
+    trace: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class RunParked:
-    """A run was left to a human."""
+    """A run was left to a human. `pipeline` and the rest are "" where the journal cannot be read."""
 
     run: str
     pipeline: str
     reason: str
+    request_id: str = ""
+    trace: str = ""
 
 
 @dataclass(frozen=True, slots=True)

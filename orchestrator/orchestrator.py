@@ -7,6 +7,7 @@ import logging
 import random
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, nullcontext
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from types import TracebackType
@@ -205,7 +206,7 @@ class Orchestrator:
         )
         self.revisions.engine = self.engine
         self._stack.push_async_callback(self._close_engine)
-        self._stack.enter_context(traced_logs(self.engine.traced))
+        self._stack.enter_context(traced_logs(self._asked))
         await self._stack.enter_async_context(self.revisions)
         await self._stack.enter_async_context(self.overrides)
         if not self._rehearsal and (self._keeps_history or _signs(self._first.plan)):
@@ -218,6 +219,10 @@ class Orchestrator:
         self.control = Control(self)
         if not self._rehearsal:
             await self._stack.enter_async_context(self._known())
+
+    def _asked(self, run: str) -> tuple[str, str] | None:
+        """With which request id and trace a run was asked for, if it is under way or ended lately."""
+        return self.engine.traced(run) or self.ring.asked(run)
 
     async def _close_engine(self) -> None:
         await self.engine.close(self.revisions.undo_seconds)
@@ -269,16 +274,19 @@ class Orchestrator:
         self.ring.add(summary)
         self.revisions.ended(run)
         self.lookout.meters.add(summary)
-        if isinstance(run, Lasting):
-            self.metrics.closed(run)
-            if run.machine.parked:
-                self._parked(run, summary)
         if self.events.heard:
             self.events.publish(RunEnded(summary.record()))
+        if isinstance(run, Lasting):
+            self._closed(run, summary)
+
+    def _closed(self, run: Lasting, summary: Summary) -> None:
+        self.metrics.closed(run)
+        if run.machine.parked:
+            self._parked(run, summary)
         if summary.status == "parked":
-            fields = {"run": run.id, "pipeline": summary.pipeline, "reason": summary.reason}
-            log.warning("run.parked", extra={**fields, "request_id": summary.request_id, "trace": summary.trace})
-            self.events.publish(RunParked(run.id, summary.pipeline, summary.reason))
+            event = RunParked(run.id, summary.pipeline, summary.reason, summary.request_id, summary.trace)
+            log.warning("run.parked", extra=asdict(event))
+            self.events.publish(event)
         if self.durability is not None:
             self.durability.released(run.id)
 

@@ -21,7 +21,7 @@ LOGGERS = (
 """Whoever may name a run. A filter sees what is logged to its own logger, not what comes from those below it."""
 
 Find = Callable[[str], tuple[str, str] | None]
-"""From the id of a run to its request id and trace; None when it is not under way."""
+"""From the id of a run to its request id and trace; None when nothing is known of it."""
 
 
 class _Traced(logging.Filter):

@@ -17,7 +17,6 @@ from pipelines.plan import Need, StageState
 
 __all__ = [
     "BEGIN",
-    "FINAL",
     "MACHINE_VERSION",
     "PHASES",
     "UNDO_TABLE",
@@ -56,8 +55,6 @@ MACHINE_VERSION = 1
 PENDING, RUNNING = StageState.PENDING, StageState.RUNNING
 SUCCEEDED, SKIPPED, CANCELLED = StageState.SUCCEEDED, StageState.SKIPPED, StageState.CANCELLED
 DENIED, FAILED = StageState.DENIED, StageState.FAILED
-
-FINAL = frozenset(StageState) - {PENDING, RUNNING}
 
 
 class Effect(enum.Enum):

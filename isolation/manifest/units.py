@@ -6,7 +6,7 @@ import re
 from decimal import Decimal
 from types import MappingProxyType
 
-__all__ = ["format_bytes", "parse_bytes", "parse_seconds"]
+__all__ = ["parse_bytes", "parse_seconds"]
 
 _SECONDS = MappingProxyType({"us": "0.000001", "ms": "0.001", "s": "1", "m": "60", "h": "3600"})
 _BYTES = MappingProxyType(
@@ -29,16 +29,6 @@ def parse_bytes(text: str) -> int:
     if unit not in _BYTES:
         raise ValueError(f"'{unit}' is no unit of size; one of {', '.join(_BYTES)}")
     return int(Decimal(number) * _BYTES[unit])
-
-
-def format_bytes(size: int) -> str:
-    """Write a size for people: `12.3 MiB`."""
-    amount = float(size)
-    for unit in ("B", "KiB", "MiB", "GiB"):
-        if amount < 1024:
-            return f"{amount:.0f} {unit}" if unit == "B" else f"{amount:.1f} {unit}"
-        amount /= 1024
-    return f"{amount:.1f} TiB"
 
 
 def _split(text: str, what: str, example: str) -> tuple[str, str]:

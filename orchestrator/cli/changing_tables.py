@@ -15,7 +15,8 @@ from rich.text import Text
 from orchestrator.cli.env import age
 from orchestrator.cli.failures import printable
 from orchestrator.cli.plan_tables import change_view
-from orchestrator.cli.status_tables import canary_words, members, number, text, told_at
+from orchestrator.cli.records import members, number, text
+from orchestrator.cli.status_tables import canary_words, told_at
 from orchestrator.cli.tables import plain_table
 
 __all__ = ["VIEWS", "history_table"]

@@ -87,11 +87,6 @@ def _show_table(found: list[EnvironmentInfo]) -> None:
     console().print(table)
 
 
-def _cells(info: EnvironmentInfo, now: float) -> tuple[str, ...]:
-    name, plugins = info.fingerprint[:FINGERPRINT_SHOWN], ", ".join(info.plugins) or "-"
-    return name, plugins, info.python, str(len(info.packages)), size(info.bytes), age(info.used, now), _state(info)
-
-
 def _state(info: EnvironmentInfo) -> str:
     if not info.whole:
         return "[red]broken[/red]"

@@ -86,7 +86,8 @@ def _show(found: object, as_json: bool) -> Exit:
 
 
 def _sentence(one: Mapping[str, object]) -> str:
-    from orchestrator.cli.status_tables import duration, number, text
+    from orchestrator.cli.records import number, text
+    from orchestrator.cli.status_tables import duration
 
     left = duration(max(0.0, number(one, "until") - time.time()))
     by = f" (by {text(one, 'by')})" if text(one, "by") else ""

@@ -13,11 +13,11 @@ from rich.table import Table
 from rich.text import Text
 
 from orchestrator.cli.failures import printable
+from orchestrator.cli.records import Record, members, records, text
 from orchestrator.cli.tables import plain_table
 
 __all__ = ["change_view"]
 
-Record = Mapping[str, object]
 _Row = TypeVar("_Row")
 
 ROWS_SHOWN = 40
@@ -55,9 +55,9 @@ def change_view(record: Record) -> RenderableType:
 def _plugins(record: Record) -> Table:
     """The plugins of which something becomes."""
     table = _table("plugin", "what becomes of it", "why", "version")
-    why = _inside(record, "why")
-    versions = {_text(each, "plugin"): each for each in _entries(record, "versions")}
-    for name, action in _inside(record, "plugins").items():
+    why = members(record, "why")
+    versions = {text(each, "plugin"): each for each in records(record, "versions")}
+    for name, action in members(record, "plugins").items():
         words, style = _ACTIONS.get(str(action), (str(action), ""))
         version = versions.get(name, {})
         if action != "keep" or version:
@@ -68,34 +68,34 @@ def _plugins(record: Record) -> Table:
 
 def _processes(record: Record) -> Table:
     table = _table("", "", head=False)
-    for build in _entries(record, "build"):
+    for build in records(record, "build"):
         names = ", ".join(_texts(build.get("plugins")))
         table.add_row(Text("build"), _shown(f"environment {_short(build, 'fingerprint')} for {names}"))
     for key, style in (("start", "green"), ("stop", "red")):
-        for each in _entries(record, key):
-            table.add_row(Text(key, style), _shown(f"{_text(each, 'plugin')}@{_short(each, 'digest')}"))
-    for trial in _entries(record, "trial"):
+        for each in records(record, key):
+            table.add_row(Text(key, style), _shown(f"{text(each, 'plugin')}@{_short(each, 'digest')}"))
+    for trial in records(record, "trial"):
         names = ", ".join(_texts(trial.get("plugins")))
-        share = f"{trial.get('percent')} % of {_text(trial, 'hook')} to the new {names}, until promoted"
+        share = f"{trial.get('percent')} % of {text(trial, 'hook')} to the new {names}, until promoted"
         table.add_row(Text("trial", "yellow"), _shown(share))
     return table
 
 
 def _permissions(record: Record) -> Table:
     table = _table("permissions", "", "")
-    for each in _some(table, _entries(record, "permissions")):
+    for each in _some(table, records(record, "permissions")):
         of = "asks for" if each.get("of") == "asks" else "is granted"
         parts = [(f"+{value} ", "green") for value in _texts(each.get("added"))]
         parts += [(f"-{value} ", "red") for value in _texts(each.get("removed"))]
         values = Text.assemble(*((printable(text), style) for text, style in parts))
-        table.add_row(_shown(_text(each, "plugin")), _shown(f"{of} {_text(each, 'kind')}"), values)
+        table.add_row(_shown(text(each, "plugin")), _shown(f"{of} {text(each, 'kind')}"), values)
     return table
 
 
 def _packages(record: Record) -> Table:
     table = _table("locked", "", "")
-    for each in _some(table, _entries(record, "packages")):
-        table.add_row(_shown(_text(each, "plugin")), _shown(_text(each, "package")), _arrow(each))
+    for each in _some(table, records(record, "packages")):
+        table.add_row(_shown(text(each, "plugin")), _shown(text(each, "package")), _arrow(each))
     return table
 
 
@@ -107,12 +107,12 @@ def _places(record: Record) -> Table:
     if isinstance(name, Mapping):
         rows.append(("changed", "name of the file", {"name": name}))
     for key in ("hooks", "pipelines", "stages"):
-        rows += [(_text(each, "kind"), _place(key, each), _inside(each, "what")) for each in _entries(record, key)]
-    for each in _entries(record, "orders"):
+        rows += [(text(each, "kind"), _place(key, each), members(each, "what")) for each in records(record, key)]
+    for each in records(record, "orders"):
         order = {word: ", ".join(_texts(each.get(word))) for word in ("before", "after")}
-        rows.append(("changed", f"pipelines of {_text(each, 'hook')}", {"order": order}))
-    rows += [("changed", f"secret {name}", {"found": pair}) for name, pair in _inside(record, "secrets").items()]
-    canary = _inside(record, "canary")
+        rows.append(("changed", f"pipelines of {text(each, 'hook')}", {"order": order}))
+    rows += [("changed", f"secret {name}", {"found": pair}) for name, pair in members(record, "secrets").items()]
+    canary = members(record, "canary")
     rows += [("changed", f"split of {hook}", {"canary": pair}) for hook, pair in canary.items()]
     for kind, place, what in _some(table, rows):
         sign, style = _SIGNS.get(kind, ("?", ""))
@@ -122,9 +122,9 @@ def _places(record: Record) -> Table:
 
 def _place(key: str, each: Record) -> str:
     if key == "hooks":
-        return f"hook {_text(each, 'hook')}"
+        return f"hook {text(each, 'hook')}"
     singular = key.removesuffix("s")
-    return f"{singular} {_text(each, singular)} on {', '.join(_texts(each.get('hooks')))}"
+    return f"{singular} {text(each, singular)} on {', '.join(_texts(each.get('hooks')))}"
 
 
 def _differences(what: Record) -> Text:
@@ -165,7 +165,7 @@ def _cut(text: str, alike: int) -> str:
 
 
 def _kept(record: Record) -> list[Text]:
-    names = [name for name, action in _inside(record, "plugins").items() if action == "keep"]
+    names = [name for name, action in members(record, "plugins").items() if action == "keep"]
     return [Text(), _dim(f"kept as they are: {', '.join(names)}")] if names else []
 
 
@@ -199,23 +199,8 @@ def _dim(text: str) -> Text:
 
 
 def _short(record: Record, name: str) -> str:
-    return _text(record, name)[:_SHORT_NAME]
-
-
-def _text(record: Record, name: str) -> str:
-    found = record.get(name)
-    return "" if found is None else str(found)
+    return text(record, name)[:_SHORT_NAME]
 
 
 def _texts(value: object) -> list[str]:
     return [str(each) for each in value] if isinstance(value, list | tuple) else []
-
-
-def _inside(record: Record, name: str) -> Record:
-    found = record.get(name)
-    return found if isinstance(found, Mapping) else {}
-
-
-def _entries(record: Record, name: str) -> list[Record]:
-    found = record.get(name)
-    return [each for each in found if isinstance(each, Mapping)] if isinstance(found, list | tuple) else []

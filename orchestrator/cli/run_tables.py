@@ -11,11 +11,10 @@ from rich.text import Text
 
 from orchestrator.cli.env import age
 from orchestrator.cli.failures import printable
+from orchestrator.cli.records import Record, members, number, text
 from orchestrator.cli.tables import milliseconds, plain_table
 
 __all__ = ["run_view", "runs_table"]
-
-Record = Mapping[str, object]
 
 _STATUS = {"completed": "green", "undone": "yellow", "parked": "bold red", "unreadable": "bold red"}
 _VERDICT = {"allow": "green", "modify": "cyan", "deny": "red"}
@@ -31,14 +30,14 @@ def runs_table(records: Sequence[Record], now: float) -> Table:
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("why", overflow="fold")
     for record in records:
-        verdict, status = _text(record, "verdict"), _text(record, "status")
+        verdict, status = text(record, "verdict"), text(record, "status")
         table.add_row(
-            Text(_text(record, "run_id")),
-            Text(_text(record, "pipeline")),
+            Text(text(record, "run_id")),
+            Text(text(record, "pipeline")),
             Text(verdict, style=_VERDICT.get(verdict, "")),
             Text(status, style=_STATUS.get(status, "dim")),
-            age(_number(record, "began"), now),
-            milliseconds(_number(record, "duration_ms")) if record.get("duration_ms") is not None else "",
+            age(number(record, "began"), now),
+            milliseconds(number(record, "duration_ms")) if record.get("duration_ms") is not None else "",
             Text(printable(_why(record)), style="dim"),
         )
     return table
@@ -46,20 +45,20 @@ def runs_table(records: Sequence[Record], now: float) -> Table:
 
 def run_view(record: Record, now: float) -> RenderableType:
     """One run whole."""
-    verdict = _text(record, "verdict")
+    verdict = text(record, "verdict")
     head = Text.assemble(
-        (_text(record, "run_id"), "bold"),
-        f"  {_text(record, 'pipeline')} on {_text(record, 'hook')}  ",
+        (text(record, "run_id"), "bold"),
+        f"  {text(record, 'pipeline')} on {text(record, 'hook')}  ",
         (verdict, _VERDICT.get(verdict, "")),
         ", " if verdict else "",
-        (_text(record, "status"), _STATUS.get(_text(record, "status"), "")),
-        f", began {age(_number(record, 'began'), now)}",
+        (text(record, "status"), _STATUS.get(text(record, "status"), "")),
+        f", began {age(number(record, 'began'), now)}",
     )
     parts: list[RenderableType] = [head]
     if _why(record):
         parts.append(Text(printable(_why(record))))
     if record.get("unread"):
-        parts.append(Text(printable(_text(record, "unread")), style="red"))
+        parts.append(Text(printable(text(record, "unread")), style="red"))
     if _entries(record, "stages"):
         parts.append(_stages(record))
     parts += [_by_hand(id, undo) for id, undo in _parked(record)]
@@ -69,7 +68,7 @@ def run_view(record: Record, now: float) -> RenderableType:
     events = record.get("events")
     if isinstance(events, list):
         parts += [_told(event) for event in events if event.get("told")]
-        words = " ".join(_text(event, "kind") for event in events)
+        words = " ".join(text(event, "kind") for event in events)
         parts.append(Text(f"journal: {len(events)} events: {words}", style="dim"))
     return Group(*parts)
 
@@ -87,12 +86,12 @@ def _stages(record: Record) -> Table:
     table.add_column("what went wrong", overflow="fold")
     for id, stage in _entries(record, "stages").items():
         undo = _inside(stage, "undo")
-        state = _text(undo, "state") if undo else ""
+        state = text(undo, "state") if undo else ""
         error = _inside(undo, "error") or _inside(stage, "error") or _inside(stage, "violation")
         table.add_row(
             Text(id),
-            Text(_text(stage, "state")),
-            Text(_text(stage, "effect"), style="dim" if stage.get("effect") == "none" else ""),
+            Text(text(stage, "state")),
+            Text(text(stage, "effect"), style="dim" if stage.get("effect") == "none" else ""),
             Text(state, style=_UNDO.get(state, "")),
             str(stage.get("attempts", "")),
             Text(printable(_noted(_said(error), stage))),
@@ -100,7 +99,7 @@ def _stages(record: Record) -> Table:
     for id, final in _entries(record, "finally").items():
         said = _said(_inside(final, "error"))
         table.add_row(
-            Text(f"finally {id}", style="dim"), Text(_text(final, "state")), "", "", str(final["attempts"]), Text(said)
+            Text(f"finally {id}", style="dim"), Text(text(final, "state")), "", "", str(final["attempts"]), Text(said)
         )
     return table
 
@@ -128,7 +127,7 @@ def _parked(record: Record) -> list[tuple[str, Record]]:
 
 
 def _why(record: Record) -> str:
-    reason = _text(record, "reason")
+    reason = text(record, "reason")
     said = _said(_inside(record, "violation")) or _said(_inside(record, "error"))
     return f"{reason}: {said}" if reason and said and reason not in said else said or reason
 
@@ -136,31 +135,20 @@ def _why(record: Record) -> str:
 def _said(error: Record | None) -> str:
     if not error:
         return ""
-    code, text = _text(error, "code"), _text(error, "message") or _text(error, "reason")
-    return f"{code}: {text.splitlines()[0]}" if text else code
+    code, said = text(error, "code"), text(error, "message") or text(error, "reason")
+    return f"{code}: {said.splitlines()[0]}" if said else code
 
 
 def _noted(said: str, stage: Record) -> str:
     """What went wrong, and that the stage was not in the mode that the file gives it."""
-    override = _text(stage, "override")
+    override = text(stage, "override")
     return "; ".join(part for part in (said, f"overridden: {override}" if override else "") if part)
 
 
 def _entries(record: Record, name: str) -> Mapping[str, Record]:
-    found = record.get(name)
-    return found if isinstance(found, Mapping) else {}
+    return {key: one for key, one in members(record, name).items() if isinstance(one, Mapping)}
 
 
 def _inside(record: Record | None, name: str) -> Record | None:
     found = record.get(name) if record else None
     return found if isinstance(found, Mapping) else None
-
-
-def _text(record: Record, name: str) -> str:
-    found = record.get(name)
-    return "" if found is None else str(found)
-
-
-def _number(record: Record, name: str) -> float:
-    found = record.get(name)
-    return float(found) if isinstance(found, int | float) else 0.0

@@ -10,21 +10,16 @@ from rich.text import Text
 
 from orchestrator.cli.env import age
 from orchestrator.cli.failures import printable
+from orchestrator.cli.records import Record, members, number, records, text
 from orchestrator.cli.tables import plain_table
 
 __all__ = [
     "canary_words",
     "duration",
     "mebibytes",
-    "members",
-    "number",
-    "records",
     "status_view",
-    "text",
     "told_at",
 ]
-
-Record = Mapping[str, object]
 
 _STATES = {"running": "green", "starting": "yellow", "degraded": "yellow", "failed": "bold red"}
 _KIBI = 1024
@@ -172,33 +167,6 @@ def _draining(status: Record, _: float) -> Iterator[RenderableType]:
         what = ", ".join(map(str, generations.values())) or text(one, "generation") or text(one, "plugin")
         words = f"revision {text(one, 'revision')}{f' ({what})' if what else ''} drains"
         yield Text(printable(f"{words}; held by {held or 'no run any more'}"), style="yellow")
-
-
-# Members of JSON objects, whatever is there.
-
-
-def records(record: Record, name: str) -> list[Record]:
-    """The objects of a list."""
-    found = record.get(name)
-    return [one for one in found if isinstance(one, Mapping)] if isinstance(found, list) else []
-
-
-def members(record: Record, name: str) -> Record:
-    """An object; empty where there is none."""
-    found = record.get(name)
-    return found if isinstance(found, Mapping) else {}
-
-
-def text(record: Record, name: str) -> str:
-    """A member as a text; "" where there is none."""
-    found = record.get(name)
-    return "" if found is None else str(found)
-
-
-def number(record: Record, name: str) -> float:
-    """A number; 0 where there is none."""
-    found = record.get(name)
-    return float(found) if isinstance(found, int | float) else 0.0
 
 
 def _count(record: Record, name: str) -> int:

@@ -9,7 +9,8 @@ from rich.table import Table
 from rich.text import Text
 
 from orchestrator.cli.failures import printable
-from orchestrator.cli.status_tables import mebibytes, members, number, records, text
+from orchestrator.cli.records import members, number, records, text
+from orchestrator.cli.status_tables import mebibytes
 from orchestrator.cli.tables import milliseconds, plain_table
 
 __all__ = ["top_view"]

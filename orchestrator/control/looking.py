@@ -99,14 +99,14 @@ class Looking:
             last = 0
             for entry in self._orchestrator.lookout.logbook.newest(wanted, asked.lines):
                 last = entry.number
-                yield entry.as_json(requests.of(entry.run))
+                yield entry.as_json(*(entry.asked or requests.of(entry.run)))
             if not asked.follow:
                 return
             async for found in feed.read():
                 if isinstance(found, Missed):
                     yield found.as_json()
                 elif found.number > last:
-                    yield found.as_json(requests.of(found.run))
+                    yield found.as_json(*(found.asked or requests.of(found.run)))
 
     def _wanted(self, asked: Lines) -> WantedLines:
         known = [HOST, *self._orchestrator.generations]
@@ -172,24 +172,24 @@ class Looking:
 
 
 class _Requests:
-    """From runs to request ids, for lines of logs: many in a row are of one run."""
+    """From runs to their request ids and traces, for lines of logs: many in a row are of one run."""
 
     def __init__(self, orchestrator: Orchestrator) -> None:
         self._orchestrator = orchestrator
-        self._known: dict[str, str] = {}
+        self._known: dict[str, tuple[str, str]] = {}
         self._looked = False
 
-    def of(self, run: str) -> str:
-        """The request id of a run; "" where nothing is known of it."""
+    def of(self, run: str) -> tuple[str, str]:
+        """The request id and the trace of a run; "" where nothing is known of it."""
         if not run:
-            return ""
+            return _NOTHING_KNOWN
         if run not in self._known:
             found = self._orchestrator.engine.traced(run)
             if found is not None:
-                self._known[run] = found[0]
+                self._known[run] = found
             else:
-                self._known |= {one.run_id: one.request_id for one in self._newly_remembered()}
-            self._known.setdefault(run, "")
+                self._known |= {one.run_id: (one.request_id, one.trace) for one in self._newly_remembered()}
+            self._known.setdefault(run, _NOTHING_KNOWN)
             while len(self._known) > MAX_KNOWN:
                 del self._known[next(iter(self._known))]
         return self._known[run]
@@ -205,6 +205,7 @@ class _Requests:
 
 RECENT = 256
 MAX_KNOWN = 20_000
+_NOTHING_KNOWN = ("", "")
 
 
 def _unknown_stage(name: str, known: Iterable[str]) -> Refused:

@@ -15,9 +15,10 @@ import msgspec
 from isolation.errors import IsolationError
 from isolation.generation import Generation
 from isolation.store.store import Prepared, Store
+from orchestrator.contexts import request_id_of
 from orchestrator.durable.recorder import JournalRecorder
 from orchestrator.durable.recovery import read_back, take_up
-from orchestrator.durable.replay import ReplayDiffers
+from orchestrator.durable.replay import ReplayDiffers, request_of
 from orchestrator.engine.engine import Engine
 from orchestrator.engine.lasting import Lasting
 from orchestrator.engine.wiring import Route
@@ -166,7 +167,7 @@ class Durability:
         rows = self.journal.unfinished()
         for row in rows:
             if isinstance(row, Unreadable):
-                self._park(row.run, "", str(row))
+                self._park(row.run, str(row))
             elif row.plan in self._serving:
                 self._take_up(row, self._serving[row.plan][-1])
         for row in rows:
@@ -177,7 +178,7 @@ class Durability:
         try:
             routes = await self._routes(row.plan, row.id)
         except RunNotHad as error:
-            self._park(row.id, row.pipeline, str(error))
+            self._park(row.id, str(error), row)
         else:
             self._take_up(row, routes)
 
@@ -185,16 +186,21 @@ class Durability:
         try:
             run = self._read_back(row, routes)
         except RunNotHad as error:
-            self._park(row.id, row.pipeline, str(error))
+            self._park(row.id, str(error), row)
             return
-        self._events.publish(RunTakenUp(row.id, row.pipeline, run.machine.phase.value))
+        self._goes_on(run, row)
+
+    def _goes_on(self, run: Lasting, row: RunRow) -> None:
+        phase = run.machine.phase.value
+        self._events.publish(RunTakenUp(run.id, row.pipeline, phase, request_id_of(run.context), run.trace))
         take_up(run, row, self.engine)
 
-    def _park(self, run: str, pipeline: str, why: str) -> None:
-        log.error("run.parked", extra={"run": run, "reason": why})
+    def _park(self, run: str, why: str, row: RunRow | None = None) -> None:
+        pipeline, known = ("", {}) if row is None else (row.pipeline, request_of(row))
+        log.error("run.parked", extra={"run": run, "reason": why, **known})
         self._recorder.park(run, why)
         self.released(run)
-        self._events.publish(RunParked(run, pipeline, why))
+        self._events.publish(RunParked(run, pipeline, why, **known))
 
     def _read_back(self, row: RunRow, routes: Routes) -> Lasting:
         found = (route for route in routes.get(row.hook, ()) if route.plan.name == row.pipeline)
@@ -208,6 +214,7 @@ class Durability:
 
     def recall(self, run: str) -> Lasting | None:
         """A run that is over, read back with the plan that it was begun with; None when that cannot be."""
+        row = None
         try:
             row = self.journal.run(run)
             if row is None:
@@ -218,7 +225,8 @@ class Durability:
             route = self._unmanned(row)
             return None if route is None else self._read_back(row, {row.hook: (route,)})
         except (RunNotHad, JournalError) as error:
-            log.warning("run.not_had", extra={"run": run, "reason": str(error)})
+            known = {} if row is None else request_of(row)
+            log.warning("run.not_had", extra={"run": run, "reason": str(error), **known})
             return None
 
     async def fetch(self, run: str) -> Lasting:
@@ -241,8 +249,7 @@ class Durability:
         if row is None:
             raise RunNotHad(f"the journal has no run {run.id}")
         self._recorder.goes_on(run)
-        self._events.publish(RunTakenUp(run.id, row.pipeline, run.machine.phase.value))
-        take_up(run, row, self.engine)
+        self._goes_on(run, row)
 
     # Plans of earlier starts.
 

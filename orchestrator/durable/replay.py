@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 import msgspec
 
 from orchestrator.clock import Clock
+from orchestrator.contexts import request_id_of
 from orchestrator.durable.entries import (
     AnsweredEntry,
     BeginEntry,
@@ -54,7 +55,7 @@ from pipelines.run import (
     advance,
 )
 
-__all__ = ["ReplayDiffers", "replay"]
+__all__ = ["ReplayDiffers", "replay", "request_of"]
 
 
 class ReplayDiffers(Exception):
@@ -65,6 +66,15 @@ def _nobody_waits(run: Traversal) -> None:
     """Stand in for the caller, who is gone: what the run allows is there for whoever comes back with its key."""
     assert isinstance(run, Lasting)
     run.delivered()
+
+
+def request_of(row: RunRow) -> dict[str, str]:
+    """The request id and the trace with which a run was begun; "" where that cannot be read any more."""
+    try:
+        begin = unpack(BeginEntry, row.body)
+        return {"request_id": request_id_of(accept(begin.context)), "trace": begin.trace}
+    except (msgspec.DecodeError, Unacceptable):
+        return {"request_id": "", "trace": ""}
 
 
 def replay(
@@ -105,6 +115,7 @@ class _Replay:
             route,
             payload,
             context,
+            now,
             now + self.budget,
             clock=clock,
             done=_nobody_waits,

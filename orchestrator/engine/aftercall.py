@@ -131,7 +131,8 @@ class AfterCall:
         self._end(fault)
 
     def _crash(self) -> None:
-        log.exception("aftercall.crashed", extra={"key": self.invocation.key.decode()})
+        run, key = self.invocation.run.decode(), self.invocation.key.decode()
+        log.exception("aftercall.crashed", extra={"run": run, "key": key})
         self._end(INTERNAL)
         self._report(INTERNAL)  # a permit that is still out must come back
 

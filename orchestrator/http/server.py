@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import socket
 from collections.abc import Collection, Mapping
 
@@ -15,8 +14,6 @@ from orchestrator.http.peer import Peer
 from orchestrator.http.protocol import DoorProtocol
 
 __all__ = ["Server"]
-
-log = logging.getLogger("penstock.http")
 
 KEEP_ALIVE_SECONDS = 75
 """Gateways pool connections; one that is closed just when it is used again costs a call a retry."""

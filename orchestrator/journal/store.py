@@ -29,7 +29,6 @@ SELECT number, (SELECT max(seq) FROM event WHERE event.run = run.number), status
     confirm_by, delivered
 FROM run WHERE id = ?
 """
-_UNFINISHED = "SELECT id FROM run WHERE status IN (?, ?) ORDER BY number"
 _SKETCH = "SELECT id, pipeline, hook, status, verdict, reason, started_at, ended_at FROM run"
 _SKETCHES = f"""
 {_SKETCH} WHERE (?1 IS NULL OR status = ?1) AND (?2 IS NULL OR verdict = ?2) AND (?3 IS NULL OR pipeline = ?3)

@@ -39,13 +39,14 @@ QUEUED_BYTES = 4 * 1024 * 1024
 """What may wait for one reader."""
 
 LEVELS = ("debug", "info", "warning", "error", "critical")
-_NUMBERS = {name: logging.getLevelName(name.upper()) for name in LEVELS}
 _ORDINARY = frozenset((*vars(logging.makeLogRecord({})), "message", "asctime"))
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One line. `at` is in seconds since 1970; `generation` and `worker` are empty for the host's own."""
+    """One line. `at` is in seconds since 1970; `generation` and `worker` are empty for the host's own. `asked` has the
+    request id and the trace of its run, where who logged it knew them.
+    """
 
     number: int
     at: float
@@ -59,13 +60,14 @@ class Entry:
     message: str
     fields: dict[str, object]
     traceback: str
+    asked: tuple[str, str] | None = None
 
     @property
     def size(self) -> int:
         """About how many bytes it takes."""
         return LINE_BYTES + len(self.message) + len(self.traceback) + sum(map(_size, self.fields.values()))
 
-    def as_json(self, request_id: str) -> dict[str, object]:
+    def as_json(self, request_id: str, trace: str) -> dict[str, object]:
         """As `penstock logs --json` shows it."""
         return {
             "at": round(self.at, 6),
@@ -76,6 +78,7 @@ class Entry:
             "run_id": self.run or None,
             "stage": self.stage or None,
             "request_id": request_id or None,
+            "trace": trace or None,
             "logger": self.logger,
             "message": self.message,
             "fields": self.fields,
@@ -196,10 +199,11 @@ class _HostLines(logging.Handler):
             return
         fields = {name: _plain(value) for name, value in vars(record).items() if name not in _ORDINARY}
         run, stage = fields.pop("run", ""), fields.pop("stage", "")
+        asked = str(fields.pop("request_id", "")), str(fields.pop("trace", ""))
         trace = logging.Formatter().formatException(record.exc_info) if record.exc_info else ""
         entry = Entry(
             0, record.created, record.levelno, HOST, "", "", str(run), str(stage), record.name,
-            record.getMessage()[:LONGEST_CHARACTERS], fields, trace[:LONGEST_CHARACTERS],
+            record.getMessage()[:LONGEST_CHARACTERS], fields, trace[:LONGEST_CHARACTERS], asked if any(asked) else None,
         )  # fmt: skip
         with suppress(RuntimeError):  # the loop is closed: nobody can look any more
             self._take(entry)

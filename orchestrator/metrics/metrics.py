@@ -180,7 +180,7 @@ class Metrics:
             case BreakerChanged(name, _, after):
                 for breaker in self._service.breakers_called(name):
                     self.breakers.of(breaker)[after] += 1
-            case RunParked(_, pipeline):
+            case RunParked(pipeline=pipeline):
                 self.pipelines.of(pipeline).parked += 1
             case RestartScheduled(plugin):
                 self.plugins.of(plugin).restarts += 1

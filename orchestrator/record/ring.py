@@ -7,7 +7,7 @@ import heapq
 import os
 from collections import deque
 from collections.abc import Iterator
-from itertools import chain
+from itertools import chain, islice
 from pathlib import Path
 from typing import Protocol
 
@@ -20,6 +20,8 @@ TROUBLED_RUNS = 2_000
 """Of those denied, failed, undone or parked."""
 SLOWEST_RUNS = 100
 UNTAKEN_CALLS = 1000
+RUNS_ASKED_FOR = 256
+"""Whoever still speaks of a run that is over speaks of a recent one."""
 
 
 class Entry(Protocol):
@@ -36,6 +38,10 @@ class Entry(Protocol):
     @property
     def request_id(self) -> str:
         """What its caller called the request; "" where it did not."""
+
+    @property
+    def trace(self) -> str:
+        """The W3C traceparent of the request; "" where there was none."""
 
     @property
     def verdict(self) -> str | None:
@@ -80,6 +86,7 @@ class Remembered(msgspec.Struct):
     duration_ms: float | None
     error: dict[str, object] | None
     request_id: str = ""
+    trace: str = ""
     line: bytes = b""
 
     @property
@@ -153,6 +160,11 @@ class Ring:
     def find(self, run: str) -> Entry | None:
         """One run by its id."""
         return next((entry for entry in self.entries() if entry.run_id == run), None)
+
+    def asked(self, run: str) -> tuple[str, str] | None:
+        """The request id and the trace of a run, if it is one of those that ended last."""
+        newest = islice(reversed(self._recent), RUNS_ASKED_FOR)
+        return next(((entry.request_id, entry.trace) for entry in newest if entry.run_id == run), None)
 
     # Between two starts of a host.
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import base64
 import sqlite3
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from hashlib import sha256
@@ -64,7 +64,6 @@ class Stores:
         )
 
 
-plugin = Plugin()
 _stores: list[Stores] = []
 
 _UNDECIDED = "attestation.undecided"
@@ -76,7 +75,6 @@ _RETRY_AFTER_MS = 30_000
 """When to register again after an error that may pass: sources of collateral are asked more often than that."""
 
 
-@plugin.startup
 def open_store(start: Start) -> None:
     """Open the store of nonces and read what children may not."""
     warm()
@@ -87,28 +85,30 @@ def open_store(start: Start) -> None:
 class Current:
     """The settings of one `with`, and over them what the trust store holds now."""
 
-    def __init__(self, configured: Settings) -> None:
+    def __init__(self, configured: Settings, clock: Callable[[], datetime]) -> None:
+        self.now = clock
         self._configured = configured
         self._change = -1
-        self._settings = configured
+        self.latest = configured
+        """What held when it was last looked up: what is said about a store that cannot be read is said under it."""
         self._expiries: tuple[Expiry, ...] = ()
         self._told: set[Expiry] = set()
 
     def settings(self) -> Settings:
-        """Return what holds at this moment: a change of the store is seen by the next call."""
+        """Return what holds at this moment: a change of the store is seen by the next call. Raises sqlite3.Error."""
         trust = _stores[0].trust
         if trust.change() != self._change:
             snapshot = trust.snapshot()
-            self._settings = overlaid(self._configured, snapshot)
+            self.latest = overlaid(self._configured, snapshot)
             self._change = snapshot.change
-            now = self._settings
+            now = self.latest
             self._expiries = expiries(now.anchors, now.bundles, now.collateral.crls)
             known = snapshot.seen[Kind.BUNDLE]
-            met = {one: bundle.sequence for one, bundle in self._settings.bundles.items()}
+            met = {one: bundle.sequence for one, bundle in now.bundles.items()}
             newer = {one: sequence for one, sequence in met.items() if sequence > known.get(one, 0)}
             if newer:
                 trust.remember(Kind.BUNDLE, newer)
-        return self._settings
+        return self.latest
 
     def warnings(self, at: datetime) -> list[str]:
         """Say what ends soon, or has ended, of what holds now."""
@@ -121,83 +121,94 @@ class Current:
         return [str(one) for one in new]
 
 
-@plugin.configure
-def settings_of(config: Config) -> Current:
-    """Read `with` once for each distinct one."""
-    return Current(read_settings(config, config.secrets))
-
-
-@plugin.stage("collateral")
 def collateral(call: Call) -> Answer:
     """Fetch the lists and bundles that are due from their configured sources; objects to nobody."""
     stores = _stores[0]
-    found = stores.sources.fetch(_settings(call), stores.trust, _now())
+    current: Current = call.config
+    try:
+        found = stores.sources.fetch(current.settings(), stores.trust, current.now())
+    except sqlite3.Error as error:
+        call.log.warning("attestation.store_failed", extra={"why": str(error)})
+        return call.allow(out={"fetched": [], "failed": {"store": "A-STORE"}})
     for name, code in found.failed.items():
         call.log.warning("attestation.source_failed", extra={"source": name, "code": code})
     return call.allow(out={"fetched": list(found.new), "failed": dict(found.failed)})
 
 
-@plugin.stage("identity")
 def identity(call: Call) -> Answer:
     """Find out who the server is; `out.result` is for `appraise`."""
-    settings = _settings(call)
     begun = monotonic()
+    current: Current = call.config
     try:
         url = read_url(str(call.payload["url"]))
     except BadUrl as error:
-        return _objection(call, _misread(settings, error.code), begun)
-    found = identify(url, settings, _now(), _handed_over(call), _remember_lists, _stores[0].responders.answers)
+        return _objection(call, _misread(current, "identity", error), begun)
+    try:
+        settings, ask = current.settings(), _stores[0].responders.answers
+        found = identify(url, settings, current.now(), _handed_over(call), _remember_lists, ask)
+    except sqlite3.Error as error:
+        found = _unstored(current, "identity", error, str(url))
     return _objection(call, found, begun)
 
 
-@plugin.stage("challenge")
 def challenge(call: Call) -> Answer:
     """Ask the server for the evidence that its rule requires; `out.result` is for `appraise`."""
-    settings = _settings(call)
     begun = monotonic()
+    current: Current = call.config
     try:
         url = read_url(str(call.payload["url"]))
     except BadUrl as error:
-        return _objection(call, _misread(settings, error.code), begun)
+        return _objection(call, _misread(current, "evidence", error), begun)
     try:
         known = read_result(call.input["identity"])
-    except (BadResult, KeyError):
-        unasked = replace(_misread(settings, "A-RESULT-FORM"), kind="evidence", server=str(url))
+    except (BadResult, KeyError) as error:
+        unasked = _ended(current, "evidence", "A-RESULT-FORM", "input", "a stage's result", error, str(url))
         return _objection(call, unasked, begun)
+    try:
+        found = _challenged(call, current, url, known)
+    except sqlite3.Error as error:
+        found = Results((_unstored(current, "evidence", error, str(url)),))
+    if not found.results:
+        return call.allow(out={"result": {}, "verdict": "none", "codes": []})
+    return _objections(call, found, begun)
+
+
+def _challenged(call: Call, current: Current, url: Url, known: StageResult) -> Results:
+    """Nothing, where no evidence is asked for or nobody is there to be asked."""
+    settings = current.settings()
     rule = settings.policy.rule_for(url, _verified_id(known))
     spki = known.outcome.claims.get("spki")
     if rule is None or rule.evidence is None or not isinstance(spki, str) or not known.pop:
-        return call.allow(out={"result": {}, "verdict": "none", "codes": []})
+        return Results()
     challenger = _stores[0].challenger
     if rule.evidence.via is Via.RECORD:
-        record = call.payload.get("evidence")
-        return _objections(call, challenger.recorded(url, rule, spki, settings, _now, record), begun)
-    return _objections(call, challenger.challenge(url, rule, spki, settings, _now), begun)
+        return challenger.recorded(url, rule, spki, settings, current.now, call.payload.get("evidence"))
+    return challenger.challenge(url, rule, spki, settings, current.now)
 
 
-@plugin.stage("appraise")
 def appraise_server(call: Call) -> Answer:
     """Hold what was found to the policy: the one stage that admits."""
-    settings = _settings(call)
+    current: Current = call.config
     tenant = str(call.context.get("tenant", ""))
     try:
         given = _results(call)
-        appraisal = _appraised(settings, str(call.payload["url"]), tenant, given)
-        checkpoint = _stores[0].log.append(_record(appraisal, tenant, given))
+        appraisal = _appraised(current, str(call.payload["url"]), tenant, given)
+        # First what the next registration is compared with: what the record says last is what was answered.
         _remember(appraisal, tenant, given)
+        checkpoint = _stores[0].log.append(_record(appraisal, tenant, given))
         return _decision(call, appraisal, given, checkpoint)
-    except (CannotRecord, sqlite3.Error):
+    except (CannotRecord, sqlite3.Error) as error:
         # A decision that is not on the disk is none.
-        return _refusal(call, _misread(settings, "A-STORE").outcome, {})
+        return _refusal(call, _unstored(current, "identity", error).outcome, {})
 
 
 @dataclass(frozen=True, slots=True)
 class Given:
-    """What earlier stages handed on, or the code of why that cannot be read, and when the appraisal began."""
+    """What earlier stages handed on, or why that cannot be read, and when the appraisal began."""
 
     results: tuple[StageResult, ...] = ()
     asked: tuple[object, ...] = ()
-    unread: str = ""
+    unread: Outcome | None = None
     begun: float = 0.0
 
     @property
@@ -207,18 +218,17 @@ class Given:
         return {one.kind: round(one.ms, 3) for one in self.results} | {"appraise": round(mine, 3)}
 
 
-def _appraised(settings: Settings, text: str, tenant: str, given: Given) -> Appraisal:
-    unread = given.unread
+def _appraised(current: Current, text: str, tenant: str, given: Given) -> Appraisal:
+    settings, at, unread = current.settings(), current.now(), given.unread
     try:
         url = read_url(text)
     except BadUrl as error:
-        unread = error.code
-    if unread:
-        outcome = _misread(settings, unread).outcome
-        return Appraisal(text[:_LONGEST_TEXT], None, outcome, settings.policy.digest, _now())
+        unread = _misread(current, "identity", error).outcome
+    if unread is not None:
+        return Appraisal(text[:_LONGEST_TEXT], None, unread, settings.policy.digest, at)
     admissions, server = _stores[0].admissions, str(url)
     before, approved = admissions.last(server, tenant), admissions.approved(server, tenant)
-    appraisal = appraise(settings.policy, url, given.results, _now(), before, approved)
+    appraisal = appraise(settings.policy, url, given.results, at, before, approved)
     if settings.rego is None:
         return appraisal
     objections = object_by(settings.rego, _about(appraisal, tenant, given))
@@ -272,18 +282,13 @@ def _remember_lists(numbers: Mapping[str, int]) -> None:
     _stores[0].trust.remember(Kind.CRL, numbers)
 
 
-def _settings(call: Call) -> Settings:
-    """Return the settings for one call; a store that cannot be read or used fails the call, and with it the run."""
-    current: Current = call.config
-    return current.settings()
-
-
 def _results(call: Call) -> Given:
     begun = monotonic()
     try:
         found = [read_results(call.input.get(name)) for name in ("identity", "evidence")]
-    except BadResult:
-        return Given(unread="A-RESULT-FORM", begun=begun)
+    except BadResult as error:
+        form = _ended(call.config, "identity", "A-RESULT-FORM", "input", "results of stages", error)
+        return Given(unread=form.outcome, begun=begun)
     results = tuple(one for some in found for one in some.results)
     return Given(results, tuple(one for some in found for one in some.asked), begun=begun)
 
@@ -364,10 +369,22 @@ def _told(outcome: Outcome) -> list[dict[str, str]]:
     ]
 
 
-def _misread(settings: Settings, code: str) -> StageResult:
+def _misread(current: Current, kind: str, error: BadUrl) -> StageResult:
+    return _ended(current, kind, error.code, "payload.url", "the URL of a server", error)
+
+
+def _unstored(current: Current, kind: str, error: Exception, server: str = "") -> StageResult:
+    """A store that is locked, or cannot be read or written: the same may go well later."""
+    return _ended(current, kind, "A-STORE", "store", "a store that can be read and written", error, server)
+
+
+def _ended(
+    current: Current, kind: str, code: str, path: str, expected: str, actual: object, server: str = ""
+) -> StageResult:
+    """The result of a stage that found out nothing, and why."""
     findings = Findings()
-    findings.against(code, "payload.url" if code.startswith("U-") else "input", "", "")
-    return StageResult("identity", "", settings.policy.digest.hex(), _now(), False, findings.outcome())
+    findings.against(code, path, expected, actual)
+    return StageResult(kind, server, current.latest.policy.digest.hex(), current.now(), False, findings.outcome())
 
 
 def _handed_over(call: Call) -> Sequence[bytes]:
@@ -384,5 +401,20 @@ def _decoded(text: object) -> bytes:
         return b""
 
 
-def _now() -> datetime:
-    return datetime.now(UTC)
+def plugin_with(clock: Callable[[], datetime]) -> Plugin:
+    """Make the plugin with a clock of one's own: the one place where it gets one."""
+
+    def settings_of(config: Config) -> Current:
+        """Read `with` once for each distinct one."""
+        return Current(read_settings(config, config.secrets), clock)
+
+    made = Plugin()
+    made.startup(open_store)
+    made.configure(settings_of)
+    stages = {"collateral": collateral, "identity": identity, "challenge": challenge, "appraise": appraise_server}
+    for name, stage in stages.items():
+        made.stage(name)(stage)
+    return made
+
+
+plugin = plugin_with(lambda: datetime.now(UTC))

@@ -13,7 +13,7 @@ from shop import write_shop
 from isolation.status import WorkerReady
 from isolation.store.store import Store
 from orchestrator.control.commands import Control
-from orchestrator.events import BreakerChanged, Event, RunEnded, RunParked
+from orchestrator.events import BreakerChanged, Event, RunEnded, RunParked, RunTakenUp
 from orchestrator.loading import load
 from orchestrator.orchestrator import Orchestrator
 from orchestrator.state import RING_FILE, state_folder
@@ -54,6 +54,37 @@ def test_subscribers_hear_of_runs_breakers_and_workers(tmp_path: Path, store: St
     memory = tmp_path / "state" / RING_FILE
     assert stat.S_IMODE(memory.stat().st_mode) == 0o600
     assert len(memory.read_text().splitlines()) == 2
+
+
+def test_a_run_that_is_parked_or_taken_up_is_told_with_the_request_of_its_caller(tmp_path: Path, store: Store) -> None:
+    shop = write_shop(tmp_path / "shop")
+    (shop / "stuck").touch()
+    payload = {"name": "bread", "args": {"wish": "deny", "drawer": str(shop)}}
+    trace = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+    heard: list[Event] = []
+
+    def host() -> Orchestrator:
+        orchestrator = Orchestrator(load(shop), store, state=tmp_path / "state")
+        orchestrator.events.subscribe(heard.append, (RunParked, RunTakenUp))
+        return orchestrator
+
+    async def go() -> list[str | None]:
+        async with asyncio.timeout(WAIT_SECONDS):
+            async with host() as orchestrator:
+                results = [
+                    await orchestrator.invoke(hook, payload, {"request_id": f"r-{hook}"}, trace=trace)
+                    for hook in ("order", "offer")
+                ]
+                await orchestrator.conclude(results[0])
+            async with host():
+                pass  # it takes up what waits for its caller still
+        return [result.reply.run_id for result in results]
+
+    order, offer = asyncio.run(go())
+    assert heard == [
+        RunParked(order or "", "order", "a compensation is parked", "r-order", trace),
+        RunTakenUp(offer or "", "offer", "confirming", "r-offer", trace),
+    ]
 
 
 def test_a_rehearsal_leaves_nothing_behind(tmp_path: Path, store: Store) -> None:

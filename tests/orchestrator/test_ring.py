@@ -25,6 +25,7 @@ class Came:
     pipeline: str = "order"
     durable: bool = False
     request_id: str = ""
+    trace: str = ""
 
     def succeeded(self, stage: str) -> bool:
         return self.verdict != "deny"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,10 @@ from surviving import HOOK, PAYLOAD, VIOLATION, Bench
 
 from orchestrator.contexts import request_id_of
 from orchestrator.door import DoorError, admit_context
+from orchestrator.durable.replay import request_of
 from orchestrator.engine.lasting import Lasting
+from orchestrator.journal.rows import RunRow
+from orchestrator.record.ring import Ring
 from orchestrator.record.summary import Summary
 from orchestrator.run_logs import LOGGERS, traced_logs
 from orchestrator.traces import MAX_REQUEST_ID_CHARACTERS, accepted_request_id, accepted_trace, fresh_trace
@@ -131,6 +135,16 @@ def test_a_run_that_is_taken_up_has_its_trace_again(bench: Bench) -> None:
     assert bench.engine.traced(run.id) == ("r-1", TRACE)
 
 
+def test_the_request_of_a_run_that_cannot_be_taken_up_is_in_its_row(bench: Bench) -> None:
+    bench.serve(TEXT.format(durable="true"))
+    bench.engine.submit(HOOK, PAYLOAD, CONTEXT, trace=TRACE)
+    bench.journal.settle()
+    (row,) = bench.journal.unfinished()
+    assert isinstance(row, RunRow)
+    assert request_of(row) == {"request_id": "r-1", "trace": TRACE}
+    assert request_of(replace(row, body=b"damaged")) == {"request_id": "", "trace": ""}
+
+
 # Finding them while a run is under way.
 
 PASSING = """
@@ -158,13 +172,15 @@ def test_a_run_is_found_until_it_is_over_and_no_longer(bench: Bench, text: str) 
         assert bench.engine.traced(run) == ("r-1", TRACE)
         bench.answer("finally/last")
     assert bench.engine.traced(run) is None
-    assert (bench.engine.passing, bench.engine.open) == ({}, {})
+    assert (bench.engine.under_way, bench.engine.open) == (0, {})
 
 
 def test_a_call_that_is_abandoned_leaves_nothing_to_find(bench: Bench) -> None:
     call = bench.call(PASSING)
+    run = call.runs[0].id
+    assert bench.engine.traced(run) is not None
     call.abandon()
-    assert bench.engine.passing == {}
+    assert bench.engine.traced(run) is None
 
 
 # In the log.
@@ -196,6 +212,18 @@ def test_two_hosts_in_one_process_each_find_their_own(caplog: pytest.LogCaptureF
         for run in ("run1", "run2"):
             logging.getLogger("penstock.plugin").warning("said", extra={"run": run})
     assert [getattr(record, "request_id", None) for record in caplog.records] == ["r-1", "r-2"]
+
+
+def test_who_ended_lately_is_still_known(bench: Bench) -> None:
+    """A worker may speak of a run that was over before it answered."""
+    bench.serve(PASSING)
+    ring = Ring()
+    bench.engine.submit(HOOK, PAYLOAD, CONTEXT, trace=TRACE)
+    (run,) = bench.engine.passing.values()
+    bench.answer("b")
+    ring.add(Summary(run))
+    assert ring.asked(run.id) == ("r-1", TRACE)
+    assert ring.asked("another") is None
 
 
 def test_every_logger_that_names_runs_is_listed() -> None:

@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 from pipelines.plan import Need, StageState
 from pipelines.run import (
     BEGIN,
-    FINAL,
     Cancel,
     Command,
     Event,
@@ -26,6 +25,7 @@ from pipelines.run import (
 )
 
 PENDING, RUNNING, CANCELLED = StageState.PENDING, StageState.RUNNING, StageState.CANCELLED
+FINAL = frozenset(StageState) - {PENDING, RUNNING}
 SETTLING = (StageState.SUCCEEDED, StageState.SKIPPED, StageState.DENIED, StageState.FAILED)
 MILD = (StageState.SUCCEEDED, StageState.SKIPPED)
 IS = st.none() | st.frozensets(st.sampled_from(sorted(FINAL, key=lambda state: state.value)), min_size=1)

@@ -6,6 +6,7 @@ What a server has to show is decided here and nowhere else: no field of a regist
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Annotated, TypeAlias
@@ -31,6 +32,9 @@ __all__ = [
     "policy_of",
     "read_policy",
 ]
+
+SPIFFE = "spiffe://"
+"""How the `match` of a rule for identities begins."""
 
 Name: TypeAlias = Annotated[str, msgspec.Meta(pattern=r"^[a-z][a-z0-9_]*$")]
 Digest: TypeAlias = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{64}$")]
@@ -166,14 +170,21 @@ class Policy:
         return any(isinstance(pattern, str) for pattern in self._patterns)
 
     def rule_for(self, url: Url, identity: SpiffeId | None = None) -> Rule | None:
-        """Return the first rule for this URL, or for this verified identity."""
-        for rule, pattern in zip(self.rules, self._patterns, strict=True):
-            if isinstance(pattern, UrlPattern):
-                if pattern.covers(url):
-                    return rule
-            elif identity is not None and is_allowed(identity, (pattern,)):
+        """Return the first rule for this URL; where there is none, the first for this verified identity."""
+        for rule, pattern in self._each():
+            if isinstance(pattern, UrlPattern) and pattern.covers(url):
+                return rule
+        for rule, pattern in self._each():
+            if identity is not None and isinstance(pattern, str) and is_allowed(identity, (pattern,)):
                 return rule
         return None
+
+    def rules_for_identities(self) -> list[Rule]:
+        """Return the rules that only an identity can choose."""
+        return [rule for rule, pattern in self._each() if isinstance(pattern, str)]
+
+    def _each(self) -> Iterator[tuple[Rule, UrlPattern | str]]:
+        return zip(self.rules, self._patterns, strict=True)
 
 
 def read_policy(data: bytes) -> Policy:
@@ -197,12 +208,20 @@ def policy_of(document: object) -> Policy:
     names = [rule.name for rule in found.servers]
     if len(set(names)) != len(names):
         raise BadPolicy("two rules of one name")
+    _hold_one_handshake(found.servers)
     return Policy(found.servers, digest, tuple(_pattern(rule) for rule in found.servers), found.fetch)
+
+
+def _hold_one_handshake(rules: tuple[Rule, ...]) -> None:
+    """Which rule an identity chooses is known only after the handshake, so all of them must want the same one."""
+    by_identity = [rule.identity for rule in rules if rule.match.startswith(SPIFFE)]
+    if len({(one.client_certificate, one.tls) for one in by_identity}) > 1:
+        raise BadPolicy("rules that match identities say different things of client-certificate or tls")
 
 
 def _pattern(rule: Rule) -> UrlPattern | str:
     try:
-        if rule.match.startswith("spiffe://"):
+        if rule.match.startswith(SPIFFE):
             if isinstance(rule.identity, TlsIdentity):
                 raise BadPolicy(f"rule {rule.name}: an identity is matched that is not asked for")
             for text in (rule.match, *rule.identity.allowed):

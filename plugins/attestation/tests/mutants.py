@@ -37,6 +37,8 @@ LONGEST_SECONDS = 0.25
 ANCHORS = Anchors.of([ROOT.der])
 CHAIN = [BETWEEN.leaf(), BETWEEN.der]
 SVID = SPIFFE_ROOT.leaf(lambda draft: None, WORKLOAD)
+SVID_BETWEEN = SPIFFE_ROOT.authority("between")
+SVID_CHAIN = [SVID_BETWEEN.leaf(lambda draft: None, WORKLOAD), SVID_BETWEEN.der]
 STRANGERS = [key(f"stranger {number}") for number in range(8)]
 FLAGS = ("content_commitment", "key_encipherment", "data_encipherment", "key_agreement", "crl_sign")
 
@@ -84,7 +86,10 @@ def bytes_of_chain(chance: random.Random) -> Outcome:
 
 
 def bytes_of_svid(chance: random.Random) -> Outcome:
-    return svid([scrambled(SVID, chance)])
+    if chance.random() < 0.5:
+        return svid([scrambled(SVID, chance)])
+    place = chance.randrange(2)
+    return svid([scrambled(der, chance) if number == place else der for number, der in enumerate(SVID_CHAIN)])
 
 
 def bytes_of_token(chance: random.Random) -> Outcome:
@@ -303,7 +308,7 @@ STRUCTURAL: tuple[Mutant, ...] = (
 
 def hunt(count: int, seed: int) -> tuple[Counter[str], list[str], float]:
     """Try `count` mutants; return how often each code came, what went wrong, and the longest CPU time of one."""
-    good = [chain(CHAIN), svid([SVID]), token(good_token())]
+    good = [chain(CHAIN), svid([SVID]), svid(SVID_CHAIN), token(good_token())]
     assert all(outcome.verdict is Verdict.ADMIT for outcome in good)
     chance, codes, wrong, longest = random.Random(seed), Counter[str](), list[str](), 0.0
     for number in range(count):

@@ -13,6 +13,7 @@ from attest.codes import GROUPS
 from attest.policy import BadPolicy, Drift, Policy, SvidIdentity, TlsIdentity, read_policy
 from attest.results import BadResult, StageResult, read_result
 from attest.rules import Revocation
+from attest.spiffe import read_id
 from attest.strictjson import NotJson, read_object
 from attest.urls import BadUrl, read_pattern, read_url
 from attest.verdict import Check, Outcome, Reason, Result, Verdict
@@ -90,6 +91,26 @@ def test_the_verdict_is_the_worst_of_all_stages_and_keeps_every_code() -> None:
 def test_the_first_rule_for_a_server_counts() -> None:
     rules = [POLICY.rule_for(url) for url in (BILLING, CORP, read_url("https://corp.example/"))]
     assert [rule.name if rule else None for rule in rules] == ["billing", "corp", None]
+
+
+def test_a_rule_for_the_url_counts_before_one_for_the_identity() -> None:
+    text = f"{POLICY_TEXT.partition('servers:')[0]}servers:{POLICY_TEXT.partition('drift: require-approval')[2]}" + (
+        "  - {name: api, match: 'https://api.corp.example/*', "
+        "identity: {kind: x509-svid, allowed: ['spiffe://prod.example/api']}}\n"
+    )
+    policy, identity = read_policy(text.encode()), read_id("spiffe://prod.example/api")
+    chosen = [policy.rule_for(read_url(f"https://{host}.corp.example/"), identity) for host in ("api", "else")]
+    assert [rule.name if rule else None for rule in chosen] == ["api", "workloads"]
+
+
+@pytest.mark.parametrize("word", ["client-certificate: demand", "tls: '1.2'"])
+def test_rules_that_an_identity_chooses_want_one_handshake(word: str) -> None:
+    """The handshake is over before anybody knows which of them counts."""
+    more = f"  - {{name: more, match: 'spiffe://prod.example/x/*', identity: {{kind: x509-svid, {word}, allowed: "
+    text = f"{POLICY_TEXT}{more}['spiffe://prod.example/x/*']}}}}\n"
+    with pytest.raises(BadPolicy, match="client-certificate or tls"):
+        read_policy(text.encode())
+    assert read_policy(text.replace(f"{word}, ", "").encode()).rules
 
 
 def test_a_rule_for_an_identity_counts_only_once_it_is_verified() -> None:

@@ -32,3 +32,12 @@ def test_verifiers_import_nothing_that_reaches_out() -> None:
 def test_verifiers_ask_no_clock() -> None:
     for file in sorted((FOLDER / "attest").glob("*.py")):
         assert ".now(" not in file.read_text() and "utcnow" not in file.read_text(), file.name
+
+
+def test_the_clock_is_read_in_three_places_and_handed_on_from_there() -> None:
+    """Where the plugin is made, and in the two commands that say what is true now; `--at` is one of verify's alone."""
+    files = [file for file in FOLDER.rglob("*.py") if "tests" not in file.parts and ".venv" not in file.parts]
+    asking = {file.relative_to(FOLDER).as_posix() for file in files if "datetime.now(" in file.read_text()}
+    assert asking == {"attestation.py", "command_line/anchoring.py", "command_line/verifying.py"}
+    taking = {file.name for file in files if '"--at"' in file.read_text()}
+    assert taking == {"verifying.py"}

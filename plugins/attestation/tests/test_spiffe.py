@@ -12,7 +12,7 @@ import pytest
 from attest.bundles import BadBundle, Bundle, read_bundle
 from attest.codes import CODES, GROUPS, Effect
 from attest.jwtsvid import TokenRules, verify_jwt_svid
-from attest.limits import MAX_TOKEN_BYTES
+from attest.limits import MAX_CERTIFICATES, MAX_TOKEN_BYTES
 from attest.spiffe import BadSpiffeId, SpiffeId, is_allowed, read_id
 from attest.strictjson import NotJson, b64url, read_object
 from attest.verdict import Findings, Outcome, Result, Verdict
@@ -165,6 +165,26 @@ def test_every_code_of_spiffe_has_its_case() -> None:
 def test_an_authority_with_the_id_of_a_workload_is_none() -> None:
     assert under(put(names(f"spiffe://{OWN}/issuer"), critical=False)).codes == {"S-ROOT-PATH"}
     assert under(put(names(f"spiffe://{OWN}"), critical=False)).verdict is Verdict.ADMIT
+
+
+@pytest.mark.parametrize(
+    ("above", "code"), [([b"not a certificate"], "C-PARSE"), ([b"\x30"] * MAX_CERTIFICATES, "C-SIZE")]
+)
+def test_what_is_no_certificate_behind_a_good_identity_is_a_denial(above: list[bytes], code: str) -> None:
+    outcome = verify_x509_svid([ROOT.leaf(lambda draft: None, WORKLOAD), *above], BUNDLES, RULES, AT)
+    assert outcome.codes == {code} and outcome.verdict is Verdict.DENY
+    skipped = {check.name: check.why for check in outcome.checks if check.result is Result.SKIP}
+    assert skipped == dict.fromkeys(("spiffe-id", "spiffe-usage", "spiffe-allowed"), "unauthenticated")
+
+
+def test_an_id_under_a_signature_that_fails_is_not_judged() -> None:
+    """It is of no allowed path either, but nobody we trust said so."""
+    stranger = Authority(ROOT.der, STRANGER.private)
+    outcome = svid(lambda draft: None, f"spiffe://{OWN}/other", authority=stranger, bundles={OWN: BUNDLES[OWN]})
+    assert outcome.codes == {"X-SIG"}
+    skipped = {check.name: check.why for check in outcome.checks if check.result is Result.SKIP}
+    assert {"spiffe-id", "spiffe-usage", "spiffe-allowed", "validity"} <= skipped.keys()
+    assert set(skipped.values()) == {"unauthenticated"}
 
 
 def test_a_dns_name_beside_the_id_does_no_harm() -> None:

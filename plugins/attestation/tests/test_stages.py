@@ -125,12 +125,14 @@ def stage(
     settings: dict[str, Any],
     data: Path | None = None,
     payload: Mapping[str, Any] | None = None,
+    clock: Callable[[], dt.datetime] | None = None,
     **given: Any,
 ) -> testing.Outcome:
     url = {"name": "server", "url": f"https://127.0.0.1:{port}/mcp", **(payload or {})}
     secrets = {"client_key": private_pem()}
+    plugin = attestation.plugin if clock is None else attestation.plugin_with(clock)
     return testing.call(
-        attestation.plugin, name, payload=url, hook="server_pre_register", config=settings, input=given,
+        plugin, name, payload=url, hook="server_pre_register", config=settings, input=given,
         data=data or _folder[0], secrets=secrets,
     )  # fmt: skip
 
@@ -241,6 +243,20 @@ def test_an_identity_of_its_own_domain_is_admitted_whatever_its_name(serve: Call
     port = serve(shown(leaf(lambda draft: None, WORKLOAD)))
     decided = admission(port, config(port, SVID))
     assert decided.out["verdict"] == "admit", decided.violation and decided.violation.details
+
+
+@pytest.mark.parametrize("name", ["first", "second"])
+def test_an_identity_is_verified_under_the_rule_that_it_is_for(serve: Callable[[Shown], int], name: str) -> None:
+    """Both rules allow it, and each has a match of its own; the second pins another key."""
+    port = serve(shown(leaf(lambda draft: None, f"spiffe://{OWN}/{name}/api")))
+    settings = config(port, SVID)
+    both = {"kind": "x509-svid", "allowed": [f"spiffe://{OWN}/*"], "revocation": "off"}
+    settings["policy"]["servers"] = [
+        {"name": "first", "match": f"spiffe://{OWN}/first/*", "identity": both},
+        {"name": "second", "match": f"spiffe://{OWN}/second/*", "identity": {**both, "pins": ["00" * 32]}},
+    ]
+    decided = admission(port, settings)
+    assert codes(decided) == ({"X-SPKI-PIN"} if name == "second" else set())
 
 
 def test_a_chain_that_was_handed_over_is_never_admitted(loopback: None) -> None:
@@ -393,6 +409,56 @@ def test_a_decision_that_cannot_be_recorded_is_none(serve: Callable[[Shown], int
     decided = admission(port, config(port, TLS))
     assert decided.denied and decided.violation is not None and decided.violation.code == "attestation.error"
     assert "A-STORE" in decided.violation.reason and decided.violation.retry_after_ms
+
+
+@pytest.mark.parametrize(("name", "store"), [("identity", "trust.db"), ("appraise", "admitted.db")])
+def test_a_store_that_is_locked_is_an_error_that_may_pass(
+    serve: Callable[[Shown], int], data: Path, name: str, store: str
+) -> None:
+    """It is locked when the call asks for the time, after the plugin has started."""
+    port = serve(shown())
+    settings = config(port, TLS)
+    result = stage("identity", port, settings).out["result"]
+    (data / "trust.db").unlink()  # so that the numbers of lists are news again, and have to be written
+    holder = sqlite3.connect(data / store, isolation_level=None)
+
+    def clock() -> dt.datetime:
+        if not holder.in_transaction:
+            holder.execute("BEGIN IMMEDIATE")
+        return NOW
+
+    found = stage(name, port, settings, clock=clock, **({"identity": result} if name == "appraise" else {}))
+    holder.close()
+    assert found.violation is not None and found.violation.code == "attestation.error"
+    details: Any = found.violation.details
+    assert [(one["code"], one["actual"]) for one in details["reasons"]] == [("A-STORE", "database is locked")]
+    assert details["retryable"] and found.violation.retry_after_ms
+    if name == "identity":
+        decided = stage("appraise", port, settings, identity=found.out["result"])
+        assert codes(decided) == {"A-STORE"} and decided.violation is not None and decided.violation.retry_after_ms
+
+
+def test_the_clock_is_given(serve: Callable[[Shown], int], data: Path) -> None:
+    """Whatever the machine says: certificates, lists and nonces are judged by the clock that the plugin was made with."""
+    port = serve(shown(attester=attester()))
+    settings = config(port, TLS, EVIDENCE)
+    assert admission(port, settings, data, clock=lambda: NOW + dt.timedelta(minutes=4)).out["verdict"] == "admit"
+    late = admission(port, settings, data, clock=lambda: NOW + 400 * DAY)
+    assert codes(late) == {"X-EXPIRED", "R-CRL-STALE", "C-KIND-MISSING"}
+    moments = iter([NOW, NOW + dt.timedelta(minutes=5)])  # of the question, and of the answer
+    who = stage("identity", port, settings, data, clock=lambda: NOW)
+    burnt = stage("challenge", port, settings, data, clock=lambda: next(moments), identity=who.out["result"])
+    assert codes(burnt) == {"C-NONCE-EXPIRED"}
+
+
+def test_every_reason_says_where_what_was_expected_and_what_was_there(data: Path) -> None:
+    for url, given in (("http://x.example/", {}), ("https://127.0.0.1/", {"identity": {"verdict": "admit"}})):
+        for name in ("identity", "challenge", "appraise"):
+            found = stage(name, 443, config(8443, TLS), payload={"url": url}, **given)
+            details: Any = found.violation and found.violation.details
+            assert details["reasons"]
+            for reason in details["reasons"]:
+                assert all(reason[member] for member in ("code", "path", "expected", "actual")), reason
 
 
 def test_a_server_that_comes_back_with_another_key_has_drifted(loopback: None, data: Path) -> None:

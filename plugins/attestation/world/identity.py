@@ -14,7 +14,7 @@ from attest.results import StageResult, read_result
 from attest.strictjson import Json
 from attest.urls import Url
 from attest.verdict import Check, Findings, Outcome, Result
-from attest.x509svid import SvidRules, verify_x509_svid
+from attest.x509svid import SvidRules, claimed_id, verify_x509_svid
 
 from world.connector import NotDialled, Post, dial
 from world.sandbox import DIALLING, VERIFYING, Died, run_apart
@@ -129,19 +129,22 @@ def _spki(der: bytes) -> str:
 
 
 def _rules(url: Url, settings: Settings) -> list[Rule]:
-    """Return the rule for the URL, or all those that an identity could turn out to be for."""
+    """Return the rule for the URL, or all those that an identity could turn out to be for.
+
+    The latter want one and the same handshake, so that any of them says how to dial.
+    """
     rule = settings.policy.rule_for(url)
     if rule is not None:
         return [rule]
-    return [rule for rule in settings.policy.rules if rule.match.startswith("spiffe://")]
+    return settings.policy.rules_for_identities()
 
 
 def _verified(url: Url, settings: Settings, at: datetime, presented: Presented, rules: Sequence[Rule]) -> StageResult:
     outcome, rule = _outcome(url, settings, at, presented, rules)
     findings = Findings()
     findings.add(outcome)
-    findings.run("client-certificate", "handshake", _asked, presented, rules[0])
-    claims = {**outcome.claims, "rule": rule.name if rule else ""}
+    findings.run("client-certificate", "handshake", _asked, presented, rule)
+    claims = {**outcome.claims, "rule": rule.name}
     return StageResult(
         "identity", str(url), settings.policy.digest.hex(), at, presented.pop, findings.outcome(**claims)
     )
@@ -149,18 +152,25 @@ def _verified(url: Url, settings: Settings, at: datetime, presented: Presented, 
 
 def _outcome(
     url: Url, settings: Settings, at: datetime, presented: Presented, rules: Sequence[Rule]
-) -> tuple[Outcome, Rule | None]:
+) -> tuple[Outcome, Rule]:
     collateral = replace(settings.collateral, staple=presented.staple)
-    for rule in rules:
-        identity = rule.identity
-        if isinstance(identity, TlsIdentity):
-            anchors = settings.anchors_of(identity)
-            return verify_chain(presented.chain, anchors, identity.rules(url), at, collateral), rule
-        svid = SvidRules(identity.allowed, identity.rules())
-        outcome = verify_x509_svid(presented.chain, settings.bundles, svid, at, collateral)
-        if outcome.codes != {"S-NOT-ALLOWED"}:
-            return outcome, rule
-    return outcome, None
+    rule = _chosen(url, settings, presented, rules)
+    identity = rule.identity
+    if isinstance(identity, TlsIdentity):
+        anchors = settings.anchors_of(identity)
+        return verify_chain(presented.chain, anchors, identity.rules(url), at, collateral), rule
+    svid = SvidRules(identity.allowed, identity.rules())
+    return verify_x509_svid(presented.chain, settings.bundles, svid, at, collateral), rule
+
+
+def _chosen(url: Url, settings: Settings, presented: Presented, rules: Sequence[Rule]) -> Rule:
+    """Return the rule that the identity says it is for, which is then verified under that rule or refused.
+
+    An identity that no rule is for is verified under the first: what is wrong with it is told beside that.
+    """
+    claimed = claimed_id(presented.chain[0]) if len(rules) > 1 and presented.chain else None
+    found = settings.policy.rule_for(url, claimed)
+    return found if found is not None else rules[0]
 
 
 def _asked(findings: Findings, path: str, presented: Presented, rule: Rule) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from isolation.manifest.units import format_bytes, parse_bytes, parse_seconds
+from isolation.manifest.units import parse_bytes, parse_seconds
 
 
 @pytest.mark.parametrize(
@@ -25,8 +25,3 @@ def test_a_size_has_a_unit(text: str, size: int) -> None:
 def test_what_is_no_duration_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match=r"unit"):
         parse_seconds(text)
-
-
-@pytest.mark.parametrize(("size", "text"), [(0, "0 B"), (1536, "1.5 KiB"), (5 * 2**20, "5.0 MiB"), (2**41, "2.0 TiB")])
-def test_sizes_are_written_for_people(size: int, text: str) -> None:
-    assert format_bytes(size) == text

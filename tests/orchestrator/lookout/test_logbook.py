@@ -93,7 +93,8 @@ def test_the_hosts_own_lines_stand_beside_those_of_plugins(book: Logbook) -> Non
     log.warning("not heard any more")
     (entry,) = book.newest(WantedLines(plugin=HOST), 10)
     assert (entry.message, entry.run, entry.fields) == ("worker.ended", "01X", {"plugin": "words", "how": "x"})
-    assert entry.as_json("r-1")["request_id"] == "r-1"
+    told = entry.as_json("r-1", "00-1-2-01")
+    assert (told["request_id"], told["trace"]) == ("r-1", "00-1-2-01")
 
 
 def test_who_follows_hears_what_comes_and_what_was_missed(book: Logbook) -> None:
