@@ -43,6 +43,7 @@ from orchestrator.revisions.candidates import Candidates
 from orchestrator.revisions.freezing import Freezing
 from orchestrator.revisions.history import History
 from orchestrator.revisions.overrides import Overrides
+from orchestrator.revisions.plans import Plans
 from orchestrator.revisions.revisions import Revisions
 from orchestrator.run_logs import traced_logs
 from orchestrator.secrets import Handover, Vault
@@ -179,11 +180,8 @@ class Orchestrator:
         await asyncio.to_thread(history.load)
         candidates = Candidates(self._first.path, self._first.profile, self.store, self.vault)
         candidates.footprint = self._first.footprint
-        self.revisions = Revisions(
-            self.store, fleet, self.breakers, history, candidates, self._join, self.events.publish
-        )
-        self.revisions.durability = self.durability
-        self.revisions.journaled = not self._rehearsal
+        plans = Plans(history, self._join, self.durability, journaled=not self._rehearsal)
+        self.revisions = Revisions(self.store, fleet, self.breakers, plans, candidates, self.events.publish)
         self.freezing = Freezing(None if folder is None else folder / FROZEN, self.events.publish)
         overrides_file = None if folder is None else folder / OVERRIDES
         self.overrides = Overrides(overrides_file, self.revisions, clock, self.events.publish)
