@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 import msgspec
 
-from orchestrator.events import ChangeRefused, Event
+from orchestrator.events import ChangeApplied, ChangeRefused, Event
 from orchestrator.reload.change import Change
 from orchestrator.revisions.candidates import Candidates
 from orchestrator.revisions.history import Entry, History, Outcome
@@ -22,9 +22,10 @@ log = logging.getLogger("penstock.revisions")
 
 
 class Notes:
-    """Writes the history. A disk that takes nothing is said in the log, and holds up no change.
+    """Writes the history, and says what everybody should hear of it.
 
-    `refused` is the change that was refused last, as long as none was made since.
+    A disk that takes nothing is said in the log, and holds up no change. `refused` is the change that was refused
+    last, as long as none was made since.
     """
 
     def __init__(self, history: History, candidates: Candidates, publish: Callable[[Event], None]) -> None:
@@ -49,6 +50,13 @@ class Notes:
         )
         await self._write(entry)
         self.refused = None
+
+    def tell(self, revision: Revision, change: Change, outcome: Outcome, reason: str) -> None:
+        """Tell everybody that a change was made."""
+        self._publish(ChangeApplied(revision.number, revision.by, change.record()))
+        if outcome is Outcome.APPLIED:
+            said = {"revision": revision.number, "by": revision.by, "reason": reason}
+            log.info("revision.applied", extra=said)
 
     async def became(self, number: int, by: str, outcome: Outcome, reason: str = "") -> None:
         """Write down what became of a revision that has an entry already."""

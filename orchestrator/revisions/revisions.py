@@ -1,4 +1,4 @@
-"""The revisions of a host: what may be asked of them, and how a change is made from its candidate to its entry.
+"""The revisions of a host: what there is, and what may be asked for.
 
 A change is prepared and started beside what serves; routing is swapped in one assignment when all of it is ready.
 Whatever goes wrong before that is a refusal and leaves everything as it was.
@@ -7,9 +7,7 @@ Whatever goes wrong before that is a refusal and leaves everything as it was.
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING
@@ -18,25 +16,25 @@ from isolation.errors import IsolationError
 from isolation.generation import Generation
 from isolation.store.store import Store
 from orchestrator.engine.traversal import Traversal
-from orchestrator.events import ChangeApplied, Event
+from orchestrator.events import Event
 from orchestrator.generations import Fleet, Report
-from orchestrator.journal.errors import JournalError
 from orchestrator.reload.change import Change, difference
 from orchestrator.revisions.archive import ArchivedRevision
 from orchestrator.revisions.beginning import Beginning
 from orchestrator.revisions.candidates import Candidates
 from orchestrator.revisions.drain import Drain
+from orchestrator.revisions.following import Applied, Following
 from orchestrator.revisions.generations import Generations
 from orchestrator.revisions.history import Entry, Outcome
 from orchestrator.revisions.leases import Leases
 from orchestrator.revisions.living import Draining, Living
 from orchestrator.revisions.notes import Notes
 from orchestrator.revisions.plans import Plans, archived
-from orchestrator.revisions.refusal import ChangeNotMade, refusal_of
+from orchestrator.revisions.refusal import refusal_of
 from orchestrator.revisions.revision import Candidate, Revision
 from orchestrator.revisions.succession import Asked, Succession
 from orchestrator.revisions.trial import Trial
-from orchestrator.revisions.trials import Trials, splits_on_trial
+from orchestrator.revisions.trials import Trials
 from orchestrator.revisions.turns import Turns
 from pipelines.problem import SpecError
 
@@ -45,18 +43,7 @@ if TYPE_CHECKING:
     from orchestrator.engine.engine import Engine
     from orchestrator.resilience.breakers import Breakers
 
-__all__ = ["Applied", "Revisions"]
-
-log = logging.getLogger("penstock.revisions")
-
-
-@dataclass(frozen=True, slots=True)
-class Applied:
-    """What came of a change. `revision` serves now, or is on trial; `change` is empty where nothing differed."""
-
-    revision: Revision
-    change: Change
-    outcome: Outcome | None
+__all__ = ["Revisions"]
 
 
 def _silent(_: object) -> None:
@@ -85,14 +72,14 @@ class Revisions:
         self.candidates = candidates
         self.living = Living()
         self._plans = plans
-        self._publish = publish
         self._turns = Turns()
         self._notes = Notes(plans.history, candidates, publish)
         self._leases = Leases(store, plans.history)
         self._generations = Generations(fleet, breakers, self.living)
         drain = Drain(self.living, self._generations, plans, self._leases, self._turns, publish)
         self._trials = Trials(self.living, drain, self._notes, self._turns, publish)
-        self._succession = Succession(self.living, self._generations, plans, drain, self._trials)
+        succession = Succession(self.living, self._generations, plans, drain, self._trials)
+        self._following = Following(self.living, plans, self._leases, self._notes, self._trials, succession)
 
     async def __aenter__(self) -> Revisions:
         await self._turns.__aenter__()
@@ -182,7 +169,9 @@ class Revisions:
 
     async def apply(self, by: str, report: Report = _silent) -> Applied:
         """Put into service what the files say now. Raises ChangeNotMade."""
-        return await self._turns.take(self._follow(Asked(by, self.candidates.from_files, report, follows_files=True)))
+        return await self._turns.take(
+            self._following.follow(Asked(by, self.candidates.from_files, report, follows_files=True))
+        )
 
     async def plan(self) -> Change:
         """What `apply` would do, without doing it: nothing is built, started or written. Raises ChangeNotMade."""
@@ -244,56 +233,11 @@ class Revisions:
             self.history.archive(number)  # says which there are
         archive = await asyncio.to_thread(self.history.archive, number)
         made = partial(self._from_archive, archive)
-        return await self._follow(Asked(by, made, report, of=self.history.plan_of(number)))
+        return await self._following.follow(Asked(by, made, report, of=self.history.plan_of(number)))
 
     async def _once_more(self, by: str, reason: str) -> Applied:
         made = partial(self._from_archive, archived(self.current.candidate))
-        return await self._follow(Asked(by, made, _silent, of=self.current.of, reason=reason))
+        return await self._following.follow(Asked(by, made, _silent, of=self.current.of, reason=reason))
 
     def _from_archive(self, archive: ArchivedRevision, _: Report) -> Candidate:
         return self.candidates.from_archive(archive)
-
-    async def _follow(self, asked: Asked) -> Applied:
-        try:
-            candidate = await self._leases.candidate(asked.made, asked.report)
-        except (SpecError, IsolationError) as error:
-            raise await self._notes.refuse(error, asked.by) from error
-        known, change = self.living.change_to(candidate.outline)
-        if change.empty:
-            self._leases.release(candidate)
-            return await self._unchanged(known, change, asked.by)
-        before, trial, number = self.current.number, self.trial, self.history.next_number
-        try:
-            splits = splits_on_trial(candidate, change) if asked.follows_files else {}
-            outcome = Outcome.CANARY if splits else Outcome.APPLIED
-            revision = await self._succession.follow(asked, candidate, change, splits)
-        except (IsolationError, ChangeNotMade, JournalError, OSError) as error:
-            self._undo_keeping(candidate, number)
-            await self._trials.note_end(trial, asked.by)
-            await self._plans.tidy()
-            raise await self._notes.refuse(error, asked.by) from error
-        except BaseException:
-            self._undo_keeping(candidate, number)
-            raise
-        await self._trials.note_end(trial, asked.by)
-        if asked.follows_files:
-            await self._notes.follow_again()
-        await self._notes.made(revision, change, outcome, before, asked.reason)
-        await self._leases.hold_plans()
-        self._publish(ChangeApplied(revision.number, asked.by, change.record()))
-        if outcome is Outcome.APPLIED:
-            said = {"revision": revision.number, "by": asked.by, "reason": asked.reason}
-            log.info("revision.applied", extra=said)
-        return Applied(revision, change, outcome)
-
-    def _undo_keeping(self, candidate: Candidate, number: int) -> None:
-        self.history.discard(number)
-        self._leases.release(candidate)
-
-    async def _unchanged(self, known: Revision, change: Change, by: str) -> Applied:
-        """Make nothing of what is in service already. What was on trial is not wanted any more where that serves."""
-        self._notes.refused = None
-        if self.trial is None or known is not self.current:
-            return Applied(known, change, None)
-        await self._trials.abort("what served before was put into place again", by)
-        return Applied(known, change, Outcome.ABORTED)

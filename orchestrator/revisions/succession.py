@@ -46,7 +46,7 @@ class Succession:
         self._trials = trials
         self._replacing = Replacing(living, generations, plans, trials)
 
-    async def follow(
+    async def bring_up(
         self, asked: Asked, candidate: Candidate, change: Change, splits: Mapping[str, SplitPlan]
     ) -> Revision:
         """Start what is new and swap to it, or put it on trial where there are `splits`.
