@@ -51,6 +51,9 @@ apart holds the loop for milliseconds, and other plugins' calls with it."""
 MAX_REFUSALS_UNWRITTEN_BYTES = 1024 * 1024
 """A plugin that asks and asks and does not read our refusals is ended when this much of them waits for it."""
 
+READY = State.READY
+"""By a name of its own: every call asks for it, and to look a member of an Enum up takes as long as several calls."""
+
 
 class WorkerEvents(Protocol):
     """What a worker tells its generation."""
@@ -144,7 +147,7 @@ class Worker:
         """Whether another call may be written now."""
         return (
             len(self._ledger) < self._window.calls
-            and self.state is State.READY
+            and self.state is READY
             and self._process.unwritten < MAX_UNWRITTEN_BYTES
         )
 

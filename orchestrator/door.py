@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import msgspec
 
-from orchestrator.contexts import normalise
+from orchestrator.contexts import Context, normalise
 from orchestrator.traces import accepted_trace
 from pipelines.body import MAX_BODY_BYTES, MAX_DEPTH, Body, Unacceptable, accept, encode
 
@@ -73,10 +73,10 @@ def admit_context(data: bytes | Mapping[str, object] | Body | None, request_id: 
             full = {**full, "request_id": request_id}
     except ValueError as error:
         raise DoorError(f"context: {error}") from None
-    return given if full is given.tree else Body.of(full)
+    return Context(given.raw if full is given.tree else encode(full), full, str(full["request_id"]))
 
 
-def _ours_already(data: bytes, request_id: str) -> Body | None:
+def _ours_already(data: bytes, request_id: str) -> Context | None:
     """Read a context that has our own shape in one typed pass; None when it must be looked at more closely."""
     if len(data) > MAX_BODY_BYTES or data.count(b"{") + data.count(b"[") > MAX_DEPTH:
         return None
@@ -88,7 +88,7 @@ def _ours_already(data: bytes, request_id: str) -> Body | None:
     if unnamed or "tool" in context.metadata or "gateway" in context.metadata:
         return None
     context.request_id = context.request_id or request_id
-    return Body(encode(context))
+    return Context(encode(context), None, context.request_id)
 
 
 def admit_trace(trace: str) -> str:

@@ -274,12 +274,15 @@ class Orchestrator:
         self.ring.add(summary)
         self.revisions.ended(run)
         self.lookout.meters.add(summary)
-        if isinstance(run, Lasting):
-            self.metrics.closed(run)
-            if run.machine.parked:
-                self._parked(run, summary)
         if self.events.heard:
             self.events.publish(RunEnded(summary.record()))
+        if isinstance(run, Lasting):
+            self._closed(run, summary)
+
+    def _closed(self, run: Lasting, summary: Summary) -> None:
+        self.metrics.closed(run)
+        if run.machine.parked:
+            self._parked(run, summary)
         if summary.status == "parked":
             event = RunParked(run.id, summary.pipeline, summary.reason, summary.request_id, summary.trace)
             log.warning("run.parked", extra=asdict(event))

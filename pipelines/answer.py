@@ -165,9 +165,12 @@ _AFTER_VIOLATION = {
 _AFTER_ERROR = {OnError.FAIL: StageState.FAILED, OnError.CONTINUE: StageState.SKIPPED}
 
 
+_SUCCEEDED = StageState.SUCCEEDED
+
+
 def state_after(answer: StageAnswer, mode: Mode) -> StageState:
     """Where a stage stands after its answer; a recorded violation leaves it succeeded."""
-    return StageState.SUCCEEDED if answer.violation is None else _AFTER_VIOLATION[mode]
+    return _SUCCEEDED if answer.violation is None else _AFTER_VIOLATION[mode]
 
 
 def state_after_error(on_error: OnError) -> StageState:

@@ -115,6 +115,7 @@ class _Replay:
             route,
             payload,
             context,
+            now,
             now + self.budget,
             clock=clock,
             done=_nobody_waits,

@@ -80,8 +80,8 @@ class Engine:
 
     `split`, where there is one, is asked first. `ended` is told of every run when it is over, its verdict and all that
     followed it, `untaken` of every call that no run took, `told` of every call when it is answered. `open` are the runs
-    that last, until they are closed; `passing` those that end with their verdict. `onlooker`, where there is one, looks
-    at the stages of runs that begin from now on; `answers` counts the calls that were answered.
+    that last, until they are closed. `onlooker`, where there is one, looks at the stages of runs that begin from now
+    on; `answers` counts the calls that were answered.
     """
 
     split: Split | None = None
@@ -107,7 +107,6 @@ class Engine:
         self.ids = ids or RunIds()
         self.open: dict[str, Lasting] = {}
         self.parked: dict[str, Lasting] = {}
-        self.passing: dict[str, Traversal] = {}
         self.told = told
         self._ended = ended
         self._untaken = untaken
@@ -251,18 +250,17 @@ class Engine:
         if call in self._calls:
             self._calls.discard(call)
             self.answers += 1
-            call.waits = False
             call.serving.calls -= 1
             if not call.runs and call.given is not None:
                 self._untaken(call, call.given)
             for run in call.runs:
                 if not isinstance(run, Lasting):
                     self._ended(run)
-                    self.passing.pop(run.id, None)
             self.told(call)
             if self._drains:
                 self._look_at_drains(call.serving.revision, call.serving.calls)
-            self._look()
+            if self._closing:
+                self._look()
 
     def opened(self, run: Lasting) -> None:
         """Keep a run until it is closed."""
@@ -292,8 +290,12 @@ class Engine:
 
     def traced(self, run: str) -> tuple[str, str] | None:
         """The request id and the trace of a run, each "" where its caller gave none; None when it is not under way."""
-        found = self.passing.get(run) or self.held(run)
+        found = self.held(run) or self._passing(run)
         return None if found is None else (request_id_of(found.context), found.trace)
+
+    def _passing(self, run: str) -> Traversal | None:
+        # Looked for, because few are ever asked for: an index would cost every run.
+        return next((one for call in self._calls for one in call.runs if one.id == run), None)
 
     def find(self, run: str, take: Callable[[Lasting | StageFault], None]) -> None:
         """Hand a run to `take`, whether it is over or not."""

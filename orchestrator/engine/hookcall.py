@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from orchestrator.contexts import request_id_of
+from orchestrator.contexts import Context, request_id_of
 from orchestrator.engine.lasting import Lasting, Taken
 from orchestrator.engine.traversal import Traversal
 from orchestrator.engine.wiring import Route, Serving
 from orchestrator.faults import ABANDONED, INTERNAL, StageFault
 from pipelines.answer import Violation
-from pipelines.body import Body
+from pipelines.body import Body, encode
 from pipelines.expressions import ExpressionFailed
 from pipelines.merge import apply_patch, same
 from pipelines.plan import Recover, Unmatched
@@ -131,15 +131,23 @@ class HookCall:
         id = engine.ids.next(now)
         if not route.shape.lasting:
             run = Traversal(
-                id, route, self.payload, self.context, deadline, clock=engine.clock, done=self._ended, mocks=self.mocks
+                id,
+                route,
+                self.payload,
+                self.context,
+                now,
+                deadline,
+                clock=engine.clock,
+                done=self._ended,
+                mocks=self.mocks,
             )
         else:
-            run = self._lasting(id, route, deadline)
+            run = self._lasting(id, route, now, deadline)
         if self.trace:
             run.trace = self.trace
         return run
 
-    def _lasting(self, id: str, route: Route, deadline: float) -> Lasting:
+    def _lasting(self, id: str, route: Route, now: float, deadline: float) -> Lasting:
         engine = self.engine
         self.lasts = True
         run = Lasting(
@@ -147,6 +155,7 @@ class HookCall:
             route,
             self.payload,
             self.context,
+            now,
             deadline,
             clock=engine.clock,
             done=self._ended,
@@ -175,8 +184,6 @@ class HookCall:
                 run.refuse(_NO_KEY)
                 return False
             self.engine.opened(run)
-        else:
-            self.engine.passing[run.id] = run
         return True
 
     def _gives_way(self, taken: Taken) -> None:
@@ -247,7 +254,8 @@ class HookCall:
             self.payload = run.payload
         if run.state is not None:
             self.state = run.state
-            self.context = Body.of({**self.context.tree, "state": run.state})
+            tree = {**self.context.tree, "state": run.state}
+            self.context = Context(encode(tree), tree, request_id_of(self.context))
 
     # The answer.
 

@@ -104,6 +104,7 @@ class Lasting(Traversal):
         route: Route,
         payload: Body,
         context: Body,
+        started: float,
         deadline: float,
         *,
         clock: Clock,
@@ -113,7 +114,7 @@ class Lasting(Traversal):
         mocks: Mapping[str, bytes] | None = None,
         recorder: Recorder | None = None,
     ) -> None:
-        super().__init__(id, route, payload, context, deadline, clock=clock, done=done, mocks=mocks)
+        super().__init__(id, route, payload, context, started, deadline, clock=clock, done=done, mocks=mocks)
         self.closed = closed
         self.yields = yields
         self.recorder = recorder

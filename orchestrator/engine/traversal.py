@@ -43,7 +43,10 @@ __all__ = ["Onlooker", "Traversal"]
 
 log = logging.getLogger("penstock.run")
 
+# By names of their own where every stage is asked: to look a member of an Enum up takes as long as several calls.
 DONE, UNKNOWN = Effect.DONE, Effect.UNKNOWN
+GOING, SUCCEEDED = Phase.RUNNING, StageState.SUCCEEDED
+DISABLED, AUDIT = Mode.DISABLED, Mode.AUDIT
 
 NO_TRACE = b"null"
 
@@ -87,6 +90,7 @@ class Traversal:
         route: Route,
         payload: Body,
         context: Body,
+        started: float,
         deadline: float,
         *,
         clock: Clock,
@@ -98,6 +102,7 @@ class Traversal:
         self.seen = payload
         self.payload = payload
         self.context = context
+        self.started = started
         self.deadline = deadline
         self.clock = clock
         self.done = done
@@ -105,7 +110,6 @@ class Traversal:
         self.machine = route.shape.initial
         self.inbox: list[Event] = []
         self.attempts: list[Attempt | None] = [None] * len(route.wires)
-        self.started = self.clock.now()
 
     @property
     def verdict(self) -> str:
@@ -192,7 +196,7 @@ class Traversal:
                 for command in commands:
                     self._perform(command)
                 del self.inbox[0]
-                if self.machine.decided:
+                if self.machine.phase is not GOING:
                     self.inbox.clear()
         except Exception:  # noqa: BLE001  a bug of ours must end the run, not leave it waiting
             self._crash("run")
@@ -251,7 +255,7 @@ class Traversal:
         if place:
             place = self._choose(attempt)
         variant = attempt.variant = plan.variants[place]
-        if variant.mode is Mode.DISABLED:
+        if variant.mode is DISABLED:
             self.skip(attempt, "disabled")
             return False
         if unmet >= 0:
@@ -386,12 +390,12 @@ class Traversal:
     def judge(self, attempt: Attempt, result: msgspec.Raw | bytes) -> None:
         answer = read_answer(result, self.route.plan.hook.answer)
         if answer is NOTHING:
-            attempt.state = StageState.SUCCEEDED
+            attempt.state = SUCCEEDED
             return
         mode = attempt.variant.mode
         state = state_after(answer, mode)
-        if state is StageState.SUCCEEDED:
-            self._apply(attempt, answer, keep=mode is not Mode.AUDIT)
+        if state is SUCCEEDED:
+            self._apply(attempt, answer, keep=mode is not AUDIT)
         attempt.out = answer.out
         attempt.violation = answer.violation
         if answer.violation is not None:

@@ -53,7 +53,7 @@ class Summary:
         self.began = run.began
         self.seconds = run.ended - run.started if run.ended else 0.0
         self.verdict = run.verdict if run.ended else None
-        self._stages = [None if attempt is None else _taken(attempt) for attempt in run.attempts]
+        self._stages = tuple(map(_taken, run.attempts))
         if run.denied or run.fault is not None:
             self._take_trouble(run)
         if isinstance(run, Lasting):
@@ -161,7 +161,9 @@ _NEVER: Mapping[str, object] = {
 """A stage that was never taken up: the run had ended before its turn."""
 
 
-def _taken(attempt: Attempt) -> _Taken:
+def _taken(attempt: Attempt | None) -> _Taken | None:
+    if attempt is None:
+        return None
     wire = attempt.wire
     quiet = attempt.fault is None and attempt.violation is None and attempt.undo is None
     return (

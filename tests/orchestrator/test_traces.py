@@ -172,13 +172,15 @@ def test_a_run_is_found_until_it_is_over_and_no_longer(bench: Bench, text: str) 
         assert bench.engine.traced(run) == ("r-1", TRACE)
         bench.answer("finally/last")
     assert bench.engine.traced(run) is None
-    assert (bench.engine.passing, bench.engine.open) == ({}, {})
+    assert (bench.engine.under_way, bench.engine.open) == (0, {})
 
 
 def test_a_call_that_is_abandoned_leaves_nothing_to_find(bench: Bench) -> None:
     call = bench.call(PASSING)
+    run = call.runs[0].id
+    assert bench.engine.traced(run) is not None
     call.abandon()
-    assert bench.engine.passing == {}
+    assert bench.engine.traced(run) is None
 
 
 # In the log.
