@@ -452,7 +452,8 @@ def test_the_clock_is_given(serve: Callable[[Shown], int], data: Path) -> None:
 
 
 def test_every_reason_says_where_what_was_expected_and_what_was_there(data: Path) -> None:
-    for url, given in (("http://x.example/", {}), ("https://127.0.0.1/", {"identity": {"verdict": "admit"}})):
+    bad = {"identity": {"verdict": "admit"}}
+    for url, given in (("http://x.example/", {}), (None, {}), (5, {}), ("https://127.0.0.1/", bad)):
         for name in ("identity", "challenge", "appraise"):
             found = stage(name, 443, config(8443, TLS), payload={"url": url}, **given)
             details: Any = found.violation and found.violation.details
