@@ -26,7 +26,7 @@ from attest.policy import Via
 from attest.results import BadResult, Results, StageResult, read_result, read_results
 from attest.spiffe import SpiffeId, read_id
 from attest.strictjson import Json
-from attest.urls import BadUrl, read_url
+from attest.urls import BadUrl, Url, read_url
 from attest.verdict import Findings, Outcome, Verdict, together
 from penstock_plugin import Answer, Call, Config, Plugin, Start
 from world.admissions import Admissions

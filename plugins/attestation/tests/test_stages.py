@@ -439,7 +439,7 @@ def test_a_store_that_is_locked_is_an_error_that_may_pass(
 
 
 def test_the_clock_is_given(serve: Callable[[Shown], int], data: Path) -> None:
-    """Whatever the machine says: certificates, lists and nonces are judged by the clock that the plugin was made with."""
+    """Certificates, lists and nonces are judged by the clock that the plugin was made with."""
     port = serve(shown(attester=attester()))
     settings = config(port, TLS, EVIDENCE)
     assert admission(port, settings, data, clock=lambda: NOW + dt.timedelta(minutes=4)).out["verdict"] == "admit"
