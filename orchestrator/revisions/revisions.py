@@ -39,7 +39,6 @@ from orchestrator.revisions.turns import Turns
 from pipelines.problem import SpecError
 
 if TYPE_CHECKING:
-    from orchestrator.durable.durability import Durability
     from orchestrator.engine.engine import Engine
     from orchestrator.resilience.breakers import Breakers
 
@@ -114,16 +113,6 @@ class Revisions:
     @engine.setter
     def engine(self, engine: Engine) -> None:
         self.living.engine = engine
-
-    @property
-    def durability(self) -> Durability | None:
-        """What keeps the plans of durable runs; None where the host has no journal."""
-        return self._plans.durability
-
-    @property
-    def journaled(self) -> bool:
-        """Whether durable pipelines need a journal."""
-        return self._plans.journaled
 
     @property
     def draining(self) -> tuple[Draining, ...]:
