@@ -40,7 +40,7 @@ from reloading.trials import FAILS_HALF, SLOW, Ended, trials
 
 PLUGINS = 24
 PER_SECOND = 1000.0
-MOST_CALLS = 60_000
+MOST_CALLS = 20_000
 """A canary that is not ended after so many calls is not going to be."""
 
 Tick = Callable[[], None]

@@ -24,7 +24,8 @@ MAX_DIFF_LINES = 2000
 def compared(history: History, number: int, other: int | None) -> dict[str, object]:
     """What is different in revision `number` from `other`, or from what served before it. Blocks.
 
-    Raises NoSuchRevision. `change` is what was noted when it was put into service; it is null where another one was asked for.
+    `change` is what was noted when it was put into service; it is null where another one was asked for. Raises
+    NoSuchRevision.
     """
     entry = history.entry(number)
     if entry is None:

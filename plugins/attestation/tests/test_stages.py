@@ -439,7 +439,7 @@ def test_a_store_that_is_locked_is_an_error_that_may_pass(
 
 
 def test_the_clock_is_given(serve: Callable[[Shown], int], data: Path) -> None:
-    """Whatever the machine says: certificates, lists and nonces are judged by the clock that the plugin was made with."""
+    """Certificates, lists and nonces are judged by the clock that the plugin was made with."""
     port = serve(shown(attester=attester()))
     settings = config(port, TLS, EVIDENCE)
     assert admission(port, settings, data, clock=lambda: NOW + dt.timedelta(minutes=4)).out["verdict"] == "admit"
@@ -452,7 +452,8 @@ def test_the_clock_is_given(serve: Callable[[Shown], int], data: Path) -> None:
 
 
 def test_every_reason_says_where_what_was_expected_and_what_was_there(data: Path) -> None:
-    for url, given in (("http://x.example/", {}), ("https://127.0.0.1/", {"identity": {"verdict": "admit"}})):
+    bad = {"identity": {"verdict": "admit"}}
+    for url, given in (("http://x.example/", {}), (None, {}), (5, {}), ("https://127.0.0.1/", bad)):
         for name in ("identity", "challenge", "appraise"):
             found = stage(name, 443, config(8443, TLS), payload={"url": url}, **given)
             details: Any = found.violation and found.violation.details

@@ -142,7 +142,7 @@ async def live(orchestrator: Orchestrator, shop: Path) -> None:
     await orchestrator.invoke("look", order(shop))
     await refused(orchestrator)
     split = SplitPlan(5.0, "", DEFAULT_ABORT)  # type: ignore[arg-type]  # nobody is asked for a key here
-    orchestrator.revisions.trial = Trial(orchestrator.revisions.current, 0, {"look": split}, lambda reason: None)
+    orchestrator.revisions.living.trial = Trial(orchestrator.revisions.current, 0, {"look": split}, lambda reason: None)
 
 
 @asynccontextmanager
