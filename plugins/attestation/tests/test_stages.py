@@ -425,7 +425,7 @@ def test_a_store_that_is_locked_is_an_error_that_may_pass(
     def clock() -> dt.datetime:
         if not holder.in_transaction:
             holder.execute("BEGIN IMMEDIATE")
-        return NOW
+        return dt.datetime.now(dt.UTC)
 
     found = stage(name, port, settings, clock=clock, **({"identity": result} if name == "appraise" else {}))
     holder.close()

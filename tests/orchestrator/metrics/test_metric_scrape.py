@@ -9,7 +9,7 @@ import runpy
 import signal
 import sys
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -62,13 +62,6 @@ SAYS_PIPELINE = """
     stages:
       say: { uses: till/say }
 """
-
-
-@pytest.fixture
-def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
-    """An empty store."""
-    with Store(tmp_path_factory.mktemp("store"), offline=True) as made:
-        yield made
 
 
 def write_patient_shop(folder: Path) -> Path:
