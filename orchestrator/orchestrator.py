@@ -44,6 +44,7 @@ from orchestrator.revisions.candidates import Candidates
 from orchestrator.revisions.freezing import Freezing
 from orchestrator.revisions.history import History
 from orchestrator.revisions.overrides import Overrides
+from orchestrator.revisions.plans import Plans
 from orchestrator.revisions.revisions import Revisions
 from orchestrator.run_logs import traced_logs
 from orchestrator.secrets import Handover, Vault
@@ -162,15 +163,32 @@ class Orchestrator:
         return self
 
     async def _open(self) -> None:
-        loop = asyncio.get_running_loop()
-        clock = LoopClock(loop)
+        """Open one step after the other; the stack closes them the other way round."""
+        clock = LoopClock(asyncio.get_running_loop())
+        fleet = self._observed_fleet(clock)
+        await self._keep_revisions(fleet, clock)
+        await self._start(fleet)
+        await self._take_calls(clock)
+        await self._sign()
+        if self.durability is not None:
+            self.engine.recorder = self.durability.recorder(self.engine)
+            await self.durability.recover()
+        self.control = Control(self)
+        if not self._rehearsal:
+            await self._stack.enter_async_context(self._known())
+
+    def _observed_fleet(self, clock: LoopClock) -> Fleet:
+        """Begin to measure and to listen, before there is anything to hear."""
         listener = Listener(lambda name, before, after: self.events.publish(BreakerChanged(name, before, after)))
         self.breakers = Breakers(clock.now, (listener,))
         self.metrics.pulse.start(clock)
         self._stack.callback(self.metrics.pulse.stop)
-        self.lookout = Lookout(clock, loop, self._hang)
+        self.lookout = Lookout(clock, asyncio.get_running_loop(), self._hang)
         self._stack.enter_context(self.lookout.logbook.listening())
-        fleet = Fleet(self.events.publish, self.lookout.logbook.hear)
+        return Fleet(self.events.publish, self.lookout.logbook.hear)
+
+    async def _keep_revisions(self, fleet: Fleet, clock: LoopClock) -> None:
+        """Open the journal and what the folder has of revisions, of which none is started yet."""
         # A host that keeps a history may be given a durable pipeline later.
         if (self._first.plan.durable or self._keeps_history) and not self._rehearsal:
             self.durability = Durability(self.state, self.store, fleet, self.events, self._join, self.vault)
@@ -180,25 +198,29 @@ class Orchestrator:
         await asyncio.to_thread(history.load)
         candidates = Candidates(self._first.path, self._first.profile, self.store, self.vault)
         candidates.footprint = self._first.footprint
-        self.revisions = Revisions(
-            self.store, fleet, self.breakers, history, candidates, self._join, self.events.publish
-        )
-        self.revisions.durability = self.durability
-        self.revisions.journaled = not self._rehearsal
+        plans = Plans(history, self._join, self.durability, journaled=not self._rehearsal)
+        self.revisions = Revisions(self.store, fleet, self.breakers, plans, candidates, self.events.publish)
         self.freezing = Freezing(None if folder is None else folder / FROZEN, self.events.publish)
         overrides_file = None if folder is None else folder / OVERRIDES
         self.overrides = Overrides(overrides_file, self.revisions, clock, self.events.publish)
         self.overrides.load()
+
+    async def _start(self, fleet: Fleet) -> None:
+        """Make every plugin of the first revision ready."""
         self._stack.callback(self.revisions.let_go)
         await self._stack.enter_async_context(fleet)
+        candidates = self.revisions.candidates
         # Who holds the folder for us may watch the files: what they are then has to be known from the beginning.
         reads = candidates.overrides or self._hold is not None
         made = candidates.from_files if reads else partial(candidates.prepared, self._first)
-        current = await self.revisions.first(made, self._report, follows_files=self._follows_files)
+        await self.revisions.first(made, self._report, follows_files=self._follows_files)
         self.events.subscribe(self.overrides.hear, (ChangeApplied,))
+
+    async def _take_calls(self, clock: LoopClock) -> None:
+        """Give the first revision to an engine; from here on one may follow another."""
         self.engine = Engine(
-            current.serving,
-            loop,
+            self.revisions.current.serving,
+            asyncio.get_running_loop(),
             clock=clock,
             ended=self._ended,
             untaken=self._untaken,
@@ -209,16 +231,13 @@ class Orchestrator:
         self._stack.enter_context(traced_logs(self._asked))
         await self._stack.enter_async_context(self.revisions)
         await self._stack.enter_async_context(self.overrides)
+
+    async def _sign(self) -> None:
+        """Have a key at hand where something is signed, or may be later."""
         if not self._rehearsal and (self._keeps_history or _signs(self._first.plan)):
             key = await asyncio.to_thread(signing_key, self.state)
             self._signatory = Signatory(key, self.state / STATEMENTS_FILE)
             self._stack.callback(self._signatory.close)
-        if self.durability is not None:
-            self.engine.recorder = self.durability.recorder(self.engine)
-            await self.durability.recover()
-        self.control = Control(self)
-        if not self._rehearsal:
-            await self._stack.enter_async_context(self._known())
 
     def _asked(self, run: str) -> tuple[str, str] | None:
         """With which request id and trace a run was asked for, if it is under way or ended lately."""

@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from pathlib import Path
+from typing import Any
 
 __all__ = ["WAIT_SECONDS", "Client", "Fifo", "Host", "gate_payload", "serving", "until", "write_gate"]
 
@@ -248,6 +249,28 @@ class Host:
         assert isinstance(answer, dict)
         assert status == 200, answer
         return answer
+
+    def command(self, name: str, params: Mapping[str, object] | None = None) -> Any:
+        """Have a command followed; its answer."""
+        status, answer = self.ask("POST", f"/v1/commands/{name}", params or {})
+        assert status == 200, answer
+        return answer
+
+    def revision(self) -> int:
+        """The number of what serves."""
+        answer = self.ask("GET", "/v1/status")[1]
+        assert isinstance(answer, dict)
+        return int(answer["revision"]["number"])
+
+    def serves(self, number: int) -> None:
+        """Wait until a revision serves. Events come one by one; their stream is bounded by the client's patience."""
+        with self.client() as client:
+            client.request("GET", "/v1/events")
+            stream = client.getresponse()
+            while self.revision() < number:
+                line = stream.readline()
+                assert line, "the stream ended"
+        assert self.revision() == number
 
     def ready(self) -> None:
         """Wait until it says so."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import subprocess
 import sys
@@ -110,7 +111,12 @@ async def embedded(scene: Scene) -> AsyncIterator[Embedded]:
     with Store(scene.store, offline=True, environment=scene.environment) as store:
         host = Orchestrator(load(scene.served), store, state=scene.state, keeps_history=True)
         async with host as inside, attended(inside, watching=True):
-            yield Embedded(inside)
+            gc.collect()
+            gc.freeze()  # as `penstock serve` does, and every program may that embeds a host
+            try:
+                yield Embedded(inside)
+            finally:
+                gc.unfreeze()
 
 
 class _Said(msgspec.Struct):

@@ -55,12 +55,13 @@ class Soak:
     def latencies(self, spans: Sequence[Span], hooks: Iterable[str]) -> list[float]:
         """In seconds, of the calls that were under way in any of the spans."""
         ends = [span.ended for span in spans]
-        wanted = frozenset(hooks)
         found = []
-        for one in self.callers.latencies:
-            at = bisect_left(ends, one.begun)
-            if one.hook in wanted and at < len(spans) and one.ended >= spans[at].begun:
-                found.append(one.ended - one.begun)
+        for hook in hooks:
+            latencies = self.callers.latencies[hook]
+            for begun, ended in zip(latencies.begun, latencies.ended, strict=True):
+                at = bisect_left(ends, begun)
+                if at < len(spans) and ended >= spans[at].begun:
+                    found.append(ended - begun)
         return found
 
 

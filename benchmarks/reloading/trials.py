@@ -26,6 +26,9 @@ CALLERS = 10_000
 IN_FLIGHT = 32
 """Where calls are not offered by the clock."""
 
+CATCH_UP_SECONDS = 0.02
+"""So far behind the clock calls may be and still be made up for."""
+
 END_SECONDS = 60.0
 """A trial that took no call more is over long before."""
 
@@ -93,7 +96,7 @@ class Trials:
             silence()
 
     async def _asked(self, draw: random.Random, most_calls: int, per_second: float | None) -> tuple[int, int]:
-        denied, begun, room = 0, time.monotonic(), asyncio.Semaphore(IN_FLIGHT)
+        denied, due, room = 0, time.monotonic(), asyncio.Semaphore(IN_FLIGHT)
 
         async def ask() -> None:
             nonlocal denied
@@ -107,7 +110,9 @@ class Trials:
                 if per_second is None:
                     await room.acquire()
                 else:
-                    await asyncio.sleep(max(0.0, begun + calls / per_second - time.monotonic()))
+                    # A stall is not made up for at once: that would be a burst, and measure the bulkhead.
+                    due = max(due + 1 / per_second, time.monotonic() - CATCH_UP_SECONDS)
+                    await asyncio.sleep(max(0.0, due - time.monotonic()))
                 group.create_task(ask())
                 calls += 1
         return denied, calls

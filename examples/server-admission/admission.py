@@ -123,10 +123,10 @@ def policy(ports: list[tuple[Server, int]]) -> dict[str, object]:
         identity = {"kind": "tls", "anchors": ["own"], "revocation": "hard"}
         rule = {"name": f"server_{number}", "match": f"https://127.0.0.1:{port}{PLACE}", "identity": identity}
         if server.answer:
-            rule["evidence"] = {"require": ["jwt-svid"], "allowed": [f"spiffe://{DOMAIN}/billing/*"]}
+            rule["evidence"] = {"require": ["jwt-svid"], "allowed": [WORKLOAD]}
         rules.append(rule)
-    identity = {"kind": "x509-svid", "allowed": [f"spiffe://{DOMAIN}/billing/*"]}
-    rules.append({"name": "workloads", "match": f"spiffe://{DOMAIN}/*", "identity": identity})
+    identity = {"kind": "x509-svid", "allowed": [WORKLOAD]}
+    rules.append({"name": "workloads", "match": WORKLOAD, "identity": identity})
     return {"version": 1, "servers": rules}
 
 

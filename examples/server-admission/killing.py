@@ -56,7 +56,8 @@ def write(folder: Path, own: Authority, ports: dict[str, int]) -> None:
     manifest.write_text(manifest.read_text().replace('"attestation:plugin"', '"poisoned:plugin"'))
     identity = {"kind": "tls", "anchors": ["own"], "revocation": "hard"}
     rules = [
-        {"name": name, "match": f"https://127.0.0.1:{port}/*", "identity": identity} for name, port in ports.items()
+        {"name": name, "match": f"https://127.0.0.1:{port}{admission.PLACE}/*", "identity": identity}
+        for name, port in ports.items()
     ]
     (folder / "policy.json").write_text(json.dumps({"version": 1, "servers": rules}))
     (folder / "own.pem").write_text(own.certificate.public_bytes(Encoding.PEM).decode())

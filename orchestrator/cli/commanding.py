@@ -5,6 +5,7 @@ What follows a command here is imported only then: to ask a host takes a tenth o
 
 from __future__ import annotations
 
+import math
 import os
 import time
 from collections.abc import Coroutine, Generator, Mapping
@@ -51,12 +52,13 @@ def command(path: Path, state: Path | None, name: str, params: Mapping[str, obje
     """
     folder = state if state is not None and name not in WITH_WORKERS else _folder_of(path, state)
     errand = _Errand(path, state, folder, name, params, as_json)
-    until = time.monotonic() + TURN_SECONDS
+    until = math.inf
     while True:
         try:
             return _follow(errand)
         except JournalLocked:
-            # Whoever holds it is about to take commands, or about to let go.
+            # Whoever holds it is about to take commands, or about to let go. What came before was no waiting.
+            until = min(until, time.monotonic() + TURN_SECONDS)
             if time.monotonic() >= until:
                 raise
             time.sleep(RETRY_SECONDS)

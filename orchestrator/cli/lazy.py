@@ -23,7 +23,8 @@ class LazyCommand:
 class LazyGroup(click.Group):
     """A group whose commands are a table. Each imported command must repeat the table's short help; a test holds it.
 
-    `others` is asked for a command that is not in the table, with all words of the call, and may have none.
+    `others` is asked for a command that is not in the table, with all words of the call, and may have none; `elsewhere`
+    says then where else there may be commands.
     """
 
     def __init__(
@@ -31,11 +32,13 @@ class LazyGroup(click.Group):
         *args: object,
         table: Mapping[str, LazyCommand],
         others: Callable[[list[str]], click.Command | None] = lambda words: None,
+        elsewhere: str = "",
         **more: object,
     ) -> None:
         super().__init__(*args, **more)  # type: ignore[arg-type]  # click's own, untouched
         self.table = table
         self.others = others
+        self.elsewhere = elsewhere
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Names in the order of the table, which is the order of use."""
@@ -67,5 +70,5 @@ class LazyGroup(click.Group):
 
             close = nearest(name, self.table)
             meant = f" Did you mean {close!r}?" if close else ""
-            raise click.UsageError(f"No such command {name!r}.{meant}", ctx)
+            raise click.UsageError(f"No such command {name!r}.{meant}{self.elsewhere}", ctx)
         return super().resolve_command(ctx, args)

@@ -76,6 +76,7 @@ def _brought(words: list[str]) -> click.Command | None:
     cls=LazyGroup,
     table=COMMANDS,
     others=_brought,
+    elsewhere=" Those of plugins need a pipeline.yaml here, --file PATH or --plugin FOLDER.",
     epilog=EPILOG,
     context_settings={"help_option_names": ["-h", "--help"]},
 )

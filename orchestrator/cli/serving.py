@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import os
 import signal
 import socket
@@ -78,6 +79,7 @@ async def _serve(loaded: Loaded, wish: Wish, folder: Path, hold: FileLock, bars:
 
     async with daemon.serve(opening) as orchestrator, attended(orchestrator, watching=wish.watch):
         _heed(daemon)
+        _spare_the_collector()
         count = len(orchestrator.generations)
         bars.note(f"serving {loaded.plan.name} with {count} plugin{'s' if count != 1 else ''} at {where}")
         _tell_systemd("READY=1")
@@ -85,6 +87,15 @@ async def _serve(loaded: Loaded, wish: Wish, folder: Path, hold: FileLock, bars:
         _tell_systemd("STOPPING=1")
         bars.note("stopping; calls under way get their verdict (a second signal denies them)")
     bars.note("stopped")
+
+
+def _spare_the_collector() -> None:
+    """Take what the start left out of full collections, which a reload sets off: the loop stood still for 80 ms.
+
+    A hundred thousand objects, modules above all, that stay as long as the process does. Only here is it ours.
+    """
+    gc.collect()
+    gc.freeze()
 
 
 def _heed(daemon: Daemon) -> None:

@@ -10,11 +10,13 @@ import msgspec
 
 from orchestrator.control.refusal import Actor, Answer, Refused
 from orchestrator.revisions.compared import compared
+from orchestrator.revisions.following import Applied
 from orchestrator.revisions.freezing import Freezing
 from orchestrator.revisions.history import Entry, History, NoSuchRevision
+from orchestrator.revisions.living import Draining
 from orchestrator.revisions.overrides import MAX_SECONDS, Overrides
 from orchestrator.revisions.refusal import ChangeNotMade
-from orchestrator.revisions.revisions import Applied, Draining, Revisions
+from orchestrator.revisions.revisions import Revisions
 from orchestrator.watching import Watch
 from pipelines.plan import Mode
 

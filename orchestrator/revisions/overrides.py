@@ -16,9 +16,10 @@ import msgspec
 
 from orchestrator.clock import Alarm, Clock
 from orchestrator.events import ChangeApplied, Event, OverrideEnded, OverrideSet
+from orchestrator.revisions.following import Applied
 from orchestrator.revisions.history import write_whole
 from orchestrator.revisions.refusal import ChangeNotMade
-from orchestrator.revisions.revisions import Applied, Revisions
+from orchestrator.revisions.revisions import Revisions
 from pipelines.file.overriding import Override
 from pipelines.plan import Mode, Plan
 

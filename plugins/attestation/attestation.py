@@ -26,7 +26,7 @@ from attest.policy import Via
 from attest.results import BadResult, Results, StageResult, read_result, read_results
 from attest.spiffe import SpiffeId, read_id
 from attest.strictjson import Json
-from attest.urls import BadUrl, read_url
+from attest.urls import BadUrl, Url, read_url
 from attest.verdict import Findings, Outcome, Verdict, together
 from penstock_plugin import Answer, Call, Config, Plugin, Start
 from world.admissions import Admissions
@@ -140,7 +140,7 @@ def identity(call: Call) -> Answer:
     begun = monotonic()
     current: Current = call.config
     try:
-        url = read_url(str(call.payload["url"]))
+        url = read_url(_text_of(call))
     except BadUrl as error:
         return _objection(call, _misread(current, "identity", error), begun)
     try:
@@ -156,7 +156,7 @@ def challenge(call: Call) -> Answer:
     begun = monotonic()
     current: Current = call.config
     try:
-        url = read_url(str(call.payload["url"]))
+        url = read_url(_text_of(call))
     except BadUrl as error:
         return _objection(call, _misread(current, "evidence", error), begun)
     try:
@@ -192,7 +192,7 @@ def appraise_server(call: Call) -> Answer:
     tenant = str(call.context.get("tenant", ""))
     try:
         given = _results(call)
-        appraisal = _appraised(current, str(call.payload["url"]), tenant, given)
+        appraisal = _appraised(current, _text_of(call), tenant, given)
         # First what the next registration is compared with: what the record says last is what was answered.
         _remember(appraisal, tenant, given)
         checkpoint = _stores[0].log.append(_record(appraisal, tenant, given))
@@ -387,10 +387,16 @@ def _ended(
     return StageResult(kind, server, current.latest.policy.digest.hex(), current.now(), False, findings.outcome())
 
 
+def _text_of(call: Call) -> str:
+    """Return the URL as the record has it; what is no text is no URL either."""
+    given = call.payload.get("url")
+    return given if isinstance(given, str) else ""
+
+
 def _handed_over(call: Call) -> Sequence[bytes]:
     """Return the chain of the record, in base64 of DER: looked at only where nothing is dialled."""
     given = call.payload.get("certificates") or []
-    return [_decoded(one) for one in given]
+    return [_decoded(one) for one in given] if isinstance(given, list) else [b""]
 
 
 def _decoded(text: object) -> bytes:

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from attest.certificates import Refused
+from attest.crls import UnreadableCrl
 from command_line.anchoring import add_anchors
 from command_line.approving import add_approvals
 from command_line.auditing import add_audit
@@ -25,7 +26,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = _parser().parse_args(arguments)
     try:
         return int(given.run(given))
-    except (ValueError, OSError, Refused) as error:
+    except (ValueError, OSError, Refused, UnreadableCrl) as error:
         print(f"error: {error}", file=sys.stderr)
         return _MISUSED
 

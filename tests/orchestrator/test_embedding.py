@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import stat
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -19,13 +18,6 @@ from orchestrator.orchestrator import Orchestrator
 from orchestrator.state import RING_FILE, state_folder
 
 WAIT_SECONDS = 60.0
-
-
-@pytest.fixture
-def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
-    """An empty store."""
-    with Store(tmp_path_factory.mktemp("store"), offline=True) as made:
-        yield made
 
 
 def test_subscribers_hear_of_runs_breakers_and_workers(tmp_path: Path, store: Store) -> None:

@@ -13,6 +13,7 @@ import msgspec
 import pytest
 from fakes import FakeGeneration, Faulty, Refusing
 from plans import load_text, routes_for
+from surviving import code_of
 
 from isolation.errors import (
     DeadlineExceeded,
@@ -70,10 +71,6 @@ def stages(reply: Reply, run: int = -1) -> dict[str, str]:
     found = records_of(reply)[run]["stages"]
     assert isinstance(found, dict)
     return {name: stage["state"] for name, stage in found.items()}
-
-
-def code_of(reply: Reply) -> str | None:
-    return reply.violation.code if reply.violation is not None else None
 
 
 ONE = """

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import io
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -65,13 +64,6 @@ def test_an_archived_plan_keeps_its_overrides_and_one_without_is_another_plan(sh
     assert with_it[0] != without[0]
     assert modes(read_archive(with_it[1]).load()) == modes(load(shop, overrides=[OVERRIDE]))
     assert read_archive(without[1]).overrides == ()
-
-
-@pytest.fixture
-def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
-    """An empty store."""
-    with Store(tmp_path_factory.mktemp("store"), offline=True) as made:
-        yield made
 
 
 def test_an_overridden_stage_lets_pass_what_it_would_deny_and_the_run_says_so(

@@ -6,7 +6,7 @@ import asyncio
 import base64
 import json
 import stat
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -79,12 +79,6 @@ def folder(tmp_path: Path) -> Path:
     (tmp_path / "judge" / "plugin.py").write_text(CODE)
     (tmp_path / "pipeline.yaml").write_text(PIPELINE)
     return tmp_path
-
-
-@pytest.fixture
-def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
-    with Store(tmp_path_factory.mktemp("store"), offline=True) as made:
-        yield made
 
 
 def records(folder: Path, store: Store, *names: str, mocks: Mapping[str, Any] | None = None, **more: Any) -> list[Any]:

@@ -12,7 +12,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 PENSTOCK = str(Path(sys.executable).with_name("penstock"))
 # An environment may have to be built first, on a machine that is busy with other tests.
-SECONDS = 300
+SECONDS = 900
 
 
 def penstock(*arguments: str, text: str = "") -> subprocess.CompletedProcess[str]:

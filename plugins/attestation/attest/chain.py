@@ -33,7 +33,8 @@ def verify_chain(
     for path in search.ways(signatures):
         trial = Findings()
         is_whole = walk(trial, path, rules, at, signatures)
-        _revocation(trial, path, is_whole, rules, at, Statuses(collateral, anchors, signatures))
+        if rules.revocation is not Revocation.OFF:
+            _revocation(trial, path, is_whole, rules, at, Statuses(collateral, anchors, signatures))
         if trial.clean:
             return trial.outcome(**_claims(path, anchors))
         outcome = trial.outcome()
@@ -64,8 +65,6 @@ def _parsed(findings: Findings, presented: Sequence[bytes]) -> list[Certificate]
 def _revocation(
     findings: Findings, path: Sequence[Certificate], is_whole: bool, rules: Rules, at: datetime, statuses: Statuses
 ) -> None:
-    if rules.revocation is Revocation.OFF:
-        return
     for place in range(len(path) - 2, -1, -1):
         name = f"chain[{place}]"
         if is_whole:

@@ -191,6 +191,10 @@ _DRIFT: _Group = {
     "D-IDENTITY-CHANGED": (Effect.DENY, "The server has another SPIFFE identity than when it was last admitted."),
     "D-ANCHOR-CHANGED": (Effect.DENY, "The server's chain leads to another anchor than when it was last admitted."),
     "D-EVIDENCE-WEAKER": (Effect.DENY, "The server shows less evidence than when it was last admitted."),
+    "D-EVIDENCE-CHANGED": (
+        Effect.DENY,
+        "The server's evidence speaks for another identity than when it was last admitted.",
+    ),
     "D-APPROVAL": (Effect.DENY, "Something changed, and the policy has an operator approve it."),
 }
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
-from typing import TypeVar
+from typing import TypeAlias, TypeVar
 
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
@@ -74,6 +74,11 @@ class Crl:
     signed: Signed | None
     series: str
     """Whose numbers these are: they grow within one issuer's key and one scope (RFC 5280 section 5.2.3)."""
+    entries: Mapping[tuple[Name, int], x509.ReasonFlags]
+    """Why each certificate is on the list, by issuer and serial number, or by `()` and the number in a direct list.
+
+    Made once: the library's own look-up goes through the whole list each time.
+    """
     view: x509.CertificateRevocationList
 
     @property
@@ -113,15 +118,7 @@ class Crl:
 
     def entry(self, certificate: Certificate) -> x509.ReasonFlags | None:
         """Return why the certificate is on the list, or None."""
-        if not self.is_indirect and certificate.serial > 0:  # the library's look-up refuses others
-            found = self.view.get_revoked_certificate_by_serial_number(certificate.serial)
-            return None if found is None else _reason(found)
-        issuer = self.issuer
-        for one in self.view:
-            issuer = _issuer_of(one, issuer)
-            if one.serial_number == certificate.serial and issuer == certificate.issuer:
-                return _reason(one)
-        return None
+        return self.entries.get((certificate.issuer if self.is_indirect else (), certificate.serial))
 
 
 @lru_cache(maxsize=128)
@@ -139,6 +136,8 @@ def parse_crl(der: bytes) -> Crl:
         scope = _value(extensions.get(ExtensionOID.ISSUING_DISTRIBUTION_POINT), x509.IssuingDistributionPoint)
         some = scope.only_some_reasons if scope else None
         issuer, key = normalized(view.issuer), identifier.key_identifier if identifier else None
+        is_indirect = scope is not None and scope.indirect_crl
+        entries, has_unknown = _entries(view, issuer, is_indirect=is_indirect)
         return Crl(
             issuer=issuer,
             this_update=view.last_update_utc,
@@ -149,9 +148,10 @@ def parse_crl(der: bytes) -> Crl:
             scope=scope,
             reasons=ALL_REASONS if some is None else frozenset(some) & ALL_REASONS,
             key_identifier=key,
-            has_unknown_critical=_has_unknown_critical(extensions.values(), view),
+            has_unknown_critical=has_unknown or _is_unknown(extensions.values(), _KNOWN),
             signed=_signed(der, view),
             series=_series(issuer, scope, key),
+            entries=entries,
             view=view,
         )
     except (
@@ -213,13 +213,9 @@ def _value(found: x509.Extension[x509.ExtensionType] | None, kind: type[V]) -> V
     return found.value if found is not None and isinstance(found.value, kind) else None
 
 
-def _has_unknown_critical(
-    extensions: Iterable[x509.Extension[x509.ExtensionType]], view: x509.CertificateRevocationList
-) -> bool:
-    def unknown(found: Iterable[x509.Extension[x509.ExtensionType]], known: frozenset[ObjectIdentifier]) -> bool:
-        return any(one.critical and one.oid not in known for one in found)
-
-    return unknown(extensions, _KNOWN) or any(unknown(one.extensions, _KNOWN_OF_ENTRIES) for one in view)
+def _is_unknown(found: Iterable[x509.Extension[x509.ExtensionType]], known: frozenset[ObjectIdentifier]) -> bool:
+    """Whether there is a critical extension that is not known here."""
+    return any(one.critical and one.oid not in known for one in found)
 
 
 def _signed(der: bytes, view: x509.CertificateRevocationList) -> Signed | None:
@@ -240,6 +236,28 @@ def _signed(der: bytes, view: x509.CertificateRevocationList) -> Signed | None:
         )
     except UnsupportedAlgorithm:
         return None
+
+
+_Entries: TypeAlias = dict[tuple[Name, int], x509.ReasonFlags]
+
+
+def _entries(view: x509.CertificateRevocationList, issuer: Name, *, is_indirect: bool) -> tuple[_Entries, bool]:
+    """Return the entries, of two about one certificate the first, and whether one has an unknown critical extension.
+
+    A list may have tens of thousands, nearly all of them without extensions.
+    """
+    found: _Entries = {}
+    has_unknown = False
+    about = issuer if is_indirect else ()
+    for one in view:
+        extensions = one.extensions
+        reason = x509.ReasonFlags.unspecified
+        if len(extensions):
+            has_unknown = has_unknown or _is_unknown(extensions, _KNOWN_OF_ENTRIES)
+            about = _issuer_of(one, about) if is_indirect else about
+            reason = _reason(one)
+        found.setdefault((about, one.serial_number), reason)
+    return found, has_unknown
 
 
 def _reason(entry: x509.RevokedCertificate) -> x509.ReasonFlags:

@@ -22,22 +22,29 @@ class Known:
     spki: str
     spiffe_id: str
     anchor: str
-    evidence: tuple[str, ...]
+    evidence: tuple[tuple[str, str], ...]
+    """Each kind that was shown, and the identity that it speaks for."""
 
     @property
     def digest(self) -> str:
         """What an operator approves: exactly this, and nothing that comes after it."""
-        members = {"spki": self.spki, "spiffe_id": self.spiffe_id, "anchor": self.anchor, "evidence": [*self.evidence]}
+        members = {
+            "spki": self.spki,
+            "spiffe_id": self.spiffe_id,
+            "anchor": self.anchor,
+            "evidence": [[*one] for one in self.evidence],
+        }
         return hashlib.sha256(rfc8785.dumps(members)).hexdigest()  # type: ignore[arg-type]  # texts
 
 
 def known_by(results: Sequence[StageResult]) -> Known:
     """Return what the results of this run say; `evidence` is the kind of what was asked for and did not come."""
     claims = next((one.outcome.claims for one in results if one.kind == "identity"), {})
-    kinds = sorted({one.kind for one in results if one.kind != "identity"})
+    shown = {one.kind: one.outcome.claims.get("spiffe_id") for one in results if one.kind != "identity"}
+    evidence = sorted((kind, whom if isinstance(whom, str) else "") for kind, whom in shown.items())
     texts = [claims.get(name) for name in ("spki", "spiffe_id", "anchor")]
     spki, identity, anchor = (text if isinstance(text, str) else "" for text in texts)
-    return Known(spki, identity, anchor, tuple(kinds))
+    return Known(spki, identity, anchor, tuple(evidence))
 
 
 def judge_drift(
@@ -67,9 +74,14 @@ def _changes(before: Known, now: Known) -> list[tuple[str, str, str]]:
         found.append(("D-IDENTITY-CHANGED", before.spiffe_id, now.spiffe_id))
     if before.anchor != now.anchor:
         found.append(("D-ANCHOR-CHANGED", before.anchor, now.anchor))
-    missing = set(before.evidence) - set(now.evidence)
-    if missing and "evidence" not in now.evidence:
-        found.append(("D-EVIDENCE-WEAKER", ", ".join(before.evidence), ", ".join(now.evidence) or "none"))
+    shown, showed = dict(now.evidence), dict(before.evidence)
+    if "evidence" in shown:
+        return found  # it was asked for, and why it did not come is a reason of its own
+    if showed.keys() - shown.keys():
+        found.append(("D-EVIDENCE-WEAKER", ", ".join(showed), ", ".join(shown) or "none"))
+    # What did not verify speaks for nobody, and has its reasons.
+    others = [one for one in sorted(showed.keys() & shown.keys()) if shown[one] and shown[one] != showed[one]]
+    found += [("D-EVIDENCE-CHANGED", f"{one} of {showed[one] or 'nobody'}", f"{one} of {shown[one]}") for one in others]
     return found
 
 

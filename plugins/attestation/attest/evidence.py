@@ -37,6 +37,10 @@ def verify_evidence(evidence: Evidence, binding: bytes, rules: EvidenceRules, at
 
 def _jwt_svid(evidence: Evidence, binding: bytes, rules: EvidenceRules, at: datetime) -> Outcome:
     """A token whose audience is the binding: whoever issued it for that audience saw this very challenge."""
+    if evidence.endorsements:
+        findings = Findings()
+        findings.against("C-PARSE", "evidence.endorsements", "none beside a token", len(evidence.endorsements))
+        return findings.outcome()
     wanted = audience(binding)
     outcome = verify_jwt_svid(evidence.evidence, rules.bundles, TokenRules(frozenset({wanted}), rules.allowed), at)
     reasons = tuple(_as_binding(reason) for reason in outcome.reasons)

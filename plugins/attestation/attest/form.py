@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from datetime import datetime
-from functools import cache
+from functools import cache, lru_cache
 
 from cryptography import x509
 from cryptography.x509.oid import ExtensionOID, ObjectIdentifier
@@ -16,12 +16,14 @@ from attest.keys import PublicKey
 from attest.limits import MAX_NAMES, MAX_POLICIES
 from attest.policies import policy_mappings
 from attest.rules import Demand, Rules
-from attest.verdict import Findings
+from attest.verdict import Findings, Reason
 
 __all__ = ["extensions", "form", "key_strength", "names", "validity"]
 
 _MAPPINGS = ObjectIdentifier("2.5.29.33")
 _SERIAL_BITS = 160
+_REMEMBERED = 512
+"""Certificates whose form is remembered: as many as are remembered as parsed."""
 
 _KNOWN = frozenset(
     {
@@ -71,6 +73,23 @@ def key_strength(findings: Findings, path: str, key: PublicKey | None, rules: Ru
 
 def extensions(findings: Findings, path: str, certificate: Certificate) -> None:
     """All can be read, and the critical ones are known."""
+    _tell(findings, path, _of_extensions(certificate))
+
+
+@lru_cache(maxsize=_REMEMBERED)
+def _of_extensions(certificate: Certificate) -> tuple[Reason, ...]:
+    found = Findings()
+    _extensions(found, "", certificate)
+    return found.reasons
+
+
+def _tell(findings: Findings, path: str, reasons: tuple[Reason, ...]) -> None:
+    """Say at one place of a path what was found of a certificate, wherever it stands."""
+    for one in reasons:
+        findings.against(one.code, path, one.expected, one.actual)
+
+
+def _extensions(findings: Findings, path: str, certificate: Certificate) -> None:
     for code, text in certificate.faults:
         findings.against(code, path, "extensions as RFC 5280 has them", text)
     for oid in certificate.critical:
@@ -78,12 +97,8 @@ def extensions(findings: Findings, path: str, certificate: Certificate) -> None:
             findings.against("X-CRIT-UNKNOWN", path, "critical extensions that are known", oid.dotted_string)
     if len(certificate.names) > MAX_NAMES:
         findings.against("C-SIZE", path, f"{MAX_NAMES} names", len(certificate.names))
-    mappings = certificate.extensions.get(_MAPPINGS)
-    if mappings is not None and isinstance(mappings.value, x509.UnrecognizedExtension):
-        try:
-            policy_mappings(mappings.value.value)
-        except ValueError as error:
-            findings.against("X-EXT-MALFORMED", path, "policy mappings", error)
+    if policy_mappings(certificate) is None:
+        findings.against("X-EXT-MALFORMED", path, "policy mappings", "something else")
     policies = certificate.extensions.get(ExtensionOID.CERTIFICATE_POLICIES)
     if (
         policies is not None
@@ -96,6 +111,17 @@ def extensions(findings: Findings, path: str, certificate: Certificate) -> None:
 
 def form(findings: Findings, path: str, certificate: Certificate, demands: frozenset[Demand]) -> None:
     """Everything that a profile demands of any certificate."""
+    _tell(findings, path, _of_form(certificate, demands))
+
+
+@lru_cache(maxsize=_REMEMBERED)
+def _of_form(certificate: Certificate, demands: frozenset[Demand]) -> tuple[Reason, ...]:
+    found = Findings()
+    _form(found, "", certificate, demands)
+    return found.reasons
+
+
+def _form(findings: Findings, path: str, certificate: Certificate, demands: frozenset[Demand]) -> None:
     if not certificate.algorithms_agree:
         findings.against("X-SIGALG-MISMATCH", path, "one algorithm", "two")
     for check in _checks_of(demands):

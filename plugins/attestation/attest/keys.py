@@ -149,7 +149,7 @@ def _has_explicit_curve(spki: bytes) -> bool:
 
 def load_key(spki: bytes, above: PublicKey | None = None) -> PublicKey | None:
     """Load a SubjectPublicKeyInfo; DSA parameters left out are those of `above` (RFC 3279 section 2.3.2)."""
-    if isinstance(above, dsa.DSAPublicKey):
+    if above is not None and isinstance(above, dsa.DSAPublicKey):
         parts = inside(spki, least=1)
         if spki[parts[0][2] : parts[0][3]] == _DSA:
             lender = above.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)

@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from cryptography.hazmat.primitives.hashes import SHA1, HashAlgorithm
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509 import ocsp
-from cryptography.x509.oid import ExtendedKeyUsageOID, ExtensionOID
+from cryptography.x509.oid import ExtendedKeyUsageOID, ExtensionOID, OCSPExtensionOID
 
 from attest.certificates import Certificate, Refused, parse
 from attest.der import inside
@@ -49,12 +49,14 @@ def judge_answer(
             return "R-OCSP-PARSE"
         if not _is_whole(der):
             return "R-OCSP-SIG"
+        if any(one.critical and one.oid != OCSPExtensionOID.NONCE for one in response.extensions):
+            return "R-OCSP-PARSE"  # RFC 6960 section 4.4: one that is critical and not known here
         complaint = _signer_complaint(response, issuer, key, rules, at)
         if complaint is not None:
             return complaint
         single = next(_about(response, certificate, issuer), None)
         return "R-OCSP-CERTID" if single is None else _said(single, at)
-    except (ValueError, TypeError, OverflowError, UnsupportedAlgorithm):
+    except (ValueError, TypeError, OverflowError, UnsupportedAlgorithm, x509.DuplicateExtension):
         return "R-OCSP-PARSE"
 
 

@@ -53,7 +53,7 @@ class Signatures:
             if self.left == 0:
                 return None
             self.left -= 1
-            self.known[memo] = verifies(key, signed)
+            self.known[memo] = affordable(key) and verifies(key, signed)
         return self.known[memo]
 
 
@@ -140,7 +140,7 @@ def _signature(
         actual = certificate.view.signature_algorithm_oid.dotted_string
         findings.against("X-ALG-WEAK", path, "a signature algorithm that the rules take", actual)
         return
-    if key is None or not affordable(key):
+    if key is None:
         findings.against("X-SIG", path, "an issuer's key that can be used", "none")
         return
     verified = signatures.verify(certificate, key, above.spki)

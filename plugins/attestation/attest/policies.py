@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 
 from cryptography import x509
 from cryptography.x509.oid import ExtensionOID, ObjectIdentifier
@@ -86,7 +87,7 @@ class PolicyGraph:
 
     def _descend(self, findings: Findings, path: str, certificate: Certificate) -> None:
         """Section 6.1.4 (a), (b) and (h) to (j): from an authority's certificate to the next."""
-        mappings = _policy_mappings(certificate)
+        mappings = policy_mappings(certificate) or ()  # malformed ones are a finding of their own
         if any(ANY_POLICY in pair for pair in mappings):
             findings.against("X-POLICY-MAPPING", path, "named policies", "anyPolicy")
         elif mappings and not self._is_null:
@@ -164,6 +165,7 @@ def _value(certificate: Certificate, oid: ObjectIdentifier) -> x509.ExtensionTyp
     return found.value if found else None
 
 
+@lru_cache(maxsize=512)
 def _policies(certificate: Certificate) -> frozenset[str] | None:
     value = _value(certificate, ExtensionOID.CERTIFICATE_POLICIES)
     if not isinstance(value, x509.CertificatePolicies):
@@ -171,13 +173,19 @@ def _policies(certificate: Certificate) -> frozenset[str] | None:
     return frozenset(one.policy_identifier.dotted_string for one in list(value)[:MAX_POLICIES])
 
 
-def _policy_mappings(certificate: Certificate) -> list[tuple[str, str]]:
-    """Read the extension's own bytes: the library does not."""
+@lru_cache(maxsize=512)
+def policy_mappings(certificate: Certificate) -> tuple[tuple[str, str], ...] | None:
+    """Return the pairs of policies, from the extension's own bytes: the library does not read it. None if malformed."""
     value = _value(certificate, _MAPPINGS)
-    return policy_mappings(value.value) if isinstance(value, x509.UnrecognizedExtension) else []
+    if not isinstance(value, x509.UnrecognizedExtension):
+        return ()
+    try:
+        return tuple(_read_mappings(value.value))
+    except ValueError:
+        return None
 
 
-def policy_mappings(data: bytes) -> list[tuple[str, str]]:
+def _read_mappings(data: bytes) -> list[tuple[str, str]]:
     """Read PolicyMappings (RFC 5280 section 4.2.1.5). Raises ValueError."""
     listing = children(data)
     if len(listing) != 1 or listing[0][0] != SEQUENCE:

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import Enum
+from itertools import chain
 from types import MappingProxyType
 
 from cryptography import x509
@@ -16,7 +17,6 @@ from cryptography.x509.oid import ExtensionOID
 
 from attest.certificates import Certificate, Refused, parse
 from attest.crls import ALL_REASONS, Crl, Point, UnreadableCrl, parse_crl, points_of
-from attest.keys import affordable
 from attest.limits import MAX_CERTIFICATES, MAX_CRLS
 from attest.ocsp import Answer, judge_answer
 from attest.path import Signatures, walk
@@ -125,8 +125,9 @@ class Statuses:
         stapled = (staple,) if is_leaf and staple is not None else ()
         status, codes, is_stapled = _Status.OPEN, set[str](), False
         issuer = asked.above[0]
-        key = self._signatures.key_of(issuer)
-        for der in (*stapled, *self._collateral.answers):
+        answers = (*stapled, *self._collateral.answers)
+        key = self._signatures.key_of(issuer) if answers else None
+        for der in answers:
             said = judge_answer(der, asked.certificate, issuer, key, asked.rules, asked.at)
             match said:
                 case Answer.REVOKED:
@@ -201,10 +202,10 @@ class Statuses:
 
     def _signer_complaint(self, crl: Crl, asked: _Question) -> str | None:
         """Section 6.3.3 (f) and (g): the best that can be said of those who bear the issuer's name."""
-        signers = (*asked.above, *asked.path[: asked.place + 1], *self._lent, *self._anchors.certificates)
-        named = list(dict.fromkeys(signer for signer in signers if signer.subject == crl.issuer))
+        signers = chain(asked.above, asked.path[: asked.place + 1], self._lent, self._anchors.certificates)
+        named = [signer for signer in signers if signer.subject == crl.issuer]
         complaint = "R-CRL-SIG" if named else "R-CRL-ISSUER"
-        for signer in named:
+        for signer in dict.fromkeys(named):
             if not self._is_signed_by(crl, signer, asked.rules):
                 continue
             usage = signer.key_usage
@@ -218,7 +219,7 @@ class Statuses:
 
     def _is_signed_by(self, crl: Crl, signer: Certificate, rules: Rules) -> bool:
         key, signed = self._signatures.key_of(signer), crl.signed
-        if key is None or signed is None or not affordable(key) or not rules.strength.takes_hash(signed.hash):
+        if key is None or signed is None or not rules.strength.takes_hash(signed.hash):
             return False
         return bool(self._signatures.verified((signed.data, signer.spki), key, signed))
 

@@ -56,7 +56,7 @@ class Purpose(Enum):
     @property
     def oid(self) -> ObjectIdentifier | None:
         """The object identifier, or None where any purpose is taken."""
-        found: ObjectIdentifier | None = self.value
+        found: ObjectIdentifier | None = self._value_  # `value` is a property that is looked for in two ways
         return found
 
 

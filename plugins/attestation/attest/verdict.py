@@ -38,6 +38,7 @@ class Result(Enum):
 
 
 _PASS, _FAIL = Result.PASS, Result.FAIL  # a look-up of an enum's member costs as much as a check
+_new = tuple.__new__  # and so does the constructor of a named tuple, which fills in defaults
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +129,7 @@ class Findings:
         before = len(self._reasons)
         check(self, path, *a, **k)
         passed = len(self._reasons) == before
-        self._checks.append(Check(name, path, _PASS if passed else _FAIL))
+        self._checks.append(_new(Check, (name, path, _PASS if passed else _FAIL, "")))
         return passed
 
     def against(self, code: str, path: str, expected: object = "", actual: object = "") -> None:
@@ -143,6 +144,11 @@ class Findings:
         """Take over what another verification found."""
         self._checks.extend(outcome.checks)
         self._reasons.extend(outcome.reasons)
+
+    @property
+    def reasons(self) -> tuple[Reason, ...]:
+        """The reasons so far."""
+        return tuple(self._reasons)
 
     @property
     def clean(self) -> bool:

@@ -1,14 +1,17 @@
-"""`attest anchors`: what is trusted, changed while the plugin serves."""
+"""`attest anchors`: what is trusted, changed while the plugin serves: anchors, bundles, lists and the policy."""
 
 from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 
 from attest.bundles import read_bundle
+from attest.crls import parse_crl
 from attest.expiry import Expiry, expiries
+from attest.policy import read_policy
 from attest.search import Anchors
 from world.settings import pem_blocks
 from world.trust import Item, Kind, OlderSequence, TrustStore
@@ -21,16 +24,18 @@ def add_anchors(anchors: argparse.ArgumentParser) -> None:
     actions = anchors.add_subparsers(required=True, metavar="ACTION")
     said = {
         "list": (_list, "what the trust store holds, and what of it ends soon"),
-        "add": (_add, "add anchors to a set of the store: the first half of a rotation"),
-        "rotate": (_rotate, "put anchors in the place of a set"),
+        "add": (_add, "add anchors, or lists, to a set of the store: the first half of a rotation"),
+        "rotate": (_rotate, "put something in the place of what the store has under a name"),
         "remove": (_remove, "remove a set: nobody under it is let in any more"),
     }
     for name, (run, text) in said.items():
         action = actions.add_parser(name, help=text)
         if name != "list":
-            action.add_argument("set", metavar="SET")
+            action.add_argument("set", metavar="NAME", help="the set; for a bundle its trust domain; `policy`")
+            kinds = [kind.value for kind in Kind]
+            action.add_argument("--kind", choices=kinds, default=Kind.ANCHORS.value, help="default: anchors")
         if name in ("add", "rotate"):
-            action.add_argument("file", type=Path, metavar="FILE", help="anchors in PEM")
+            action.add_argument("file", type=Path, metavar="FILE", help="PEM; a bundle's JSON; a policy's YAML")
             action.add_argument("--sequence", type=int, help="default: the next")
         action.set_defaults(run=run)
 
@@ -56,21 +61,26 @@ def _ends(item: Item) -> tuple[Expiry, ...]:
 
 
 def _add(given: argparse.Namespace) -> int:
-    item = _store(given).snapshot().of(Kind.ANCHORS).get(given.set)
-    if item is None:
+    kind = Kind(given.kind)
+    if kind not in _LISTED:
+        raise ValueError(f"nothing is added to a {kind.value}: say rotate")
+    item = _store(given).snapshot().of(kind).get(given.set)
+    if item is None and kind is Kind.ANCHORS:
         print("new in the store: anchors that are configured under this name count no more", file=sys.stderr)
-    before = item.data.decode() if item is not None and item.data is not None else ""
-    return _put(given, before + given.file.read_text())
+    before = item.data if item is not None and item.data is not None else b""
+    return _put(given, kind, before + given.file.read_bytes())
 
 
 def _rotate(given: argparse.Namespace) -> int:
-    return _put(given, given.file.read_text())
+    return _put(given, Kind(given.kind), given.file.read_bytes())
 
 
-def _put(given: argparse.Namespace, text: str) -> int:
-    Anchors.of(pem_blocks(text))  # what cannot be read is not stored
+def _put(given: argparse.Namespace, kind: Kind, data: bytes) -> int:
+    if kind is Kind.POLICY and given.set != _POLICY:
+        raise ValueError(f"the policy's name in the store is `{_POLICY}`")
+    _READ[kind](given.set, data)  # what cannot be read is not stored
     try:
-        item = _store(given).put(Kind.ANCHORS, given.set, text.encode(), given.sequence)
+        item = _store(given).put(kind, given.set, data, given.sequence)
     except OlderSequence as error:
         print(f"refused: {error}", file=sys.stderr)
         return 1
@@ -78,8 +88,31 @@ def _put(given: argparse.Namespace, text: str) -> int:
     return 0
 
 
+def _read_anchors(_: str, data: bytes) -> object:
+    return Anchors.of(pem_blocks(data.decode()))
+
+
+def _read_lists(_: str, data: bytes) -> object:
+    return [parse_crl(der) for der in pem_blocks(data.decode())]
+
+
+_READ: Mapping[Kind, Callable[[str, bytes], object]] = {
+    Kind.ANCHORS: _read_anchors,
+    Kind.CRL: _read_lists,
+    Kind.BUNDLE: read_bundle,
+    Kind.POLICY: lambda _, data: read_policy(data),
+}
+_LISTED = (Kind.ANCHORS, Kind.CRL)
+"""What may be several in one item."""
+
+_POLICY = "policy"
+
+
 def _remove(given: argparse.Namespace) -> int:
-    print(f"{given.set} sequence {_store(given).put(Kind.ANCHORS, given.set, None).sequence}: removed")
+    kind = Kind(given.kind)
+    if kind is Kind.POLICY:
+        raise ValueError("without a policy nothing could be decided: rotate to another")
+    print(f"{given.set} sequence {_store(given).put(kind, given.set, None).sequence}: removed")
     return 0
 
 

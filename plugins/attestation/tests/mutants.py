@@ -28,6 +28,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.x509.oid import ExtendedKeyUsageOID, ExtensionOID
 from pki import AT, DAY, Authority, Draft, body, key, name, names, sign_body, usage, with_extensions
 from test_chain import BETWEEN, PRIVATE, ROOT
+from test_revocation import HARD, answer, crl, judged
 from test_spiffe import BUNDLES, OWN, RULES, TOKEN_KEY, TOKENS, WORKLOAD
 from test_spiffe import ROOT as SPIFFE_ROOT
 
@@ -41,6 +42,17 @@ SVID_BETWEEN = SPIFFE_ROOT.authority("between")
 SVID_CHAIN = [SVID_BETWEEN.leaf(lambda draft: None, WORKLOAD), SVID_BETWEEN.der]
 STRANGERS = [key(f"stranger {number}") for number in range(8)]
 FLAGS = ("content_commitment", "key_encipherment", "data_encipherment", "key_agreement", "crl_sign")
+
+STAPLE, LIST = answer(), crl()
+READ = (
+    ExtensionOID.BASIC_CONSTRAINTS, ExtensionOID.KEY_USAGE, ExtensionOID.EXTENDED_KEY_USAGE,
+    ExtensionOID.SUBJECT_ALTERNATIVE_NAME, ExtensionOID.NAME_CONSTRAINTS, ExtensionOID.CERTIFICATE_POLICIES,
+    ExtensionOID.POLICY_CONSTRAINTS, ExtensionOID.INHIBIT_ANY_POLICY, ExtensionOID.CRL_DISTRIBUTION_POINTS,
+    ExtensionOID.AUTHORITY_KEY_IDENTIFIER, ExtensionOID.SUBJECT_KEY_IDENTIFIER, ExtensionOID.TLS_FEATURE,
+    ExtensionOID.AUTHORITY_INFORMATION_ACCESS, ExtensionOID.FRESHEST_CRL, ExtensionOID.ISSUER_ALTERNATIVE_NAME,
+    x509.ObjectIdentifier("2.5.29.33"),
+)  # fmt: skip
+"""Extensions whose content is read, here or in the library."""
 
 Mutant = Callable[[random.Random], Outcome]
 LeafChange = Callable[[Draft, random.Random], None]
@@ -94,6 +106,14 @@ def bytes_of_svid(chance: random.Random) -> Outcome:
 
 def bytes_of_token(chance: random.Random) -> Outcome:
     return token(scrambled(good_token(), chance))
+
+
+def bytes_of_staple(chance: random.Random) -> Outcome:
+    return judged(HARD, staple=scrambled(STAPLE, chance))
+
+
+def bytes_of_list(chance: random.Random) -> Outcome:
+    return judged(HARD, scrambled(LIST, chance))
 
 
 def seconds(chance: random.Random) -> timedelta:
@@ -209,6 +229,21 @@ def structural_authority(chance: random.Random) -> Outcome:
     return chain([authority.leaf(), authority.der])
 
 
+def a_garbled_extension(chance: random.Random) -> Outcome:
+    """An extension that is known and holds something else, on either certificate, signed by its right issuer."""
+    cut = bytes.fromhex("30820100") + chance.randbytes(chance.randint(0, 40))
+    value = x509.UnrecognizedExtension(chance.choice(READ), chance.choice((b"", b"\x05\x00", cut)))
+    critical = chance.random() < 0.5
+
+    def change(draft: Draft) -> None:
+        draft.put(value, critical=critical)
+
+    if chance.random() < 0.5:
+        return chain([BETWEEN.leaf(change), BETWEEN.der])
+    authority = ROOT.authority("intermediate", change)
+    return chain([authority.leaf(), authority.der])
+
+
 def another_signer(chance: random.Random) -> Outcome:
     stranger = Authority(BETWEEN.der, chance.choice(STRANGERS))
     return chain([stranger.leaf(), BETWEEN.der])
@@ -299,16 +334,17 @@ def another_spelling(chance: random.Random) -> Outcome:
             return token(json.dumps({"payload": claims.decode(), "signature": signature.decode()}).encode())
 
 
-BYTES: tuple[Mutant, ...] = (bytes_of_chain, bytes_of_svid, bytes_of_token)
+BYTES: tuple[Mutant, ...] = (bytes_of_chain, bytes_of_svid, bytes_of_token, bytes_of_staple, bytes_of_list)
 STRUCTURAL: tuple[Mutant, ...] = (
-    structural_leaf, structural_leaf, structural_authority, another_signer, a_body_no_builder_makes,
-    a_chain_of_another_form, structural_svid, structural_token, another_spelling,
+    structural_leaf, structural_leaf, structural_authority, a_garbled_extension, another_signer,
+    a_body_no_builder_makes, a_chain_of_another_form, structural_svid, structural_token, another_spelling,
 )  # fmt: skip
 
 
 def hunt(count: int, seed: int) -> tuple[Counter[str], list[str], float]:
     """Try `count` mutants; return how often each code came, what went wrong, and the longest CPU time of one."""
     good = [chain(CHAIN), svid([SVID]), svid(SVID_CHAIN), token(good_token())]
+    good += [judged(HARD, staple=STAPLE), judged(HARD, LIST)]
     assert all(outcome.verdict is Verdict.ADMIT for outcome in good)
     chance, codes, wrong, longest = random.Random(seed), Counter[str](), list[str](), 0.0
     for number in range(count):

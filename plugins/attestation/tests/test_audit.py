@@ -172,12 +172,13 @@ def test_a_record_has_all_its_members_and_no_others() -> None:
         read_line(b'{"v": 1}\n')
 
 
-BEFORE = Known("k1", "spiffe://prod.example/api", "a1", ("jwt-svid",))
+BEFORE = Known("k1", "spiffe://prod.example/api", "a1", (("jwt-svid", "spiffe://prod.example/api"),))
 DRIFTED = {
     "D-KEY-CHANGED": replace(BEFORE, spki="k2"),
     "D-IDENTITY-CHANGED": replace(BEFORE, spiffe_id="spiffe://prod.example/other"),
     "D-ANCHOR-CHANGED": replace(BEFORE, anchor="a2"),
     "D-EVIDENCE-WEAKER": replace(BEFORE, evidence=()),
+    "D-EVIDENCE-CHANGED": replace(BEFORE, evidence=(("jwt-svid", "spiffe://prod.example/other"),)),
 }
 
 
@@ -216,8 +217,8 @@ def test_every_code_of_drift_has_its_case() -> None:
 def test_the_same_server_and_a_new_one_have_not_drifted() -> None:
     assert drifted(BEFORE).codes == set() and drifted(BEFORE).checks[0].result is Result.PASS
     assert drifted(BEFORE, before=None).checks[0].why == "never admitted before"
-    assert drifted(replace(BEFORE, evidence=("jwt-svid", "tpm"))).codes == set()
+    assert drifted(replace(BEFORE, evidence=(*BEFORE.evidence, ("tpm", "")))).codes == set()
 
 
 def test_evidence_that_did_not_come_is_an_error_of_its_own_and_no_drift() -> None:
-    assert drifted(replace(BEFORE, evidence=("evidence",))).codes == set()
+    assert drifted(replace(BEFORE, evidence=(("evidence", ""),))).codes == set()

@@ -385,6 +385,14 @@ def test_a_trusted_certificate_that_is_no_authoritys_speaks_for_itself_alone() -
     assert issued.codes == {"X-CA-FLAG", "X-KU-CERTSIGN"}
 
 
+@pytest.mark.parametrize("content", ["", "0500", "30020500", "300430020600", "300a30080602888806022a03"])
+@pytest.mark.parametrize("where", [under, below], ids=["authority", "leaf"])
+def test_policy_mappings_that_are_none_are_told(where: Callable[..., Outcome], content: str) -> None:
+    """The library does not read them, and the authority's are acted upon."""
+    mappings = x509.UnrecognizedExtension(x509.ObjectIdentifier("2.5.29.33"), bytes.fromhex(content))
+    assert where(put(mappings)).codes == {"X-EXT-MALFORMED"}
+
+
 def test_a_kind_of_name_that_the_library_does_not_read_is_refused_by_name() -> None:
     """An ediPartyName ([5]) beside the server's name."""
     party = bytes.fromhex("a506a1040c027878")

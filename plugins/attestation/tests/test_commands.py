@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from commands import main
+from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from pki import AT, DAY, root
 from servers import pem
@@ -168,6 +169,45 @@ def test_anchors_are_added_rotated_and_removed(folder: Path, capsys: pytest.Capt
     assert run("anchors", "remove", "own", **data) == 0
     assert run("anchors", "list", **data) == 0
     assert capsys.readouterr().out.endswith("own sequence 10: removed\n")
+
+
+def test_lists_bundles_and_the_policy_are_changed_in_the_same_way(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = {"data": folder}
+    made = x509.load_der_x509_crl(BETWEEN.crl(4)).public_bytes(Encoding.PEM)
+    (folder / "list.pem").write_bytes(made)
+    changes: tuple[tuple[object, ...], ...] = (
+        ("add", "corp", folder / "list.pem", "--kind", "crl"),
+        ("rotate", OWN, folder / "bundle.json", "--kind", "bundle"),
+        ("rotate", "policy", folder / "policy.yaml", "--kind", "policy"),
+        ("remove", "corp", "--kind", "crl"),
+    )
+    assert [run("anchors", *words, **data) for words in changes] == [0] * 4
+    store = TrustStore(folder / "trust.db")
+    held = {item.kind: (item.name, item.data) for item in store.snapshot().items}
+    assert held == {
+        Kind.CRL: ("corp", None),
+        Kind.BUNDLE: (OWN, (folder / "bundle.json").read_bytes()),
+        Kind.POLICY: ("policy", POLICY.encode()),
+    }
+    capsys.readouterr()
+    assert run("anchors", "list", **data) == 0
+    assert f"bundle {OWN} sequence 1" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("add", OWN, "bundle.json", "--kind", "bundle"), ("rotate", "other", "policy.yaml", "--kind", "policy"),
+        ("rotate", "policy", "bundle.json", "--kind", "policy"), ("rotate", "corp", "root.pem", "--kind", "crl"),
+        ("rotate", OWN, "policy.yaml", "--kind", "bundle"), ("remove", "policy", "--kind", "policy"),
+    ],
+)  # fmt: skip
+def test_what_is_of_another_kind_is_not_stored(folder: Path, words: tuple[str, ...]) -> None:
+    given = [folder / word if word.endswith((".json", ".yaml", ".pem")) else word for word in words]
+    assert run("anchors", *given, data=folder) == 2
+    assert TrustStore(folder / "trust.db").change() == 0
 
 
 def test_a_change_is_approved_as_it_was_asked_for(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -89,6 +89,7 @@ def answer(
     end: dt.datetime | None = AT + DAY,
     responder: bytes | None = None,
     private: object = None,
+    extension: x509.ExtensionType | None = None,
 ) -> bytes:
     """What the intermediate authority says about a server's certificate."""
     revoked = AT - DAY if status is ocsp.OCSPCertStatus.REVOKED else None
@@ -98,6 +99,8 @@ def answer(
     builder = builder.responder_id(ocsp.OCSPResponderEncoding.HASH, signer)
     if responder:
         builder = builder.certificates([signer])
+    if extension is not None:
+        builder = builder.add_extension(extension, critical=True)
     return builder.sign(private or BETWEEN.private, SHA256()).public_bytes(Encoding.DER)  # type: ignore[arg-type]
 
 
@@ -250,3 +253,23 @@ def test_of_two_lists_the_newer_counts_wherever_it_stands(is_first: bool) -> Non
     assert judged(HARD, *((newer, older) if is_first else (older, newer))).codes == {"R-REVOKED"}
     older, newer = crl(SERIAL, number=7), crl(number=8)
     assert judged(HARD, *((newer, older) if is_first else (older, newer))).verdict is Verdict.ADMIT
+
+
+def test_an_answer_with_a_critical_extension_that_is_not_known_says_nothing() -> None:
+    strange = x509.UnrecognizedExtension(x509.ObjectIdentifier("1.2.3.4.5"), b"\x05\x00")
+    assert judged(HARD, staple=answer(extension=strange)).codes == {"R-OCSP-PARSE"}
+    assert judged(HARD, staple=answer(extension=x509.OCSPNonce(b"12345678"))).verdict is Verdict.ADMIT
+
+
+@pytest.mark.parametrize("kind", ["staple", "list"])
+def test_no_single_flipped_bit_of_an_answer_or_a_list_is_admitted(kind: str) -> None:
+    good = answer() if kind == "staple" else crl()
+
+    def tried(data: bytes) -> Outcome:
+        return judged(HARD, staple=data) if kind == "staple" else judged(HARD, data)
+
+    assert tried(good).verdict is Verdict.ADMIT
+    for bit in range(len(good) * 8):
+        flipped = bytearray(good)
+        flipped[bit // 8] ^= 1 << bit % 8
+        assert tried(bytes(flipped)).verdict is not Verdict.ADMIT, bit

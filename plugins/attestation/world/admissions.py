@@ -53,7 +53,11 @@ class Admissions:
                 "SELECT spki, spiffe_id, anchor, evidence FROM admitted WHERE server = ? AND tenant = ?",
                 (server, tenant),
             ).fetchone()
-        return None if row is None else Known(row[0], row[1], row[2], tuple(json.loads(row[3])))
+        return (
+            None
+            if row is None
+            else Known(row[0], row[1], row[2], tuple((kind, whom) for kind, whom in json.loads(row[3])))
+        )
 
     def admit(self, server: str, tenant: str, known: Known) -> None:
         """Remember an admission in the place of the one before. Raises sqlite3.OperationalError."""

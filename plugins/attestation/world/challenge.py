@@ -17,14 +17,14 @@ from attest.evidence import EvidenceRules, verify_evidence
 from attest.messages import EVIDENCE_PATH, MAX_ANSWER_BYTES, Evidence, question, read_evidence, read_handed
 from attest.policy import EvidenceAsked, Rule
 from attest.results import Results, StageResult, read_result
-from attest.strictjson import NotJson
+from attest.strictjson import Json, NotJson
 from attest.urls import Url
 from attest.verdict import Findings
 
 from world.connector import Post
 from world.identity import Refusal, reach
 from world.nonces import NonceStore, StoreBusy, Subject
-from world.sandbox import VERIFYING, Died, run_apart
+from world.sandbox import VERIFYING, Died, Limits, run_apart
 from world.settings import Settings
 
 __all__ = ["Challenger"]
@@ -62,6 +62,8 @@ class Challenger:
 
     store: NonceStore
     random: Callable[[int], bytes] = os.urandom
+    apart: Callable[[Callable[[], dict[str, Json]], Limits], dict[str, Json]] = run_apart
+    """How one verification is run: in a child of its own."""
 
     @classmethod
     def at(cls, folder: Path) -> Challenger:
@@ -135,7 +137,7 @@ class Challenger:
         if refused is not None:
             return asked.ended(refused, "nonce", at)
         try:
-            answer = run_apart(lambda: _verified(asked, kind, nonce, read, at).as_json(), VERIFYING)  # type: ignore[arg-type, return-value]
+            answer = self.apart(lambda: _verified(asked, kind, nonce, read, at).as_json(), VERIFYING)  # type: ignore[arg-type, return-value]
         except Died as death:
             return asked.ended(death.code, "verifier", at)
         found = read_result(answer)

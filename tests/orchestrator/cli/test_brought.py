@@ -71,6 +71,11 @@ def test_the_file_here_is_looked_into(penstock: Run, telling: Path, tmp_path: Pa
     assert "No such command 'tel'. Did you mean 'tell'?" in wrong.stderr
 
 
+def test_a_plugins_command_in_a_folder_without_a_file_says_what_it_needs(penstock: Run) -> None:
+    wrong = penstock("attest", "anchors", "list")
+    assert wrong.returncode == 2 and "--file PATH or --plugin FOLDER" in wrong.stderr
+
+
 def test_a_slip_is_a_slip_beside_a_file_that_is_wrong_too(penstock: Run, telling: Path, tmp_path: Path) -> None:
     (tmp_path / "pipeline.yaml").write_text("version: 7\n")
     slip = penstock("lnit")

@@ -6,8 +6,10 @@ import hashlib
 import json
 import subprocess
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from pathlib import Path
 
+import door_host
 import pytest
 from shop import Host, serving
 
@@ -152,6 +154,63 @@ def test_the_plugin_has_its_secrets_and_nothing_else_shows_them(
     assert assert_folder_silent(state) >= 2, "a journal and the memory of runs"
     assert list(state.rglob("journal*"))
     assert_folder_silent(keyed, but=keyed / "api_token")
+
+
+ASKED = (
+    ("status",),
+    ("plan",),
+    ("apply",),
+    ("history",),
+    ("diff", "2"),
+    ("logs", "--lines", "1000"),
+    ("breakers",),
+    ("override", "--list"),
+    ("runs", "list"),
+)
+COMMANDS = ("status", "plan", "history", "override.list", "runs.list", "breakers.list")
+"""Each of the host that serves the file, the change between two secrets included."""
+
+
+def test_whatever_is_asked_of_a_daemon_over_such_a_file_is_silent(
+    keyed: Path, environment: Mapping[str, str], penstock: Run
+) -> None:
+    """Also what a tap shows with the values: what a stage is given holds no secret, and its plugin puts none out."""
+    file, before = keyed / "pipeline.yaml", "earlier-" + FILE_MARKER
+    (keyed / "api_token").write_text(before)
+    heard: list[tuple[str, bytes]] = []
+    host_sees = {**environment, "KEYED_MAC": ENV_MARKER}
+    with door_host.serving(keyed, host_sees, "-vv", "--no-watch") as host, ExitStack() as stack:
+        streams = {}
+        for path in ("/v1/events", "/v1/streams/tap?stage=call/last&values=true", "/v1/streams/logs?follow=true"):
+            client = stack.enter_context(host.client())
+            client.request("GET", path)
+            streams[path] = client.getresponse()
+            assert streams[path].status == 200, path
+        (keyed / "api_token").write_text(FILE_MARKER + "\n")
+        file.write_text(PIPELINE.replace("deadline: 20s", "deadline: 30s"))
+        done = [penstock("plan", keyed, "--json")]
+        for changed in (False, True):
+            for wish in ("", "deny", "raise"):
+                answer = host.call("tool_pre_invoke", {"name": "t", "args": {"wish": wish}})
+                assert answer["verdict"] == ("deny" if wish else "allow")
+                heard.append((f"the answer to {wish!r}", json.dumps(answer).encode()))
+            if not changed:
+                done.append(penstock("apply", keyed, "--json"))
+        done += [penstock(*words, keyed) for words in (*ASKED, ("why", answer["run_id"]))]
+        heard += [(name, json.dumps(host.command(name)).encode()) for name in COMMANDS]
+        heard += [(path, repr(host.ask("GET", path)).encode()) for path in ("/v1/status", "/v1/runs", "/metrics")]
+        host.signal()
+        heard += [(path, stream.read()) for path, stream in streams.items()]
+    said = dict(heard)
+    assert b"event: ChangeApplied" in said["/v1/events"] and b"event: RunEnded" in said["/v1/events"]
+    assert said["/v1/streams/tap?stage=call/last&values=true"].count(b'"wish":"raise"') == 2
+    assert b"[secret]" in said["/v1/streams/logs?follow=true"]
+    assert {one.returncode for one in done} == {0}, [(one.args, one.stderr) for one in done if one.returncode]
+    for what, data in (*heard, ("the host", host.said.encode())):
+        assert_silent(what, data)
+    for one in done:
+        assert_silent(str(one.args), (one.stdout + one.stderr).encode())
+    assert_folder_silent(Path(environment["PENSTOCK_STATE"]))
 
 
 def test_every_command_over_such_a_file_is_silent(keyed: Path, penstock: Run, environment: Mapping[str, str]) -> None:

@@ -9,7 +9,7 @@ import runpy
 import signal
 import sys
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -62,13 +62,6 @@ SAYS_PIPELINE = """
     stages:
       say: { uses: till/say }
 """
-
-
-@pytest.fixture
-def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
-    """An empty store."""
-    with Store(tmp_path_factory.mktemp("store"), offline=True) as made:
-        yield made
 
 
 def write_patient_shop(folder: Path) -> Path:
@@ -142,7 +135,7 @@ async def live(orchestrator: Orchestrator, shop: Path) -> None:
     await orchestrator.invoke("look", order(shop))
     await refused(orchestrator)
     split = SplitPlan(5.0, "", DEFAULT_ABORT)  # type: ignore[arg-type]  # nobody is asked for a key here
-    orchestrator.revisions.trial = Trial(orchestrator.revisions.current, 0, {"look": split}, lambda reason: None)
+    orchestrator.revisions.living.trial = Trial(orchestrator.revisions.current, 0, {"look": split}, lambda reason: None)
 
 
 @asynccontextmanager

@@ -16,8 +16,8 @@ from orchestrator.events import (
 )
 from orchestrator.orchestrator import HookResult, Orchestrator
 from orchestrator.reload.change import Action
+from orchestrator.revisions.following import Applied
 from orchestrator.revisions.history import Outcome
-from orchestrator.revisions.revisions import Applied
 
 FAILS = """
 def broken(call):

@@ -1,0 +1,90 @@
+"""A change from beginning to end: its candidate, what differs, the succession, and what is written down of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from isolation.errors import IsolationError
+from orchestrator.journal.errors import JournalError
+from orchestrator.reload.change import Change
+from orchestrator.revisions.history import Outcome
+from orchestrator.revisions.leases import Leases
+from orchestrator.revisions.living import Living
+from orchestrator.revisions.notes import Notes
+from orchestrator.revisions.plans import Plans
+from orchestrator.revisions.refusal import ChangeNotMade
+from orchestrator.revisions.revision import Candidate, Revision
+from orchestrator.revisions.succession import Asked, Succession
+from orchestrator.revisions.trials import Trials, splits_on_trial
+from pipelines.problem import SpecError
+
+__all__ = ["Applied", "Following"]
+
+
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """What came of a change. `revision` serves now, or is on trial; `change` is empty where nothing differed."""
+
+    revision: Revision
+    change: Change
+    outcome: Outcome | None
+
+
+class Following:
+    """Makes changes that were asked for, or refuses them. The caller has the turn."""
+
+    def __init__(
+        self, living: Living, plans: Plans, leases: Leases, notes: Notes, trials: Trials, succession: Succession
+    ) -> None:
+        self._living = living
+        self._plans = plans
+        self._leases = leases
+        self._notes = notes
+        self._trials = trials
+        self._succession = succession
+
+    async def follow(self, asked: Asked) -> Applied:
+        """Make a change. Raises ChangeNotMade, with everything as it was."""
+        try:
+            candidate = await self._leases.candidate(asked.made, asked.report)
+        except (SpecError, IsolationError) as error:
+            raise await self._notes.refuse(error, asked.by) from error
+        known, change = self._living.change_to(candidate.outline)
+        if change.empty:
+            self._leases.release(candidate)
+            return await self._unchanged(known, change, asked.by)
+        return await self._changed(asked, candidate, change)
+
+    async def _unchanged(self, known: Revision, change: Change, by: str) -> Applied:
+        """Make nothing of what is in service already. What was on trial is not wanted any more where that serves."""
+        self._notes.refused = None
+        if self._living.trial is None or known is not self._living.current:
+            return Applied(known, change, None)
+        await self._trials.abort("what served before was put into place again", by)
+        return Applied(known, change, Outcome.ABORTED)
+
+    async def _changed(self, asked: Asked, candidate: Candidate, change: Change) -> Applied:
+        before, trial, number = self._living.current.number, self._living.trial, self._plans.history.next_number
+        try:
+            splits = splits_on_trial(candidate, change) if asked.follows_files else {}
+            revision = await self._succession.bring_up(asked, candidate, change, splits)
+        except (IsolationError, ChangeNotMade, JournalError, OSError) as error:
+            self._undo_keeping(candidate, number)
+            await self._trials.note_end(trial, asked.by)
+            await self._plans.tidy()
+            raise await self._notes.refuse(error, asked.by) from error
+        except BaseException:
+            self._undo_keeping(candidate, number)
+            raise
+        await self._trials.note_end(trial, asked.by)
+        if asked.follows_files:
+            await self._notes.follow_again()
+        outcome = Outcome.CANARY if splits else Outcome.APPLIED
+        await self._notes.made(revision, change, outcome, before, asked.reason)
+        await self._leases.hold_plans()
+        self._notes.tell(revision, change, outcome, asked.reason)
+        return Applied(revision, change, outcome)
+
+    def _undo_keeping(self, candidate: Candidate, number: int) -> None:
+        self._plans.history.discard(number)
+        self._leases.release(candidate)
