@@ -218,7 +218,8 @@ def test_who_ended_lately_is_still_known(bench: Bench) -> None:
     """A worker may speak of a run that was over before it answered."""
     bench.serve(PASSING)
     ring = Ring()
-    (run,) = bench.engine.submit(HOOK, PAYLOAD, CONTEXT, trace=TRACE).runs
+    call = bench.engine.submit(HOOK, PAYLOAD, CONTEXT, trace=TRACE)
+    (run,) = call.runs
     bench.answer("b")
     ring.add(Summary(run))
     assert ring.asked(run.id) == ("r-1", TRACE)
