@@ -65,6 +65,7 @@ INNER = {
         "QUEUED_LINES",
     },
     "orchestrator/lookout/taps.py": {"QUEUED_BYTES", "QUEUED_CALLS"},
+    "orchestrator/record/ring.py": {"RUNS_ASKED_FOR"},
     "orchestrator/revisions/between.py": {"MAX_LINES"},
     "isolation/store/uses.py": {"RECORD_WAIT_SECONDS"},
     "isolation/store/uv.py": {"KEPT_LINES"},
