@@ -53,7 +53,7 @@ def test_a_change_of_what_serves_is_told_at_any_verbosity() -> None:
     with logged(lambda text, *, tone=None, label="": lines.append(f"{label}: {text}"), 0):
         logging.getLogger("penstock.revisions").info("revision.applied", extra={"revision": 7, "by": "watcher"})
         log.info("not this")
-    assert lines == ["info: revision.applied revision=7 by=watcher"]
+    assert lines == ["info: revision.applied by=watcher revision=7"]
 
 
 def test_a_place_that_the_reason_begins_with_is_not_said_twice() -> None:
