@@ -417,6 +417,7 @@ RECORD: Mapping[str, Callable[[object], bool]] = {
     "began": lambda value: isinstance(value, float) and value > 0,
     "request_id": lambda value: isinstance(value, str),
     "trace": lambda value: value == "",
+    "revision": lambda value: value == 1,
     "finally": lambda value: value == {},
 }
 STAGE: Mapping[str, Callable[[object], bool]] = {
@@ -433,6 +434,10 @@ STAGE: Mapping[str, Callable[[object], bool]] = {
     "effect": lambda value: value == "none",
     "undo": lambda value: value is None,
     "override": lambda value: value is None,
+    "at": lambda value: isinstance(value, str) and value.count(":") == 2,
+    "mode": lambda value: value in (None, "enforce", "permissive", "audit", "disabled"),
+    "config": lambda value: value is None or (isinstance(value, str) and value.startswith("c")),
+    "version": lambda value: value is None or isinstance(value, str),
 }
 
 

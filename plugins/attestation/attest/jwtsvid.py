@@ -51,12 +51,12 @@ def verify_jwt_svid(token: bytes, bundles: Mapping[str, Bundle], rules: TokenRul
     parts = _taken_apart(findings, token)
     if parts is None:
         return findings.outcome()
-    header, claims = parts
+    header, claims, signature = parts
     findings.run("header", "token.header", _header, header)
     identity = _subject(findings, claims)
     bundle = bundles.get(identity.trust_domain) if identity else None
     key = _key(findings, header, identity, bundle, rules)
-    if key is None or not findings.run("signature", "token", _signature, token, key, header):
+    if key is None or not findings.run("signature", "token", _signature, token, signature, key, header):
         for check in ("audience", "lifetime", "spiffe-allowed"):
             findings.skip(check, "token.claims", UNAUTHENTICATED)
         return findings.outcome()
@@ -68,15 +68,15 @@ def verify_jwt_svid(token: bytes, bundles: Mapping[str, Bundle], rules: TokenRul
     return findings.outcome(spiffe_id=str(identity), bundle=bundle.digest, sequence=bundle.sequence)
 
 
-def _taken_apart(findings: Findings, token: bytes) -> tuple[dict[str, Json], dict[str, Json]] | None:
+def _taken_apart(findings: Findings, token: bytes) -> tuple[dict[str, Json], dict[str, Json], bytes] | None:
     """Compact serialisation alone: three parts, each in its one spelling."""
     pieces = token.split(b".")
     if len(pieces) != 3 or not token.isascii():
         findings.against("J-SER", "token", "three parts", len(pieces))
         return None
     try:
-        header, claims, _ = (b64url(piece.decode()) for piece in pieces)
-        return read_object(header), read_object(claims)
+        header, claims, signature = (b64url(piece.decode()) for piece in pieces)
+        return read_object(header), read_object(claims), signature
     except NotJson as error:
         findings.against("C-PARSE", "token", "base64url of JSON objects", error)
         return None
@@ -134,11 +134,13 @@ def _key(
     return key
 
 
-def _signature(findings: Findings, path: str, token: bytes, key: JwtKey, header: Mapping[str, Json]) -> None:
-    signed, _, signature = token.rpartition(b".")
+def _signature(
+    findings: Findings, path: str, token: bytes, signature: bytes, key: JwtKey, header: Mapping[str, Json]
+) -> None:
+    signed = token.rpartition(b".")[0]
     try:
         is_good = _fits(key, str(header["alg"])) and _REGISTRY.get_alg(str(header["alg"])).verify(
-            signed, b64url(signature.decode()), key
+            signed, signature, key
         )
     except (JoseError, ValueError, TypeError):
         is_good = False

@@ -28,9 +28,7 @@ def read_object(data: bytes) -> dict[str, Json]:
     """Read one object. Raises NotJson."""
     try:
         text = data.decode("utf-8")
-        found = json.loads(
-            text, object_pairs_hook=_pairs, parse_constant=_constant, parse_int=_integer, parse_float=_float
-        )
+        found = _DECODER.decode(text)
     except RecursionError:
         raise NotJson("nested too deep") from None
     except ValueError as error:
@@ -77,6 +75,10 @@ def _float(text: str) -> float:
     if len(text) > _MAX_NUMBER_CHARACTERS or number in (float("inf"), float("-inf")):
         raise NotJson("a number that is infinite or of too many digits")
     return number
+
+
+# Made once: to make one costs as much as to read a token's header.
+_DECODER = json.JSONDecoder(object_pairs_hook=_pairs, parse_constant=_constant, parse_int=_integer, parse_float=_float)
 
 
 def _is_shallow(value: Json, left: int) -> bool:

@@ -13,10 +13,11 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 
-from attest.certificates import parse
+from attest.certificates import Refused, parse
 from attest.chain import verify_chain
+from attest.crls import parse_crl
 from attest.jwtsvid import verify_jwt_svid
-from attest.keys import verifies
+from attest.keys import Signed, verifies
 from attest.revocation import Collateral
 from attest.rules import Revocation
 from attest.search import Anchors
@@ -38,13 +39,20 @@ Deed = Callable[[], object]
 
 
 def signatures(*pairs: tuple[bytes, bytes]) -> Deed:
-    """The raw operations: each certificate under the key of the one above."""
+    """The raw operations: each certificate or list under the key of the one above."""
     made = []
     for below, above in pairs:
-        signed, key = parse(below).signed, parse(above).key()
+        signed, key = _signed(below), parse(above).key()
         assert signed is not None and key is not None
         made.append((key, signed))
     return lambda: [verifies(key, signed) for key, signed in made]
+
+
+def _signed(der: bytes) -> Signed | None:
+    try:
+        return parse(der).signed
+    except Refused:
+        return parse_crl(der).signed
 
 
 def chain() -> tuple[Deed, Deed]:
@@ -58,8 +66,11 @@ def chain_with_lists() -> tuple[Deed, Deed]:
     leaf, anchors, rules = BETWEEN.leaf(), Anchors.of([ROOT.der]), replace(PRIVATE, revocation=Revocation.HARD)
     lists = Collateral(crls=(ROOT.crl(), BETWEEN.crl(*range(10_000, 10_100))))
     assert verify_chain([leaf, BETWEEN.der], anchors, rules, AT, lists).verdict is Verdict.ADMIT
-    # A list is as long to verify as a certificate: twice each.
-    pairs = ((leaf, BETWEEN.der), (BETWEEN.der, ROOT.der)) * 2
+    pairs = (
+        (leaf, BETWEEN.der),
+        (BETWEEN.der, ROOT.der),
+        *((crl, by.der) for crl, by in zip(lists.crls, (ROOT, BETWEEN), strict=True)),
+    )
     return lambda: verify_chain([leaf, BETWEEN.der], anchors, rules, AT, lists), signatures(*pairs)
 
 
