@@ -40,7 +40,7 @@ def tap(
     """Watch a stage of the host that serves PATH: its payload, input and context, and what its plugin answered.
 
     STAGE is a stage of a pipeline, or PIPELINE/STAGE. Keys, kinds and lengths are shown, values are not unless
-    --show-values says so. At most 20 calls a second are shown; of a busier stage the rest is counted. Only runs that
+    --show-values says so. About 20 calls a second are shown; of a busier stage the rest is counted. Only runs that
     begin from now on are seen. Ctrl-C ends it.
     """
     from orchestrator.cli.commanding import follow

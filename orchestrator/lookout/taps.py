@@ -22,11 +22,14 @@ from orchestrator.record.summary import brief
 __all__ = ["SHOWN_PER_SECOND", "Tap", "Taps"]
 
 SHOWN_PER_SECOND = 20
-"""What somebody can read at most; of a busier stage the rest is counted."""
+"""What somebody can read at most, as a mean: the calls of a second may come at once. Of a busier stage the rest is
+counted."""
 
 QUEUED_CALLS = 64
 QUEUED_BYTES = 8 * 1024 * 1024
 """What may wait for the reader: payloads are held as they are until then."""
+
+_ROUNDING = 1e-6
 
 MOST_BYTES = 256 * 1024
 """A larger payload or answer is not taken apart: that would hold the loop."""
@@ -57,7 +60,7 @@ class Tap:
         self._show = shortened if values else redacted
         self._values = values
         self._feed = Feed[_Seen](QUEUED_CALLS, QUEUED_BYTES)
-        self._next = 0.0
+        self._paid = 0.0  # the moment until which what was shown takes up the allowance
         self._passed = 0
 
     def take(self, run: Traversal, attempt: Attempt, answer: bytes | None) -> None:
@@ -65,10 +68,11 @@ class Tap:
         if self.pipeline not in (None, run.route.plan.name):
             return
         now = run.clock.now()
-        if now < self._next:
+        paid = max(self._paid, now) + 1 / SHOWN_PER_SECOND
+        if paid > now + 1 + _ROUNDING:
             self._passed += 1
             return
-        self._next = now + 1 / SHOWN_PER_SECOND
+        self._paid = paid
         seen = _Seen(run, attempt, answer, run.clock.wall(), self._passed)
         self._passed = 0
         self._feed.put(seen, seen.size)

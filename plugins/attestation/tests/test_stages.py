@@ -434,7 +434,7 @@ def test_a_store_that_is_locked_is_an_error_that_may_pass(
     assert [(one["code"], one["actual"]) for one in details["reasons"]] == [("A-STORE", "database is locked")]
     assert details["retryable"] and found.violation.retry_after_ms
     if name == "identity":
-        decided = stage("appraise", port, settings, clock=lambda: NOW, identity=found.out["result"])
+        decided = stage("appraise", port, settings, identity=found.out["result"])
         assert codes(decided) == {"A-STORE"} and decided.violation is not None and decided.violation.retry_after_ms
 
 
