@@ -95,13 +95,16 @@ _REVOCATION: _Group = {
     "R-CRL-CRIT-EXT": (Effect.RETRY, "A revocation list has a critical extension that is not known here."),
     "R-CRL-SCOPE": (Effect.RETRY, "A revocation list does not cover this certificate, or not every reason."),
     "R-CRL-DELTA": (Effect.RETRY, "A delta list has no complete list that it belongs to."),
-    "R-OCSP-PARSE": (Effect.RETRY, "An OCSP answer cannot be read, or is not an answer."),
+    "R-OCSP-PARSE": (Effect.RETRY, "An OCSP answer from a configured responder cannot be read."),
+    "R-OCSP-STATUS": (Effect.RETRY, "An OCSP responder says that it cannot answer now."),
+    "R-OCSP-CRIT-EXT": (Effect.RETRY, "An OCSP answer has a critical extension that is not known here."),
     "R-OCSP-SIG": (Effect.RETRY, "An OCSP answer is not signed by its responder."),
     "R-OCSP-RESPONDER": (Effect.RETRY, "An OCSP answer is signed by somebody whom the issuer did not appoint."),
     "R-OCSP-CERTID": (Effect.RETRY, "An OCSP answer is about another certificate."),
     "R-OCSP-STALE": (Effect.RETRY, "An OCSP answer is past its next update, or names none."),
     "R-OCSP-FUTURE": (Effect.RETRY, "An OCSP answer is from the future."),
     "R-OCSP-UNKNOWN": (Effect.DENY, "The responder does not know the certificate."),
+    "R-STAPLE-PARSE": (Effect.DENY, "What the server stapled cannot be read as an OCSP answer, or is over the limit."),
     "R-OCSP-STAPLE": (Effect.DENY, "The certificate demands a stapled OCSP answer, and there is no good one."),
 }
 

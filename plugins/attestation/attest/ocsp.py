@@ -39,18 +39,18 @@ def judge_answer(
     der: bytes, certificate: Certificate, issuer: Certificate, key: PublicKey | None, rules: Rules, at: datetime
 ) -> Answer | str:
     """Return what the answer says, or the code of why it says nothing. `key` is the issuer's."""
-    if key is None or not affordable(key):
-        return "R-OCSP-SIG"
     if len(der) > MAX_OCSP_BYTES:
         return "R-OCSP-PARSE"
+    if key is None or not affordable(key):
+        return "R-OCSP-SIG"
     try:
         response = ocsp.load_der_ocsp_response(der)
         if response.response_status is not ocsp.OCSPResponseStatus.SUCCESSFUL:
-            return "R-OCSP-PARSE"
+            return "R-OCSP-STATUS"
         if not _is_whole(der):
             return "R-OCSP-SIG"
         if any(one.critical and one.oid != OCSPExtensionOID.NONCE for one in response.extensions):
-            return "R-OCSP-PARSE"  # RFC 6960 section 4.4: one that is critical and not known here
+            return "R-OCSP-CRIT-EXT"  # RFC 6960 section 4.4
         complaint = _signer_complaint(response, issuer, key, rules, at)
         if complaint is not None:
             return complaint

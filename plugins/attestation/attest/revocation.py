@@ -29,7 +29,7 @@ __all__ = ["NO_COLLATERAL", "Collateral", "Statuses"]
 _MAX_SIGNER_DEPTH = 2
 """How often the signer of a list may itself need a list by another signer."""
 
-_BAD_NEWS = frozenset({"R-OCSP-UNKNOWN", "R-OCSP-STAPLE"})
+_BAD_NEWS = frozenset({"R-OCSP-UNKNOWN", "R-OCSP-STAPLE", "R-STAPLE-PARSE"})
 """What no other source outweighs and soft fail does not forgive."""
 
 
@@ -138,6 +138,8 @@ class Statuses:
                     codes.add("R-OCSP-UNKNOWN")
                 case "R-OCSP-CERTID" if der is not staple:
                     pass  # an answer about somebody else is no fault of this certificate's
+                case "R-OCSP-PARSE" if der is staple:
+                    codes.add("R-STAPLE-PARSE")  # the server's own bytes: no collateral that may come later
                 case str():
                     codes.add(said)
         if is_leaf and _demands_staple(asked.certificate) and not is_stapled:

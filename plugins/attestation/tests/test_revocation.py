@@ -11,7 +11,7 @@ import pytest
 from attest.chain import verify_chain
 from attest.codes import CODES, GROUPS, Effect
 from attest.crls import parse_crl
-from attest.limits import MAX_CRL_BYTES
+from attest.limits import MAX_CRL_BYTES, MAX_OCSP_BYTES
 from attest.revocation import Collateral
 from attest.rules import PROFILES, Revocation, Rules
 from attest.search import Anchors
@@ -72,9 +72,17 @@ def a_stranger_of_the_same_name(rules: Rules) -> Outcome:
     return judged(rules, stranger.crl(), certificates=(stranger.der,))
 
 
+STRANGE = x509.UnrecognizedExtension(x509.ObjectIdentifier("1.2.3.4.5"), b"\x05\x00")
+
+
 def an_unknown_extension() -> bytes:
-    strange = x509.UnrecognizedExtension(x509.ObjectIdentifier("1.2.3.4.5"), b"\x05\x00")
-    return crl(change=with_extension(strange, critical=True))
+    return crl(change=with_extension(STRANGE, critical=True))
+
+
+def unanswered() -> bytes:
+    """What a responder says that is too busy to answer."""
+    status = ocsp.OCSPResponseStatus.TRY_LATER
+    return ocsp.OCSPResponseBuilder.build_unsuccessful(status).public_bytes(Encoding.DER)
 
 
 def a_delta_alone() -> bytes:
@@ -154,6 +162,9 @@ CASES: dict[str, Callable[[Rules], Outcome]] = {
     "R-OCSP-FUTURE": lambda rules: by_answer(rules, answer(begin=AT + DAY, end=AT + 2 * DAY)),
     "R-OCSP-UNKNOWN": lambda rules: by_answer(rules, answer(ocsp.OCSPCertStatus.UNKNOWN)),
     "R-OCSP-STAPLE": a_staple_that_is_missing,
+    "R-OCSP-STATUS": lambda rules: judged(rules, staple=unanswered()),
+    "R-OCSP-CRIT-EXT": lambda rules: by_answer(rules, answer(extension=STRANGE)),
+    "R-STAPLE-PARSE": lambda rules: judged(rules, crl(), staple=b"not an answer"),
 }
 
 
@@ -214,9 +225,13 @@ def test_under_soft_fail_what_is_not_known_is_a_check_that_was_skipped(code: str
     assert [(check.name, check.path, check.why) for check in skipped] == [("revocation", place, f"soft fail: {code}")]
 
 
-@pytest.mark.parametrize("code", ["R-REVOKED", "R-OCSP-UNKNOWN", "R-OCSP-STAPLE"])
+@pytest.mark.parametrize("code", ["R-REVOKED", "R-OCSP-UNKNOWN", "R-OCSP-STAPLE", "R-STAPLE-PARSE"])
 def test_soft_fail_forgives_no_bad_news(code: str) -> None:
     assert CASES[code](SOFT).codes == {code}
+
+
+def test_a_staple_over_the_limit_is_denied_whatever_a_list_says() -> None:
+    assert judged(HARD, crl(), staple=answer() + bytes(MAX_OCSP_BYTES)).codes == {"R-STAPLE-PARSE"}
 
 
 def test_a_list_over_the_limit_is_not_parsed() -> None:
@@ -256,8 +271,7 @@ def test_of_two_lists_the_newer_counts_wherever_it_stands(is_first: bool) -> Non
 
 
 def test_an_answer_with_a_critical_extension_that_is_not_known_says_nothing() -> None:
-    strange = x509.UnrecognizedExtension(x509.ObjectIdentifier("1.2.3.4.5"), b"\x05\x00")
-    assert judged(HARD, staple=answer(extension=strange)).codes == {"R-OCSP-PARSE"}
+    assert judged(HARD, staple=answer(extension=STRANGE)).codes == {"R-OCSP-CRIT-EXT"}
     assert judged(HARD, staple=answer(extension=x509.OCSPNonce(b"12345678"))).verdict is Verdict.ADMIT
 
 
