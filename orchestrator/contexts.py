@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import ClassVar
 
+from orchestrator.traces import MAX_REQUEST_ID_CHARACTERS
 from pipelines.body import Body
 from pipelines.hooks import CONTEXT
 from pipelines.suggest import nearest
@@ -36,18 +37,22 @@ def normalise(sent: Mapping[str, object] | None) -> Mapping[str, object]:
 
 
 class Context(Body):
-    """A context that was admitted. Its `request_id` was seen then, and stays known without its being decoded again."""
+    """A context that was admitted. Of its `request_id` the beginning was noted then: records and lines of logs hold it
+    without its being decoded again, and whoever calls does not decide how much they hold.
+    """
 
     __slots__ = ("request_id",)
 
     def __init__(self, raw: bytes, tree: Mapping[str, object] | None, request_id: str) -> None:
         super().__init__(raw, tree)
-        self.request_id = request_id
+        self.request_id = request_id[:MAX_REQUEST_ID_CHARACTERS]
 
 
 def request_id_of(context: Body) -> str:
-    """The request id of a run's context, decoded where it was read back from a journal."""
-    return context.request_id if type(context) is Context else str(context.tree.get("request_id", ""))
+    """The request id of a run's context as it is noted, decoded where it was read back from a journal."""
+    if type(context) is Context:
+        return context.request_id
+    return str(context.tree.get("request_id", ""))[:MAX_REQUEST_ID_CHARACTERS]
 
 
 def _full(sent: Mapping[str, object]) -> dict[str, object]:

@@ -37,7 +37,7 @@ from orchestrator.metrics.in_service import InService
 from orchestrator.metrics.metrics import HEARD, Metrics
 from orchestrator.record.records import records_of
 from orchestrator.record.ring import Ring, Untaken
-from orchestrator.record.summary import SAID_CHARACTERS, Summary, brief
+from orchestrator.record.summary import Summary, brief
 from orchestrator.resilience.breakers import Breakers
 from orchestrator.resilience.listening import Listener
 from orchestrator.revisions.candidates import Candidates
@@ -284,12 +284,11 @@ class Orchestrator:
     def _untaken(self, call: HookCall, reply: Reply) -> None:
         violation = reply.violation
         code, reason = (None, None) if violation is None else (violation.code, brief(violation.reason))
-        request_id = request_id_of(call.context)[:SAID_CHARACTERS]
-        clock = self.engine.clock
+        clock, request_id = self.engine.clock, request_id_of(call.context)
         self.ring.untaken.append(Untaken(request_id, call.hook, reply.verdict, code, reason, clock.wall()))
 
     def _ended(self, run: Traversal) -> None:
-        summary = Summary(run)
+        summary = Summary.of(run)
         self.ring.add(summary)
         self.revisions.ended(run)
         self.lookout.meters.add(summary)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import re
 
-__all__ = ["accepted_request_id", "accepted_trace", "fresh_trace"]
+__all__ = ["MAX_REQUEST_ID_CHARACTERS", "accepted_request_id", "accepted_trace", "fresh_trace"]
 
 MAX_REQUEST_ID_CHARACTERS = 200
 

@@ -13,6 +13,7 @@ from orchestrator.engine.lasting import Lasting
 from orchestrator.lookout.why import ChangesBetween, Record, decisive, differences, explained, no_changes_known
 from orchestrator.record.history import NoSuchRun, RunHistory, SeveralRuns
 from orchestrator.record.ring import Entry, Ring
+from orchestrator.traces import MAX_REQUEST_ID_CHARACTERS
 
 __all__ = ["Asked", "BreakerOf", "Reasons"]
 
@@ -68,6 +69,7 @@ class Reasons:
 
     def _of_request(self, request: str, remembered: Sequence[Entry]) -> list[str]:
         """The runs of one request, the last to end first."""
+        request = request[:MAX_REQUEST_ID_CHARACTERS]
         if not request:
             return []
         under_way = [id for id, run in self._open.items() if request_id_of(run.context) == request]
@@ -84,6 +86,7 @@ class Reasons:
 
     def _untaken(self, text: str, error: NoSuchRun) -> Answer:
         """What became of a call that left no run. Raises `error` where there was none either."""
+        text = text[:MAX_REQUEST_ID_CHARACTERS]
         for call in reversed(self._ring.untaken):
             if text and call.request_id.endswith(text):
                 return {

@@ -114,7 +114,7 @@ class RunHistory:
         """Summaries. Raises JournalError."""
         limit = max(1, min(wanted.limit, MAX_LISTED))
         remembered = {entry.run_id: entry for entry in self._ring.entries()}
-        remembered |= {run.id: Summary(run) for run in self._open.values()}
+        remembered |= {run.id: Summary.of(run) for run in self._open.values()}
         if self._journal is None:
             fitting = sorted(_Listed(one.began, id, None, one) for id, one in remembered.items() if wanted.fits(one))
             return [_listed(one) for one in fitting[:limit]]

@@ -54,7 +54,7 @@ def _unmatched(reply: Reply) -> _Json:
 
 def record_of(run: Traversal) -> _Json:
     """One run, whole."""
-    record = Summary(run).record()
+    record = Summary.of(run).record()
     record["violation"] = _violation(run.violation)
     record["error"] = _fault(run.fault)
     stages = record["stages"]

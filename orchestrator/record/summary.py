@@ -7,7 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from types import MappingProxyType
-from typing import NamedTuple
+from typing import NamedTuple, Self
+
+import msgspec
 
 from isolation.spec import WorkerSpec
 from orchestrator.contexts import request_id_of
@@ -17,7 +19,7 @@ from orchestrator.engine.lasting import Lasting
 from orchestrator.engine.traversal import Traversal
 from orchestrator.faults import StageFault
 from pipelines.answer import Violation
-from pipelines.plan import StagePlan, StageState, Variant
+from pipelines.plan import PipelinePlan, StagePlan, StageState, Variant
 from pipelines.run import Effect
 
 __all__ = ["SAID_CHARACTERS", "StageEnd", "Summary", "brief"]
@@ -28,36 +30,83 @@ SAID_CHARACTERS = 200
 _Json = dict[str, object]
 
 
-class Summary:
+class _Said(NamedTuple):
+    """What few stages have."""
+
+    undo: _Json | None = None
+    violation: _Json | None = None
+    error: _Json | None = None
+
+
+_NOTHING_SAID = _Said()
+
+
+# Thousands are kept, and nothing in them leads back to them: the garbage collector need not look at any of these.
+
+
+class _Taken(msgspec.Struct, gc=False, eq=False):
+    """A stage that was taken up; moments are the clock's, in seconds."""
+
+    state: StageState
+    why: str | None
+    started: float
+    ended: float
+    queued_at: float
+    sent_at: float
+    tried: int
+    spec: WorkerSpec
+    worker: str
+    effect: Effect | None
+    said: _Said
+    variant: Variant
+
+
+class Summary(msgspec.Struct, gc=False, eq=False):
     """One run. `began` is in seconds since 1970; `status` is as in the journal, completed where there is none.
 
     `verdict` is None while there is none. `troubled` ones were denied, failed, undone or parked, or are not over.
     """
 
-    # Taking one costs every run; so what is the same for nearly all stands here, and what follows from the plan there.
-    status = "completed"
-    reason = ""
-    troubled = False
+    # Taking one costs every run; so what is the same for nearly all has a default, and what follows from the plan is
+    # asked there.
+    run_id: str
+    plan: PipelinePlan
+    request_id: str
+    trace: str
+    revision: int
+    began: float
+    seconds: float
+    verdict: str | None
+    stages: tuple[_Taken | None, ...]
+    status: str = "completed"
+    reason: str = ""
+    troubled: bool = False
     violation: _Json | None = None
     error: _Json | None = None
     finals: Mapping[str, _Json] = MappingProxyType({})
 
-    def __init__(self, run: Traversal) -> None:
-        self.run_id = run.id
-        self.plan = run.route.plan
-        self.request_id = request_id_of(run.context)
-        self.trace = run.trace
-        self.revision = run.route.revision
+    @classmethod
+    def of(cls, run: Traversal) -> Self:
+        """Take what is to stay of a run."""
         if not run.began:
             run.began = run.clock.wall() - run.clock.now() + run.started
-        self.began = run.began
-        self.seconds = run.ended - run.started if run.ended else 0.0
-        self.verdict = run.verdict if run.ended else None
-        self._stages = tuple(map(_taken, run.attempts))
+        route, ended = run.route, run.ended
+        summary = cls(
+            run.id,
+            route.plan,
+            request_id_of(run.context),
+            run.trace,
+            route.revision,
+            run.began,
+            ended - run.started if ended else 0.0,
+            run.verdict if ended else None,
+            tuple(map(_taken, run.attempts)),
+        )
         if run.denied or run.fault is not None:
-            self._take_trouble(run)
+            summary._take_trouble(run)
         if isinstance(run, Lasting):
-            self._take_end(run)
+            summary._take_end(run)
+        return summary
 
     def _take_trouble(self, run: Traversal) -> None:
         self.troubled = True
@@ -84,20 +133,21 @@ class Summary:
 
     def succeeded(self, stage: str) -> bool:
         """Whether a stage was asked and had nothing against it."""
-        for plan, taken in zip(self.plan.stages, self._stages, strict=True):
+        for plan, taken in zip(self.plan.stages, self.stages, strict=True):
             if plan.id == stage:
-                return taken is not None and taken[0] is StageState.SUCCEEDED and taken[10].violation is None
+                return taken is not None and taken.state is StageState.SUCCEEDED and taken.said.violation is None
         return False
 
     def ends(self) -> Iterator[StageEnd]:
         """How each stage that was taken up ended."""
-        for stage, taken in zip(self.plan.stages, self._stages, strict=True):
+        for stage, taken in zip(self.plan.stages, self.stages, strict=True):
             if taken is not None:
-                yield StageEnd(stage, taken[0], taken[6], taken[3] - taken[2], failed=taken[10].error is not None)
+                seconds, failed = taken.ended - taken.started, taken.said.error is not None
+                yield StageEnd(stage, taken.state, taken.tried, seconds, failed=failed)
 
     def record(self) -> _Json:
         """The JSON object of `penstock runs`."""
-        stages = zip(self.plan.stages, self._stages, strict=True)
+        stages = zip(self.plan.stages, self.stages, strict=True)
         return {
             "run_id": self.run_id,
             "pipeline": self.plan.name,
@@ -128,20 +178,6 @@ class StageEnd(NamedTuple):
     failed: bool
 
 
-class _Said(NamedTuple):
-    """What few stages have."""
-
-    undo: _Json | None = None
-    violation: _Json | None = None
-    error: _Json | None = None
-
-
-_NOTHING_SAID = _Said()
-
-_Taken = tuple[
-    StageState, str | None, float, float, float, float, int, WorkerSpec, str, Effect | None, _Said, Variant
-]  # fmt: skip
-
 _NEVER: Mapping[str, object] = {
     "state": StageState.CANCELLED.value,
     "why": "ended",
@@ -166,7 +202,7 @@ def _taken(attempt: Attempt | None) -> _Taken | None:
         return None
     wire = attempt.wire
     quiet = attempt.fault is None and attempt.violation is None and attempt.undo is None
-    return (
+    return _Taken(
         attempt.state,
         attempt.why,
         attempt.started,
@@ -196,19 +232,19 @@ def _stage(stage: StagePlan, taken: _Taken | None) -> _Json:
 
 
 def _fields(taken: _Taken) -> _Json:
-    state, why, started, ended, queued_at, sent_at, tried, spec, worker, effect, said, variant = taken
+    spec, said = taken.spec, taken.said
     return {
-        "state": state.value,
-        "why": why,
-        "duration_ms": _ms(ended - started),
-        "queued_ms": _ms((sent_at or ended) - queued_at) if tried else 0.0,
-        "attempts": tried,
-        "generation": spec.name if tried else None,
-        "worker": worker or None,
-        "version": spec.version if tried else None,
-        "mode": variant.mode.value,
-        "config": variant.config,
-        "effect": "none" if effect is None else effect.value,
+        "state": taken.state.value,
+        "why": taken.why,
+        "duration_ms": _ms(taken.ended - taken.started),
+        "queued_ms": _ms((taken.sent_at or taken.ended) - taken.queued_at) if taken.tried else 0.0,
+        "attempts": taken.tried,
+        "generation": spec.name if taken.tried else None,
+        "worker": taken.worker or None,
+        "version": spec.version if taken.tried else None,
+        "mode": taken.variant.mode.value,
+        "config": taken.variant.config,
+        "effect": "none" if taken.effect is None else taken.effect.value,
         "undo": said.undo,
         "violation": said.violation,
         "error": said.error,

@@ -90,7 +90,7 @@ class Host:
         return next(route for route in self.routes[row.hook] if route.plan.name == row.pipeline)
 
     def ended(self, run: Traversal) -> None:
-        self.ring.add(Summary(run))
+        self.ring.add(Summary.of(run))
 
     async def call(self, name: str, *, confirm: bool = True, **answers: object) -> Reply:
         """Run a call whose stages answer with these; what is not named answers nothing, an error is raised."""
@@ -343,7 +343,7 @@ def test_what_stays_of_a_run_holds_no_payload(tmp_path: Path) -> None:
         host.ring.save(tmp_path / "runs.jsonl")
         for entry in host.ring.entries():
             assert isinstance(entry, Summary)
-            assert SECRET not in repr(vars(entry))
+            assert SECRET not in repr(entry)
         return [entry.record() for entry in host.ring.entries()]
 
     records = hosted(tmp_path, story)

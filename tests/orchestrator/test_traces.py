@@ -116,7 +116,7 @@ def test_everything_that_a_run_calls_is_told_its_trace(bench: Bench, durable: st
     assert sent(bench.plugin.handed) == {f'"{TRACE}"'.encode()}
     run = call.runs[0]
     assert isinstance(run, Lasting) and run.over
-    record = Summary(run).record()
+    record = Summary.of(run).record()
     assert (record["request_id"], record["trace"]) == ("r-1", TRACE)
 
 
@@ -221,9 +221,20 @@ def test_who_ended_lately_is_still_known(bench: Bench) -> None:
     call = bench.engine.submit(HOOK, PAYLOAD, CONTEXT, trace=TRACE)
     (run,) = call.runs
     bench.answer("b")
-    ring.add(Summary(run))
+    ring.add(Summary.of(run))
     assert ring.asked(run.id) == ("r-1", TRACE)
     assert ring.asked("another") is None
+
+
+def test_of_a_request_id_without_end_the_beginning_is_noted(bench: Bench) -> None:
+    """The plugin gets it as it is; ten thousand summaries do not keep it."""
+    bench.serve(PASSING)
+    endless = "r" * 100_000
+    call = bench.engine.submit(HOOK, PAYLOAD, {"request_id": endless})
+    assert endless.encode() in bench.plugin.handed[0].call.invocation.context
+    bench.answer("b")
+    (run,) = call.runs
+    assert Summary.of(run).request_id == endless[:MAX_REQUEST_ID_CHARACTERS]
 
 
 def test_every_logger_that_names_runs_is_listed() -> None:
