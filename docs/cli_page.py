@@ -19,7 +19,8 @@ EXITS: Mapping[Exit, str] = {
     "an environment or a worker that could not be had, a command on runs, breakers or plugins that was refused, "
     "a run that is parked after `runs resume` or `runs compensate`",
     Exit.USAGE: "wrong usage: no such command, option, file, pipeline or test; no pipeline file where one is needed",
-    Exit.CONFIGURATION: "wrong configuration: the pipeline file, what it includes or a manifest is wrong",
+    Exit.CONFIGURATION: "wrong configuration: the pipeline file, what it includes or a manifest is wrong, also where a "
+    "host says so of what `plan` or `apply` would put into service",
     Exit.INTERRUPTED: "interrupted by Ctrl-C, after the workers were ended",
     Exit.PIPE_CLOSED: "whoever read the output went away",
     Exit.TERMINATED: "ended by SIGTERM, after the workers were ended",
@@ -93,11 +94,13 @@ _HEAD = """\
 
 <!-- Made by `python docs/cli_page.py` from the commands themselves. -->
 
-Data goes to stdout, everything else to stderr. Every command that reads has `--json`. Colours and progress bars show
-on a terminal only; `NO_COLOR` turns colours off. `PENSTOCK_STORE` names the folder of the environments, otherwise it
-is `penstock` in the user's cache folder. `PENSTOCK_STATE` names the folder of journals and of what is remembered of
-runs, otherwise it is `penstock` in the user's state folder (`~/.local/state`). `penstock completion SHELL` prints a
-script that completes commands, options, ids of runs and the names in your files.
+Data goes to stdout, everything else to stderr. Every command that reads has `--json`; with it an error is also one
+object on stdout, `{"error": {"code": ..., "message": ..., "hint": ...}}` with a code of errors.md, and mistakes of
+files are the list of `penstock lint`. Colours and progress bars show on a terminal only; `NO_COLOR` turns colours
+off. `PENSTOCK_STORE` names the folder of the environments, otherwise it is `penstock` in the user's cache folder.
+`PENSTOCK_STATE` names the folder of journals and of what is remembered of runs, otherwise it is `penstock` in the
+user's state folder (`~/.local/state`). `penstock completion SHELL` prints a script that completes commands, options,
+ids of runs and the names in your files.
 
 """
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from isolation import supervision
 from isolation.errors import ConfigureError, EnvironmentBuildError, ManifestError, StartError
 from isolation.template import TemplateError
-from orchestrator.cli.failures import SYSTEM
+from orchestrator.cli.failures import BUG, SYSTEM
 from orchestrator.control.refusal import REFUSALS
 from orchestrator.control.socket import HostGone, HostSilent, NoHost
 from orchestrator.door import DoorError
@@ -205,6 +205,7 @@ COMMAND_ERRORS = (
 )
 
 _SYSTEM = "The operating system refused something; the message is its own."
+_BUG = "What should not have happened; `penstock --traceback ...` shows where."
 
 _COMMANDS = """
 # Failures of commands
@@ -233,7 +234,7 @@ codes above: status 404 where it begins with `penstock.unknown_`, 400 for `penst
 
 
 def _failures() -> str:
-    commands = {kind.code: _sentence(kind) for kind in COMMAND_ERRORS} | dict(REFUSALS) | {SYSTEM: _SYSTEM}
+    commands = {kind.code: _sentence(kind) for kind in COMMAND_ERRORS} | dict(REFUSALS) | {SYSTEM: _SYSTEM, BUG: _BUG}
     kinds = (
         kind for name in journal_errors.__all__ if name != "JournalError" for kind in [getattr(journal_errors, name)]
     )

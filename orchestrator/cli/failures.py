@@ -31,6 +31,12 @@ __all__ = [
 SYSTEM = "penstock.system"
 """The code of what the operating system refuses."""
 
+MISTAKES = "penstock.lint"
+"""The code with which a host refuses files; here such a refusal ends as lint does."""
+
+BUG = "penstock.bug"
+"""The code of what should not have happened."""
+
 
 class Exit(enum.IntEnum):
     """What the process ends with."""
@@ -136,21 +142,32 @@ def _ours(error: BaseException, invocation: Invocation) -> Exit:
     if isinstance(error, ManifestError):
         show_problems(_manifest_problems(error), as_json=invocation.json)
         return Exit.CONFIGURATION
-    code = getattr(error, "code", None)
-    if isinstance(code, str) and code.startswith("penstock."):
-        _known(str(error), code, str(getattr(error, "hint", "")))
-    elif isinstance(error, OSError) and error.strerror:
-        _known(f"{error.filename}: {error.strerror}" if error.filename else error.strerror, SYSTEM, "")
-    else:
-        text = f"unexpected {type(error).__name__}: {error}".splitlines()[0]
-        say(f"{text} (a bug; `penstock --traceback ...` shows where)", tone="red", label="error")
-    return Exit.FAILED
-
-
-def _known(message: str, code: str, hint: str) -> None:
+    code, message, hint = getattr(error, "code", None), str(error), str(getattr(error, "hint", ""))
+    if not isinstance(code, str) or not code.startswith("penstock."):
+        code, hint = SYSTEM, ""
+        if not isinstance(error, OSError) or not error.strerror:
+            return _bug(error, invocation)
+        message = f"{error.filename}: {error.strerror}" if error.filename else error.strerror
     say(f"{message} [{code}]" if "\n" not in message else f"[{code}] {message}", tone="red", label="error")
     if hint:
         say(hint, tone="cyan", label="hint")
+    _tell_machines(code, message, hint, invocation)
+    return Exit.CONFIGURATION if code == MISTAKES else Exit.FAILED
+
+
+def _bug(error: BaseException, invocation: Invocation) -> Exit:
+    text = f"unexpected {type(error).__name__}: {error}".splitlines()[0]
+    say(f"{text} (a bug; `penstock --traceback ...` shows where)", tone="red", label="error")
+    _tell_machines(BUG, text, "", invocation)
+    return Exit.FAILED
+
+
+def _tell_machines(code: str, message: str, hint: str, invocation: Invocation) -> None:
+    """With --json what went wrong is data, too: one object on a line."""
+    if invocation.json:
+        import json
+
+        click.echo(json.dumps({"error": {"code": code, "message": message, "hint": hint}}))
 
 
 def _manifest_problems(error: Exception) -> list[Problem]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from collections.abc import Callable
@@ -14,6 +15,7 @@ import pytest
 from isolation.errors import StartError
 from orchestrator.cli.failures import Exit, Invocation, report
 from orchestrator.cli.main import COMMANDS, main, penstock
+from orchestrator.control.refusal import Refused
 
 Run = Callable[..., "CompletedProcess[str]"]
 
@@ -74,6 +76,25 @@ def test_a_bug_is_one_line_and_tells_how_to_see_more(capsys: pytest.CaptureFixtu
     assert report(ZeroDivisionError("oops\nmore"), Invocation()) == Exit.FAILED
     expected = "error: unexpected ZeroDivisionError: oops (a bug; `penstock --traceback ...` shows where)\n"
     assert capsys.readouterr().err == expected
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "exit"),
+    [
+        (Refused("penstock.no_canary", "no revision is on trial", "wait"), "penstock.no_canary", Exit.FAILED),
+        (Refused("penstock.lint", "p.yaml:1:1: no\np.yaml:2:1: no", ""), "penstock.lint", Exit.CONFIGURATION),
+        (PermissionError(13, "Permission denied", "p.yaml"), "penstock.system", Exit.FAILED),
+        (ZeroDivisionError("oops"), "penstock.bug", Exit.FAILED),
+    ],
+)
+def test_with_json_an_error_is_data_too(
+    error: Exception, code: str, exit: Exit, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert report(error, Invocation(json=True)) == exit
+    heard = capsys.readouterr()
+    told = json.loads(heard.out)["error"]
+    assert (told["code"], told["hint"]) == (code, getattr(error, "hint", ""))
+    assert told["message"].splitlines()[0] in heard.err
 
 
 def test_a_bug_shows_its_traceback_when_asked(capsys: pytest.CaptureFixture[str]) -> None:

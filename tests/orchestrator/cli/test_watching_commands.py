@@ -442,8 +442,11 @@ def test_a_host_is_found_though_its_file_is_gone(penstock: Run, guard: Path, hos
     (guard / "pipeline.yaml").unlink()
     assert "revision 1 since" in penstock("status", guard).stdout
     assert penstock("logs", guard).returncode == 0
-    refused = penstock("plan", guard)
-    assert (refused.returncode, "unreadable" in refused.stderr) == (1, True)
+    for command in ("plan", "apply"):
+        refused = penstock(command, guard, "--json")
+        assert (refused.returncode, "unreadable" in refused.stderr) == (78, True)
+        error = json.loads(refused.stdout)["error"]
+        assert (error["code"], error["hint"]) == ("penstock.lint", "`penstock lint` names every mistake")
 
 
 def test_what_was_changed_is_told_without_a_host(penstock: Run, guard: Path, tmp_path: Path) -> None:
