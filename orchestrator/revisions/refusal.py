@@ -31,9 +31,10 @@ def refusal_of(error: Exception) -> ChangeNotMade:
         first = mistakes[0].mark
         where = f"{first.file}:{first.line}:{first.column}"
         said = "\n".join(map(str, mistakes[:CHANGE_LINES]))
-        typed = all(problem.path == LAYER for problem in mistakes)
-        hint = "`penstock graph` shows the stages of a file" if typed else "`penstock lint` names every mistake"
-        return ChangeNotMade("penstock.lint", said, where=where, hint=hint)
+        if all(problem.path == LAYER for problem in mistakes):
+            hint = "`penstock graph` shows the stages of a file"
+            return ChangeNotMade("penstock.unknown_stage", said, where=where, hint=hint)
+        return ChangeNotMade("penstock.lint", said, where=where, hint="`penstock lint` names every mistake")
     hint = getattr(error, "hint", "")
     if isinstance(error, EnvironmentBuildError):
         return ChangeNotMade(error.code, str(error), where=error.plugin, hint=hint)
