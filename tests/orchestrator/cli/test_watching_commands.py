@@ -8,6 +8,7 @@ import pty
 import select
 import signal
 import subprocess
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -147,8 +148,8 @@ def test_on_a_terminal_top_takes_the_screen_and_gives_it_back(
     command = [str(PENSTOCK), "top", str(guard), "--interval", "100ms"]
     with subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=far, stderr=far, env=dict(environment)) as process:
         os.close(far)
-        said, left = bytearray(), False
-        while select.select([near], [], [], WAIT_SECONDS)[0]:
+        said, left, until = bytearray(), False, time.monotonic() + WAIT_SECONDS
+        while time.monotonic() < until and select.select([near], [], [], WAIT_SECONDS)[0]:
             try:
                 said += os.read(near, 65536)
             except OSError:  # EIO: the last writer closed the terminal
@@ -156,8 +157,11 @@ def test_on_a_terminal_top_takes_the_screen_and_gives_it_back(
             if b"words#1" in said and not left:
                 left = True
                 process.send_signal(signal.SIGINT)
-        process.wait(WAIT_SECONDS)
-    os.close(near)
+        os.close(near)
+        try:
+            process.wait(WAIT_SECONDS)
+        finally:
+            process.kill()
     assert process.returncode == 0
     assert said.index(b"\x1b[?1049h") < said.index(b"\x1b[?1049l")
 
