@@ -113,9 +113,13 @@ def _report(error: BaseException, invocation: Invocation) -> Exit:
 
 
 def _pipe_closed() -> Exit:
+    _close_stdout()
+    return Exit.PIPE_CLOSED
+
+
+def _close_stdout() -> None:
     # The interpreter flushes stdout once more while it ends; give it a place that takes everything.
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    return Exit.PIPE_CLOSED
 
 
 def _usage(error: click.ClickException) -> Exit:
@@ -167,7 +171,10 @@ def _tell_machines(code: str, message: str, hint: str, invocation: Invocation) -
     if invocation.json:
         import json
 
-        click.echo(json.dumps({"error": {"code": code, "message": message, "hint": hint}}))
+        try:
+            click.echo(json.dumps({"error": {"code": code, "message": message, "hint": hint}}))
+        except OSError:  # it may be stdout itself that went wrong
+            _close_stdout()
 
 
 def _manifest_problems(error: Exception) -> list[Problem]:

@@ -148,7 +148,7 @@ def test_an_allow_that_waits_is_confirmed_once(penstock: Run, shop: Path, enviro
         done = penstock("runs", "confirm", run, shop)
         assert (done.returncode, done.stdout, done.stderr) == (0, f"run {run} is confirmed\n", "")
         again = penstock("runs", "confirm", run, shop, "--json")
-        assert (again.returncode, again.stdout) == (1, "")
+        assert (again.returncode, json.loads(again.stdout)["error"]["code"]) == (1, "penstock.not_confirming")
         assert "does not wait for a confirmation (any more) [penstock.not_confirming]" in again.stderr
         assert shown(penstock("runs", "show", run, shop, "--json"))["status"] == "completed"
 
