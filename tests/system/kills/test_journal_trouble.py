@@ -74,9 +74,9 @@ def restore(world: World, files: dict[str, bytes]) -> None:
 def refused(world: World, code: str, *words: str, before: Callable[[], object] | None = None) -> None:
     """Neither `run` nor `runs` does anything but say why."""
     found = contents(world)
-    for ended in (run(world, before), penstock(world, "runs", "list", "pipeline.yaml", before=before)):
+    for ended in (run(world, before), penstock(world, "runs", "list", "pipeline.yaml", "--json", before=before)):
         assert ended.returncode == 1, ended.stdout + ended.stderr
-        assert ended.stdout == ""
+        assert list(json.loads(ended.stdout)) == ["error"]
         assert code in ended.stderr and all(word in ended.stderr for word in words), ended.stderr
         assert "Traceback" not in ended.stderr
     assert contents(world) == found
