@@ -160,7 +160,7 @@ class Looking:
         if pipeline is not None and pipeline not in {one.name for one in pipelines}:
             names = [one.name for one in pipelines]
             raise Refused("penstock.unknown_pipeline", f"the file has no pipeline {pipeline!r}{meant(pipeline, names)}")
-        ids = [plan.id for one in pipelines if pipeline in (None, one.name) for plan in one.stages]
+        ids = [plan.id for one in pipelines if pipeline in (None, one.name) for plan in (*one.stages, *one.finals)]
         if stage not in ids:
             raise _unknown_stage(stage, ids)
 

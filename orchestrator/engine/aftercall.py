@@ -45,12 +45,15 @@ class _Try(Call):
 
 
 class AfterCall:
-    """Begin it with `start`; `done` is called once, with what came of it in `fault`: None when it succeeded.
+    """Begin it with `start`; `done` is called once, with what came of it in `fault`: None when it succeeded. `answer`
+    is what its plugin said last, None where it said nothing.
 
     `judge` says why an answer is none. `deadline` bounds all tries together, `timeout` each of them (seconds).
     """
 
     fault: StageFault | None = None
+    answer: bytes | None = None
+    started = 0.0
     tried = 0
     ended = False
     _trail: Trail | None = None
@@ -82,7 +85,13 @@ class AfterCall:
 
     def start(self) -> None:
         """Make the first try. `done` may be called before this returns."""
+        self.started = self._clock.now()
         self._try()
+
+    @property
+    def worker(self) -> str:
+        """Which worker it was written to last; "" before."""
+        return "" if self._call is None else self._call.worker
 
     def _try(self) -> None:
         self._alarm = None
@@ -101,6 +110,7 @@ class AfterCall:
 
     def answered(self, result: bytes) -> None:
         """Take the plugin's answer."""
+        self.answer = result
         try:
             said = self._judge(result)
             if said is None:

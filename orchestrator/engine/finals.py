@@ -57,17 +57,17 @@ class Finally:
         plan = wire.plan
         try:
             if plan.when is not None and not plan.when.evaluate(roots):
-                self._ended(FinalRecord(plan.id, StageState.SKIPPED))
+                self._ended(wire, FinalRecord(plan.id, StageState.SKIPPED))
                 return
             inputs = encoded(inputs_or_null(plan.inputs, lambda expression: expression.evaluate(roots)))
         except ExpressionFailed as error:
             fault = StageFault("ExpressionError", "penstock.expression", str(error), sent=False)
-            self._ended(FinalRecord(plan.id, StageState.SKIPPED, 0, fault))
+            self._ended(wire, FinalRecord(plan.id, StageState.SKIPPED, 0, fault))
             return
         run = self._run
         if run.mocks is not None and plan.id in run.mocks:
             said = _why_no_answer(run.mocks[plan.id], run.route.plan.hook.answer)
-            self._ended(FinalRecord(plan.id, StageState.SUCCEEDED if said is None else StageState.FAILED))
+            self._ended(wire, FinalRecord(plan.id, StageState.SUCCEEDED if said is None else StageState.FAILED))
             return
         id = run.id.encode()
         timeout = wire.standard.timeout_seconds
@@ -88,15 +88,17 @@ class Finally:
             deadline=run.clock.now() + max(timeout, run.route.plan.deadline_seconds),
             clock=run.clock,
             judge=partial(_why_no_answer, fields=run.route.plan.hook.answer),
-            done=partial(self._called, plan.id),
+            done=partial(self._called, wire),
         ).start()
 
-    def _called(self, id: str, call: AfterCall) -> None:
+    def _called(self, wire: Wire, call: AfterCall) -> None:
         state = StageState.SUCCEEDED if call.fault is None else StageState.FAILED
-        self._ended(FinalRecord(id, state, call.tried, call.fault))
+        self._ended(wire, FinalRecord(wire.plan.id, state, call.tried, call.fault), call)
 
-    def _ended(self, record: FinalRecord) -> None:
+    def _ended(self, wire: Wire, record: FinalRecord, call: AfterCall | None = None) -> None:
         self.records.append(record)
+        if self._run.onlooker is not None:
+            self._run.onlooker.saw_final(self._run, wire, record, call)
         self._left -= 1
         if not self._left:
             self._run.tell(FinalsEnded())

@@ -10,7 +10,7 @@ import logging
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import msgspec
 
@@ -19,7 +19,7 @@ from isolation.protocol.messages import Invocation
 from orchestrator.clock import Clock
 from orchestrator.engine.attempt import Attempt, Repeat, hints_of, result_of, strictest
 from orchestrator.engine.inputs import encoded, inputs_of
-from orchestrator.engine.wiring import Route
+from orchestrator.engine.wiring import Route, Wire
 from orchestrator.faults import ABANDONED, INTERNAL, StageFault
 from orchestrator.resilience.witness import admit, conclude
 from pipelines.answer import (
@@ -38,6 +38,10 @@ from pipelines.merge import MergeConflict, Writes, apply_patch, diff, first_outs
 from pipelines.overlay import Overlay
 from pipelines.plan import Mode, StageState
 from pipelines.run import BEGIN, Cancel, Command, Effect, Event, Finish, Halt, Invoke, Phase, Settled, advance
+
+if TYPE_CHECKING:
+    from orchestrator.engine.aftercall import AfterCall
+    from orchestrator.engine.finals import FinalRecord
 
 __all__ = ["Onlooker", "Traversal"]
 
@@ -60,6 +64,9 @@ class Onlooker(Protocol):
 
     def saw(self, run: Traversal, attempt: Attempt, answer: msgspec.Raw | bytes | None) -> None:
         """A stage is settled; `answer` is what its plugin said, None where it said nothing."""
+
+    def saw_final(self, run: Traversal, wire: Wire, record: FinalRecord, call: AfterCall | None) -> None:
+        """A stage of `finally` is over; `call` is None where its plugin was not asked."""
 
 
 class Traversal:

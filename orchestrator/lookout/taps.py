@@ -9,12 +9,18 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 
 import msgspec
 
+from isolation.protocol.messages import Invocation
 from orchestrator.contexts import request_id_of
+from orchestrator.engine.aftercall import AfterCall
 from orchestrator.engine.attempt import Attempt
+from orchestrator.engine.finals import FinalRecord
 from orchestrator.engine.traversal import Traversal
+from orchestrator.engine.wiring import Wire
+from orchestrator.faults import StageFault
 from orchestrator.lookout.feed import Feed, Missed
 from orchestrator.lookout.redaction import redacted, shortened
 from orchestrator.record.summary import brief
@@ -35,20 +41,18 @@ MOST_BYTES = 256 * 1024
 """A larger payload or answer is not taken apart: that would hold the loop."""
 
 
+_Record = dict[str, object]
+
+
 @dataclass(frozen=True, slots=True)
 class _Seen:
-    """One call of a stage. `answer` is JSON; None where there is none."""
+    """One call of a stage, at so many seconds since 1970; what is shown of it is made by `show`."""
 
     run: Traversal
-    attempt: Attempt
-    answer: bytes | None
+    wire: Wire
+    show: Callable[[], _Record]
     at: float
     passed: int
-
-    @property
-    def size(self) -> int:
-        before = self.attempt.before
-        return (0 if before is None else len(before.raw)) + len(self.run.context.raw) + len(self.answer or b"")
 
 
 class Tap:
@@ -63,55 +67,86 @@ class Tap:
         self._paid = 0.0  # the moment until which what was shown takes up the allowance
         self._passed = 0
 
+    def wants(self, run: Traversal, stage: str) -> bool:
+        """Whether it looks at this stage of this run."""
+        return stage == self.stage and self.pipeline in (None, run.route.plan.name)
+
     def take(self, run: Traversal, attempt: Attempt, answer: bytes | None) -> None:
         """Note a call, or only count it."""
-        if self.pipeline not in (None, run.route.plan.name):
-            return
+        before = attempt.before
+        size = (0 if before is None else len(before.raw)) + len(run.context.raw) + len(answer or b"")
+        self._take(run, attempt.wire, size, partial(self._of_stage, attempt, answer))
+
+    def take_final(self, run: Traversal, wire: Wire, record: FinalRecord, call: AfterCall | None) -> None:
+        """The same for a stage of `finally`."""
+        answer = None if call is None else call.answer
+        size = len(run.payload.raw) + len(run.context.raw) + len(answer or b"")
+        ended = run.clock.now()
+        self._take(run, wire, size, partial(self._of_final, record, call, ended))
+
+    def _take(self, run: Traversal, wire: Wire, size: int, show: Callable[[], _Record]) -> None:
         now = run.clock.now()
         paid = max(self._paid, now) + 1 / SHOWN_PER_SECOND
         if paid > now + 1 + _ROUNDING:
             self._passed += 1
             return
         self._paid = paid
-        seen = _Seen(run, attempt, answer, run.clock.wall(), self._passed)
+        self._feed.put(_Seen(run, wire, show, run.clock.wall(), self._passed), size)
         self._passed = 0
-        self._feed.put(seen, seen.size)
 
     async def read(self) -> AsyncGenerator[dict[str, object], None]:
         """Each call as `penstock tap --json` shows it."""
         async for seen in self._feed.read():
             yield seen.as_json() if isinstance(seen, Missed) else self._record(seen)
 
-    def _record(self, seen: _Seen) -> dict[str, object]:
-        run, attempt = seen.run, seen.attempt
-        said = [attempt.fault.message] if attempt.fault is not None else []
-        said += [attempt.violation.reason] if attempt.violation is not None else []
-        codes = [one.code for one in (attempt.fault, attempt.violation) if one is not None]
+    def _record(self, seen: _Seen) -> _Record:
+        run = seen.run
         return {
             "at": round(seen.at, 6),
             "run_id": run.id,
             "request_id": request_id_of(run.context) or None,
             "pipeline": run.route.plan.name,
             "hook": run.route.plan.hook.name,
-            "stage": attempt.wire.plan.id,
-            "generation": attempt.wire.generation.spec.name,
+            "stage": seen.wire.plan.id,
+            "generation": seen.wire.generation.spec.name,
+            **seen.show(),
+            "values": self._values,
+            "passed": seen.passed,
+        }
+
+    def _of_stage(self, attempt: Attempt, answer: bytes | None) -> _Record:
+        said = [attempt.fault.message] if attempt.fault is not None else []
+        said += [attempt.violation.reason] if attempt.violation is not None else []
+        codes = [one.code for one in (attempt.fault, attempt.violation) if one is not None]
+        return {
             "worker": (attempt.current or attempt).worker or None,
             "attempts": attempt.tried,
             "state": attempt.state.value,
             "why": attempt.why,
             "code": brief(codes[0]) if codes else None,
             "reason": self._show(brief(said[0])) if said else None,
-            "duration_ms": round(max(0.0, attempt.ended - attempt.started) * 1000, 3),
-            "values": self._values,
-            "given": self._given(attempt),
-            "answer": None if seen.answer is None else self._shown(seen.answer),
-            "passed": seen.passed,
+            "duration_ms": _ms(attempt.ended - attempt.started),
+            "given": self._given(attempt.invocation, attempt.fault) if attempt.tried else None,
+            "answer": None if answer is None else self._shown(answer),
         }
 
-    def _given(self, attempt: Attempt) -> dict[str, object] | None:
-        if not attempt.tried or (attempt.fault is not None and not attempt.fault.sent):
+    def _of_final(self, record: FinalRecord, call: AfterCall | None, ended: float) -> _Record:
+        fault, answer = record.fault, None if call is None else call.answer
+        return {
+            "worker": (call.worker if call is not None else "") or None,
+            "attempts": record.tried,
+            "state": record.state.value,
+            "why": None,
+            "code": None if fault is None else brief(fault.code),
+            "reason": None if fault is None else self._show(brief(fault.message)),
+            "duration_ms": 0.0 if call is None else _ms(ended - call.started),
+            "given": None if call is None else self._given(call.invocation, fault),
+            "answer": None if answer is None else self._shown(answer),
+        }
+
+    def _given(self, sent: Invocation, fault: StageFault | None) -> _Record | None:
+        if fault is not None and not fault.sent:
             return None  # the plugin saw nothing
-        sent = attempt.invocation
         return {
             "payload": self._shown(sent.payload),
             "input": self._shown(sent.input),
@@ -151,5 +186,15 @@ class Taps:
     def saw(self, run: Traversal, attempt: Attempt, answer: msgspec.Raw | bytes | None) -> None:
         """Hear how a stage of a run ended."""
         for tap in self._open:
-            if tap.stage == attempt.wire.plan.id:
+            if tap.wants(run, attempt.wire.plan.id):
                 tap.take(run, attempt, None if answer is None else bytes(answer))
+
+    def saw_final(self, run: Traversal, wire: Wire, record: FinalRecord, call: AfterCall | None) -> None:
+        """Hear how a stage of `finally` ended."""
+        for tap in self._open:
+            if tap.wants(run, wire.plan.id):
+                tap.take_final(run, wire, record, call)
+
+
+def _ms(seconds: float) -> float:
+    return round(max(0.0, seconds) * 1000, 3)

@@ -15,6 +15,7 @@ from plans import load_text, routes_for
 
 from isolation.errors import ExitReport, NotSent, WorkerLost
 from orchestrator.engine.engine import Engine
+from orchestrator.engine.hookcall import HookCall
 from orchestrator.engine.wiring import Serving
 from orchestrator.lookout.taps import MOST_BYTES, SHOWN_PER_SECOND, Tap, Taps
 
@@ -35,10 +36,10 @@ _T = TypeVar("_T")
 class Bench:
     """An engine over a double, its taps, and a clock that the test moves."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, pipelines: str = PIPELINES) -> None:
         self.plugin = FakeGeneration()
         self.clock = FakeClock()
-        plan = load_text(folder, PIPELINES).plan
+        plan = load_text(folder, pipelines).plan
         serving = Serving(routes_for(plan, {"s": self.plugin}, self.clock), plan.unmatched, frozenset(plan.hooks))
         self.engine = Engine(serving, asyncio.get_running_loop(), clock=self.clock)
         self.taps = Taps(self._hang)
@@ -46,9 +47,10 @@ class Bench:
     def _hang(self, taps: Taps | None) -> None:
         self.engine.onlooker = taps
 
-    def call(self, answer: object = None, payload: object = PAYLOAD) -> None:
-        self.engine.submit("tool_pre_invoke", json.dumps(payload).encode(), json.dumps(CONTEXT).encode())
+    def call(self, answer: object = None, payload: object = PAYLOAD) -> HookCall:
+        call = self.engine.submit("tool_pre_invoke", json.dumps(payload).encode(), json.dumps(CONTEXT).encode())
         self.plugin.answer("a", answer)
+        return call
 
 
 @asynccontextmanager
@@ -113,6 +115,40 @@ def test_a_stage_that_was_passed_over_or_failed_is_seen_too(tmp_path: Path) -> N
     assert (lost["state"], lost["code"], lost["answer"]) == ("failed", "penstock.worker_lost", None)
     assert lost["given"] is not None
     assert unsent["given"] is None
+
+
+FINALLY = """
+  p:
+    hook: tool_pre_invoke
+    stages:
+      a: { uses: s/act }
+    finally:
+      told: { uses: s/act, when: "run.verdict == 'allow'" }
+"""
+
+
+def test_a_stage_of_finally_is_seen_too(tmp_path: Path) -> None:
+    async def go() -> list[dict[str, object]]:
+        bench, found = Bench(tmp_path, FINALLY), []
+        async with tapped(bench, Tap("told", "p", values=True)) as seen:
+            bench.call().delivered()
+            bench.clock.forward(0.25)
+            bench.plugin.answer("finally/told", {"out": {"n": 3}})
+            found.append(await anext(seen))
+            bench.call({"violation": {"code": "word", "reason": "no"}}).delivered()
+            found.append(await anext(seen))
+            bench.call().delivered()
+            bench.plugin.fail("finally/told", WorkerLost("w", ExitReport(signal=9)))
+            found.append(await anext(seen))
+        return found
+
+    told, skipped, lost = run(go())
+    assert (told["stage"], told["state"], told["attempts"], told["duration_ms"]) == ("told", "succeeded", 1, 250.0)
+    given = told["given"]
+    assert isinstance(given, dict)
+    assert (given["payload"], told["answer"]) == (PAYLOAD, {"out": {"n": 3}})
+    assert (skipped["state"], skipped["attempts"], skipped["given"]) == ("skipped", 0, None)
+    assert (lost["state"], lost["code"], lost["answer"]) == ("failed", "penstock.worker_lost", None)
 
 
 def test_of_a_busy_stage_some_calls_are_shown_and_the_rest_is_counted(tmp_path: Path) -> None:
