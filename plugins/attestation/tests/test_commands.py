@@ -105,6 +105,10 @@ def test_a_log_is_verified_against_signed_checkpoints(folder: Path, capsys: pyte
     (folder / "audit.jsonl").write_bytes(b"".join(lines[:-1]))
     assert run(*arguments, folder / "key.pem") == 1
     assert "ends here" in capsys.readouterr().out
+    (folder / "audit.jsonl").unlink()
+    assert run(*arguments, folder / "key.pem") == 1
+    assert "says that it had 4 lines" in capsys.readouterr().out
+    assert run("audit", "verify", folder / "audit.jsonl") == 2
 
 
 @pytest.mark.parametrize("about", [{"out": "result"}, {"stage": "other/appraise"}])

@@ -14,7 +14,7 @@ from attest.strictjson import Json, NotJson
 __all__ = ["AuditLog", "CannotRecord"]
 
 _TAIL_BYTES = 64 * 1024
-"""Far more than a line has: the last whole line is within it."""
+"""What a line may have, and far more than one has whose tenant has a name: the last whole line is within it."""
 
 
 class CannotRecord(Exception):
@@ -34,6 +34,8 @@ class AuditLog:
                 number, before, whole = _last(log)
                 os.ftruncate(log, whole)  # half a line that a crash left was never acted upon
                 line = line_of(number + 1, before, decision)
+                if len(line) > _TAIL_BYTES:  # no further line could follow it
+                    raise CannotRecord(f"a decision of {len(line)} bytes")
                 if os.pwrite(log, line, whole) != len(line):
                     raise CannotRecord("the disk is full")
                 os.fsync(log)
