@@ -35,7 +35,7 @@ from world.challenge import Challenger
 from world.identity import identify
 from world.rego import object_by
 from world.responders import Responders
-from world.settings import Settings, overlaid, read_settings
+from world.settings import BadSettings, Settings, overlaid, read_settings
 from world.sources import Sources
 from world.trust import Kind, TrustStore
 
@@ -71,6 +71,9 @@ _DENIED, _FAILED = "attestation.denied", "attestation.error"
 _LONGEST_TEXT = 2048
 """What is recorded of a URL that is none."""
 
+_UNREADABLE = (sqlite3.Error, BadSettings)
+"""What a store raises that is locked or spoilt, or holds what cannot be used: nothing is decided then."""
+
 _RETRY_AFTER_MS = 30_000
 """When to register again after an error that may pass: sources of collateral are asked more often than that."""
 
@@ -95,7 +98,10 @@ class Current:
         self._told: set[Expiry] = set()
 
     def settings(self) -> Settings:
-        """Return what holds at this moment: a change of the store is seen by the next call. Raises sqlite3.Error."""
+        """Return what holds at this moment: a change of the store is seen by the next call.
+
+        Raises sqlite3.Error, and BadSettings for what is in the store and cannot be used.
+        """
         trust = _stores[0].trust
         if trust.change() != self._change:
             snapshot = trust.snapshot()
@@ -127,7 +133,7 @@ def collateral(call: Call) -> Answer:
     current: Current = call.config
     try:
         found = stores.sources.fetch(current.settings(), stores.trust, current.now())
-    except sqlite3.Error as error:
+    except _UNREADABLE as error:
         call.log.warning("attestation.store_failed", extra={"why": str(error)})
         return call.allow(out={"fetched": [], "failed": {"store": "A-STORE"}})
     for name, code in found.failed.items():
@@ -146,7 +152,7 @@ def identity(call: Call) -> Answer:
     try:
         settings, ask = current.settings(), _stores[0].responders.answers
         found = identify(url, settings, current.now(), _handed_over(call), _remember_lists, ask)
-    except sqlite3.Error as error:
+    except _UNREADABLE as error:
         found = _unstored(current, "identity", error, str(url))
     return _objection(call, found, begun)
 
@@ -166,7 +172,7 @@ def challenge(call: Call) -> Answer:
         return _objection(call, unasked, begun)
     try:
         found = _challenged(call, current, url, known)
-    except sqlite3.Error as error:
+    except _UNREADABLE as error:
         found = Results((_unstored(current, "evidence", error, str(url)),))
     if not found.results:
         return call.allow(out={"result": {}, "verdict": "none", "codes": []})
@@ -219,13 +225,15 @@ class Given:
 
 
 def _appraised(current: Current, text: str, tenant: str, given: Given) -> Appraisal:
-    settings, at, unread = current.settings(), current.now(), given.unread
+    at, unread = current.now(), given.unread
     try:
-        url = read_url(text)
+        settings, url = current.settings(), read_url(text)
     except BadUrl as error:
         unread = _misread(current, "identity", error).outcome
+    except BadSettings as error:
+        unread = _unstored(current, "identity", error).outcome
     if unread is not None:
-        return Appraisal(text[:_LONGEST_TEXT], None, unread, settings.policy.digest, at)
+        return Appraisal(text[:_LONGEST_TEXT], None, unread, current.latest.policy.digest, at)
     admissions, server = _stores[0].admissions, str(url)
     before, approved = admissions.last(server, tenant), admissions.approved(server, tenant)
     appraisal = appraise(settings.policy, url, given.results, at, before, approved)

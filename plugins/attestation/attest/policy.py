@@ -22,6 +22,7 @@ from attest.urls import BadUrl, Url, UrlPattern, read_pattern
 from attest.yamltext import NotYaml, read_yaml
 
 __all__ = [
+    "NAME",
     "Asked",
     "BadPolicy",
     "Drift",
@@ -38,7 +39,10 @@ __all__ = [
 SPIFFE = "spiffe://"
 """How the `match` of a rule for identities begins."""
 
-Name: TypeAlias = Annotated[str, msgspec.Meta(pattern=r"^[a-z][a-z0-9_]*$")]
+NAME = r"^[a-z][a-z0-9_]*$"
+"""How rules and sets of anchors are called."""
+
+Name: TypeAlias = Annotated[str, msgspec.Meta(pattern=NAME)]
 Digest: TypeAlias = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{64}$")]
 
 
@@ -224,7 +228,7 @@ def _hold_one_handshake(rules: tuple[Rule, ...]) -> None:
 
 
 def _hold_names(rule: Rule) -> None:
-    """Whom a rule lets in is written as what it is: a name that is none is a slip, and a bare `*` would be everybody."""
+    """Hold names and IDs to their form: one that is none is a slip of the pen, and a bare `*` would be everybody."""
     ids = rule.evidence.allowed if rule.evidence is not None else ()
     if isinstance(rule.identity, SvidIdentity):
         ids += rule.identity.allowed

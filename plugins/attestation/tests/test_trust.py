@@ -12,6 +12,7 @@ from time import monotonic
 from typing import Any
 
 import pytest
+from attest.audit import read_line
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 from pki import DAY
@@ -35,6 +36,7 @@ from test_stages import (
     serve,
     shown,
 )
+from world.auditlog import AuditLog
 from world.settings import BadSettings, overlaid, read_settings
 from world.trust import Kind, OlderSequence, TrustStore
 
@@ -68,6 +70,20 @@ def test_every_change_is_counted_and_a_refused_one_is_none(store: TrustStore) ->
     with pytest.raises(OlderSequence):
         store.put(Kind.CRL, "own", b"a", sequence=1)
     assert store.change() == store.snapshot().change == 1
+
+
+def test_a_policy_in_the_store_that_names_no_configured_anchors_is_an_error_and_recorded(
+    serve: Callable[[Shown], int], store: TrustStore, data: Path
+) -> None:
+    port = serve(shown())
+    settings = config(port, TLS)
+    policy = json.loads(json.dumps(settings["policy"]))
+    policy["servers"][0]["identity"]["anchors"] = ["nobody"]
+    store.put(Kind.POLICY, "policy", json.dumps(policy).encode())
+    decided = admission(port, settings, data)
+    assert codes(decided) == {"A-STORE"} and decided.violation is not None and decided.violation.retry_after_ms
+    (line,) = AuditLog(data / "audit.jsonl").lines()
+    assert read_line(line)["codes"] == ["A-STORE"]
 
 
 def test_a_removed_anchor_is_gone_for_the_next_call(serve: Callable[[Shown], int], store: TrustStore) -> None:

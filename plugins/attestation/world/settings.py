@@ -13,6 +13,7 @@ from datetime import timedelta
 
 from attest.addresses import read_networks
 from attest.bundles import Bundle, read_bundle
+from attest.certificates import Refused
 from attest.crls import UnreadableCrl, parse_crl
 from attest.policy import Policy, TlsIdentity, policy_of, read_policy
 from attest.revocation import Collateral
@@ -28,7 +29,7 @@ __all__ = ["BadSettings", "Responder", "Settings", "Source", "overlaid", "pem_bl
 _EVERY_SECONDS = 3600
 """How often a source is asked that says nothing about it."""
 
-_BEGIN, _END = "-----BEGIN ", "-----END "
+_BEGIN, _END, _MARK = "-----BEGIN ", "-----END ", "-----"
 
 
 class BadSettings(ValueError):
@@ -133,8 +134,15 @@ def _source(name: str, said: object, anchors: Mapping[str, Anchors]) -> Source |
 def overlaid(settings: Settings, snapshot: Snapshot) -> Settings:
     """Return the settings with what is in the trust store in the place of what is configured under the same name.
 
-    What was removed from the store is gone, configured or not. Raises ValueError for an item that cannot be used.
+    What was removed from the store is gone, configured or not. Raises BadSettings for an item that cannot be used.
     """
+    try:
+        return _overlaid(settings, snapshot)
+    except (ValueError, Refused) as error:
+        raise BadSettings(f"in the trust store: {error}") from error
+
+
+def _overlaid(settings: Settings, snapshot: Snapshot) -> Settings:
     anchors, bundles = dict(settings.anchors), dict(settings.bundles)
     for name, item in snapshot.of(Kind.ANCHORS).items():
         anchors[name] = Anchors.of(pem_blocks(item.data.decode()) if item.data is not None else [])
@@ -178,6 +186,9 @@ def pem_blocks(text: str) -> list[bytes]:
     ders, lines = [], list[str]()
     inside = False
     for line in text.splitlines():
+        if line.startswith((_BEGIN, _END)) and (line.startswith(_BEGIN) is inside or line.count(_MARK) != 2):
+            # Such as two files put together without a line's end between them: what stands behind would be lost.
+            raise BadSettings("PEM whose blocks do not begin and end on lines of their own")
         if line.startswith(_BEGIN):
             inside, lines = True, []
         elif line.startswith(_END):
