@@ -13,7 +13,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.hashes import SHA1, SHA256
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509 import ocsp
-from pki import DAY
+from pki import DAY, Authority, authority_draft, key
 from servers import Shown, pem
 from test_stages import (
     BETWEEN,
@@ -31,6 +31,7 @@ from test_stages import (
     data,
     leaf,
     lists,
+    now,
     serial,
     serve,
     shown,
@@ -235,7 +236,66 @@ def test_a_responder_that_is_not_for_the_rule_or_cannot_be_had_says_nothing(
     certificate = leaf(serial)
     port, responder = serve(shown(certificate)), serve(shown(file=file))
     file.write_bytes(answer(certificate))
-    assert codes(admission(port, responding(port, responder, **more))) == {"R-CRL-MISSING"}
+    settings = responding(port, responder, **more)
+    settings["anchors"] |= {"others": pem(FAR.der)}
+    assert codes(admission(port, settings)) == {"R-CRL-MISSING"}
+
+
+def test_nobody_is_asked_where_revocation_is_off(serve: Serve, file: Path) -> None:
+    certificate = leaf(serial)
+    port, responder = serve(shown(certificate)), serve(shown(file=file))
+    file.write_bytes(answer(certificate))
+    settings = responding(port, responder)
+    settings["policy"] = config(port, {**TLS, "revocation": "off"})["policy"]
+    assert admission(port, settings).out["verdict"] == "admit"
+    assert not file.with_suffix(".asked").exists()
+
+
+def test_nobody_is_asked_about_what_a_stranger_wrote_in_an_authority_s_name(serve: Serve, file: Path) -> None:
+    impostor = Authority(BETWEEN.der, key("impostor"))
+    port, responder = serve(shown(leaf(serial, by=impostor))), serve(shown(file=file))
+    file.write_bytes(b"")
+    assert codes(admission(port, responding(port, responder))) == {"X-SIG"}
+    asked = file.with_suffix(".asked").read_bytes()
+    assert ocsp.load_der_ocsp_request(asked[: 2 + asked[1]]).serial_number == BETWEEN.view.serial_number
+    assert len(asked) == 2 + asked[1], "about the authority itself, and nothing else"
+
+
+def test_of_two_authorities_of_one_name_the_one_that_signed_is_asked(serve: Serve, file: Path) -> None:
+    """While a key is rolled over both are trusted."""
+    older = Authority(authority_draft("root now", None, key("older"), now()).signed(key("older")), key("older"))
+    certificate = ROOT.leaf(now(serial), "127.0.0.1")
+    port, responder = serve(shown(certificate)), serve(shown(file=file))
+    file.write_bytes(b"")
+    settings = responding(port, responder)
+    settings["anchors"] = {"own": pem(older.der) + pem(ROOT.der)}
+    admission(port, settings)
+    asked = file.with_suffix(".asked").read_bytes()
+    wanted = ocsp.OCSPRequestBuilder().add_certificate(x509.load_der_x509_certificate(certificate), ROOT.view, SHA1())
+    assert wanted.build().public_bytes(Encoding.DER) in asked
+
+
+@pytest.mark.parametrize("said", ["later", "old"])
+def test_an_answer_that_is_of_no_use_is_asked_for_again_soon(
+    serve: Serve, file: Path, said: str, tmp_path: Path
+) -> None:
+    certificate = leaf(serial)
+    port, responder = serve(shown(certificate)), serve(shown(file=file))
+    later = ocsp.OCSPResponseBuilder.build_unsuccessful(ocsp.OCSPResponseStatus.TRY_LATER)
+    file.write_bytes(later.public_bytes(Encoding.DER) if said == "later" else answer(certificate))
+    settings = responding(port, responder, every=10 * 86400.0)
+    first, second = (NOW, NOW + dt.timedelta(minutes=2)) if said == "later" else (NOW, NOW + 2 * DAY)
+
+    def at(moment: dt.datetime) -> set[str]:
+        return codes(stage("identity", port, settings, clock=lambda: moment))
+
+    assert at(first) == ({"R-OCSP-STATUS"} if said == "later" else set())
+    size = len(file.with_suffix(".asked").read_bytes())
+    assert at(first + dt.timedelta(seconds=30)) == at(first)
+    assert len(file.with_suffix(".asked").read_bytes()) == size
+    file.write_bytes(answer(certificate))
+    at(second)
+    assert len(file.with_suffix(".asked").read_bytes()) > size
 
 
 def test_a_policy_can_switch_responders_off_too(serve: Serve, file: Path) -> None:

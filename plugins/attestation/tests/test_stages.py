@@ -228,6 +228,26 @@ def test_a_server_that_asks_for_our_certificate_gets_it(serve: Callable[[Shown],
     assert admission(port, settings).out["verdict"] == "admit"
 
 
+@pytest.mark.parametrize(
+    ("more", "secrets"),
+    [
+        ({"client_certificate": pem(CLIENT)}, {}),
+        ({"client_certificate": pem(CLIENT)}, {"client_key": "no key"}),
+        ({"client_certificate": pem(ROOT.der)}, {"client_key": "own"}),
+        ({"client_certificate": "no certificate"}, {"client_key": "own"}),
+        ({"bundles": {f"spiffe://{OWN}": bundle()}}, {}),
+        ({"sources": {"a name": {"kind": "bundle", "url": "https://x.example/", "anchors": "own"}}}, {}),
+        ({"sources": {"x": {"kind": "ocsp", "url": "https://x.example/", "anchors": "own", "issuers": "ow"}}}, {}),
+        ({"anchors": {"own": pem(ROOT.der).rstrip() + pem(FAR.der)}}, {}),
+        ({"anchors": {"own": pem(ROOT.der).partition("\n")[2]}}, {}),
+    ],
+)
+def test_what_could_never_be_used_is_refused_when_it_is_read(more: dict[str, Any], secrets: dict[str, str]) -> None:
+    given = {name: private_pem() if text == "own" else text for name, text in secrets.items()}
+    with pytest.raises(ValueError):  # noqa: PT011 - of several kinds, which the host tells alike
+        read_settings(config(443, TLS, **more), given)
+
+
 def test_a_stapled_answer_is_taken_where_no_list_is(serve: Callable[[Shown], int]) -> None:
     certificate = leaf()
     builder = ocsp.OCSPResponseBuilder().add_response(

@@ -21,7 +21,7 @@ from attest.strictjson import Json
 from attest.urls import Url
 from OpenSSL import SSL, crypto
 
-__all__ = ["Client", "Dialling", "NotDialled", "Post", "dial"]
+__all__ = ["BadClient", "Client", "Dialling", "NotDialled", "Post", "checked", "dial"]
 
 T = TypeVar("T")
 
@@ -47,6 +47,10 @@ class Client:
 
     chain: bytes
     key: bytes
+
+
+class BadClient(ValueError):
+    """Our own certificate, its chain or its key cannot be used."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +82,15 @@ class Post:
     max_bytes: int
     method: str = "POST"
     content_type: str = "application/json"
+
+
+def checked(client: Client) -> Client:
+    """Return what can be shown to servers. Raises BadClient."""
+    try:
+        _context(Dialling(client=client))
+    except (ValueError, SSL.Error, crypto.Error) as error:
+        raise BadClient(f"the client's certificate and its key: {error}") from error
+    return client
 
 
 def dial(url: Url, rules: Dialling, spki_of: Callable[[bytes], str], post: Post | None = None) -> dict[str, Json]:
@@ -144,13 +157,16 @@ def _context(rules: Dialling) -> SSL.Context:
     context.set_options(SSL.OP_NO_TICKET | SSL.OP_NO_COMPRESSION)
     if rules.client is not None:
         pems = rules.client.chain.split(b"-----END CERTIFICATE-----")[:-1]
+        if not pems:
+            raise BadClient("no certificate in PEM")
         own, *others = (
             crypto.load_certificate(crypto.FILETYPE_PEM, pem + b"-----END CERTIFICATE-----") for pem in pems
         )
         context.use_certificate(own)
         for other in others:
             context.add_extra_chain_cert(other)
-        context.use_privatekey(crypto.load_privatekey(crypto.FILETYPE_PEM, rules.client.key))
+        # A passphrase, so that nobody is asked for one.
+        context.use_privatekey(crypto.load_privatekey(crypto.FILETYPE_PEM, rules.client.key, b"none"))
     return context
 
 

@@ -11,6 +11,7 @@ from attest.certificates import Refused, parse
 from attest.chain import verify_chain
 from attest.policy import ClientCertificate, Rule, SvidIdentity, TlsIdentity
 from attest.results import StageResult, read_result
+from attest.rules import Revocation
 from attest.strictjson import Json
 from attest.urls import Url
 from attest.verdict import Check, Findings, Outcome, Result
@@ -64,7 +65,8 @@ def identify(
     except Refusal as refusal:
         return _ended(url, settings, at, refusal.code, "connection", "a handshake", "none")
     pop = presented.pop
-    answers = settings.collateral.answers + ask(presented.chain, found[0], settings, at)
+    asking = next((rule for rule in found if rule.identity.revocation is not Revocation.OFF), None)
+    answers = settings.collateral.answers + (ask(presented.chain, asking, settings, at) if asking is not None else ())
     settings = replace(settings, collateral=replace(settings.collateral, answers=answers))
     try:
         answer = run_apart(lambda: _judged(url, settings, at, presented, found), VERIFYING)

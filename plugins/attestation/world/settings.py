@@ -18,9 +18,10 @@ from attest.crls import UnreadableCrl, parse_crl
 from attest.policy import Policy, TlsIdentity, policy_of, read_policy
 from attest.revocation import Collateral
 from attest.search import Anchors
+from attest.spiffe import read_trust_domain
 from attest.urls import Url, read_url
 
-from world.connector import Client, Dialling
+from world.connector import Client, Dialling, checked
 from world.rego import Rego, read_rego
 from world.trust import Kind, Snapshot
 
@@ -83,14 +84,16 @@ def read_settings(config: Mapping[str, object], secrets: Mapping[str, str]) -> S
         name: Anchors.of(pem_blocks(text)) for name, text in _texts(config.get("anchors", {}), "anchors").items()
     }
     bundles = {
-        domain: read_bundle(domain, json.dumps(document).encode())
+        read_trust_domain(domain): read_bundle(domain, json.dumps(document).encode())
         for domain, document in _mapping(config.get("bundles", {}), "bundles").items()
     }
     _hold_names(policy, anchors)
     lists = tuple(der for text in _listed(config.get("crls", []), "crls") for der in pem_blocks(text))
     _warm(lists)
     certificate = str(config.get("client_certificate", ""))
-    client = Client(certificate.encode(), secrets["client_key"].encode()) if certificate else None
+    if certificate and "client_key" not in secrets:
+        raise BadSettings("there is a client_certificate, and its key, the secret client_key, was not handed over")
+    client = checked(Client(certificate.encode(), secrets["client_key"].encode())) if certificate else None
     dialling = Dialling(
         ports=frozenset(int(str(port)) for port in _sequence(config.get("ports", [443]), "ports")),
         networks=read_networks(_listed(config.get("networks", []), "networks")),
@@ -98,6 +101,7 @@ def read_settings(config: Mapping[str, object], secrets: Mapping[str, str]) -> S
         client=client,
     )
     found = [_source(name, said, anchors) for name, said in _mapping(config.get("sources", {}), "sources").items()]
+    _hold_issuers(found, anchors, bundles)
     text = str(config.get("rego", ""))
     rego = read_rego(text) if text else None
     return Settings(
@@ -128,7 +132,19 @@ def _source(name: str, said: object, anchors: Mapping[str, Anchors]) -> Source |
     every = timedelta(seconds=float(given.get("every", _EVERY_SECONDS)))
     if given["kind"] == "ocsp":
         return Responder(read_url(given["url"]), given["anchors"], every, given.get("issuers", name))
+    if given["kind"] == Kind.BUNDLE.value:
+        read_trust_domain(name)
     return Source(name, Kind(given["kind"]), read_url(given["url"]), given["anchors"], every)
+
+
+def _hold_issuers(
+    found: Sequence[Source | Responder], anchors: Mapping[str, Anchors], bundles: Mapping[str, Bundle]
+) -> None:
+    """A responder for issuers that nobody knows would never be asked."""
+    fetched = {one.name for one in found if isinstance(one, Source) and one.kind is Kind.BUNDLE}
+    for one in found:
+        if isinstance(one, Responder) and one.issuers not in anchors.keys() | bundles.keys() | fetched:
+            raise BadSettings(f"{one.url} answers for {one.issuers}: neither a set of anchors nor a trust domain")
 
 
 def overlaid(settings: Settings, snapshot: Snapshot) -> Settings:
