@@ -31,7 +31,7 @@ from joserfc.jwk import ECKey
 from OpenSSL import SSL
 from penstock_plugin import testing
 from pki import DAY, Authority, Draft, key, root, spki
-from servers import Shown, misbehaving, pem, serving
+from servers import Shown, garbled, misbehaving, pem, serving
 from world.admissions import Admissions
 from world.auditlog import AuditLog
 from world.challenge import Challenger
@@ -248,14 +248,18 @@ def test_what_could_never_be_used_is_refused_when_it_is_read(more: dict[str, Any
         read_settings(config(443, TLS, **more), given)
 
 
-def test_a_stapled_answer_is_taken_where_no_list_is(serve: Callable[[Shown], int]) -> None:
-    certificate = leaf()
+def stapled(certificate: bytes) -> bytes:
     builder = ocsp.OCSPResponseBuilder().add_response(
         x509.load_der_x509_certificate(certificate), BETWEEN.view, SHA1(), ocsp.OCSPCertStatus.GOOD, NOW - DAY,
         NOW + DAY, None, None,
     )  # fmt: skip
     signed = builder.responder_id(ocsp.OCSPResponderEncoding.HASH, BETWEEN.view).sign(BETWEEN.private, SHA256())
-    port = serve(shown(certificate, staple=signed.public_bytes(Encoding.DER)))
+    return signed.public_bytes(Encoding.DER)
+
+
+def test_a_stapled_answer_is_taken_where_no_list_is(serve: Callable[[Shown], int]) -> None:
+    certificate = leaf()
+    port = serve(shown(certificate, staple=stapled(certificate)))
     assert admission(port, config(port, TLS, crls=lists()[:1])).out["verdict"] == "admit"
 
 
@@ -322,6 +326,30 @@ def test_what_a_registrant_hears_does_not_tell_closed_from_filtered(
     assert refused.violation is not None and closed.violation is not None
     assert refused.violation.as_json() == closed.violation.as_json()
     assert codes(refused) == {"N-UNREACHABLE"}
+
+
+@pytest.mark.parametrize("code", ["R-STAPLE-PARSE", "C-PARSE"])
+def test_what_a_server_shows_and_nobody_can_read_is_its_own_fault(serve: Callable[[Shown], int], code: str) -> None:
+    """Our TLS library ends the handshake there; that is not to pass for a server that did not answer."""
+    certificate = leaf()
+    staple = stapled(certificate)
+    old = staple if code == "R-STAPLE-PARSE" else certificate
+    port = serve(shown(certificate, staple=staple, newest=SSL.TLS1_2_VERSION))
+    with garbled(port, old[:8], b"\x31" + old[1:8]) as between:
+        decided = admission(between, config(between, {**TLS, "tls": "1.2"}))
+    assert decided.denied and codes(decided) == {code}
+
+
+def test_a_chain_that_is_longer_than_is_taken_is_its_servers_fault(serve: Callable[[Shown], int]) -> None:
+    def long(draft: Draft) -> None:
+        draft.put(x509.SubjectAlternativeName([x509.DNSName(f"n{number}.example.com") for number in range(1500)]))
+
+    certificate = leaf(long)
+    chain = (certificate, *[certificate] * 4)
+    assert sum(map(len, chain)) > 100 * 1024
+    port = serve(Shown(chain, key("leaf")))
+    decided = admission(port, config(port, TLS))
+    assert decided.denied and codes(decided) == {"C-SIZE"}
 
 
 def test_evidence_for_this_challenge_admits(serve: Callable[[Shown], int], data: Path) -> None:

@@ -37,6 +37,13 @@ _CIPHERS = b"ECDHE+AESGCM:ECDHE+CHACHA20"
 """For TLS 1.2: key exchanges in which the server signs, so that the handshake proves possession."""
 
 _VERSIONS = {"1.2": SSL.TLS1_2_VERSION, "1.3": SSL.TLS1_3_VERSION}
+_SHOWN_BADLY = {
+    "tlsv1 bad certificate status response": "R-STAPLE-PARSE",
+    "excessive message size": "C-SIZE",
+    "ASN1 lib": "C-PARSE",
+}
+"""OpenSSL's reasons to end a handshake for what the server showed in it: that is the server's fault, and no silence."""
+
 _ASKED_FOR_CERTIFICATE = b"read server certificate request"
 """OpenSSL's name of the state in which a client learns that it is asked for a certificate."""
 
@@ -260,7 +267,7 @@ class _Talk:
                     raise NotDialled("N-UNREACHABLE", "the server ended the connection") from None
                 return at_end
             except SSL.Error as error:
-                raise NotDialled("N-UNREACHABLE", f"TLS: {error}") from error
+                raise NotDialled(_fault_of(error), f"TLS: {error}") from error
             self._flush()
             return done
 
@@ -286,6 +293,11 @@ class _Talk:
         if not data or self._left_bytes < 0:
             raise NotDialled("N-UNREACHABLE", "too many bytes" if data else "the server ended the connection")
         self._tls.bio_write(data)
+
+
+def _fault_of(error: SSL.Error) -> str:
+    reasons = error.args[0] if error.args and isinstance(error.args[0], list) else []
+    return next((_SHOWN_BADLY[one[2]] for one in reasons if one[2] in _SHOWN_BADLY), "N-UNREACHABLE")
 
 
 def _text(data: bytes) -> str:
