@@ -35,6 +35,7 @@ from servers import Shown, garbled, misbehaving, pem, serving
 from world.admissions import Admissions
 from world.auditlog import AuditLog
 from world.challenge import Challenger
+from world.connector import NotDialled, to_try
 from world.settings import read_settings
 
 NOW = dt.datetime.now(dt.UTC).replace(microsecond=0)
@@ -435,6 +436,14 @@ def test_global_addresses_and_networks_that_are_named_are() -> None:
     assert not is_permitted(ip_address("192.168.0.1"), own) and not is_permitted(ip_address("fe80::1"), own)
 
 
+def test_one_address_that_is_not_permitted_is_enough_wherever_it_stands() -> None:
+    many = [ip_address(f"93.184.216.{number}") for number in range(40)]
+    assert to_try(many, ()) == many[:3]
+    with pytest.raises(NotDialled) as refused:
+        to_try([*many, ip_address("10.0.0.1")], ())
+    assert refused.value.code == "N-ADDRESS"
+
+
 def decisions(folder: Path) -> list[dict[str, Any]]:
     return [dict(read_line(line)) for line in AuditLog(folder / "audit.jsonl").lines()]
 
@@ -613,6 +622,8 @@ def test_evidence_in_a_record_answers_a_nonce_that_was_issued_for_it(serve: Call
     answer = answered(challenged(port, settings, data))
     assert recorded(port, settings, data, answer).out["verdict"] == "admit"
     assert codes(recorded(port, settings, data, answer)) == {"C-NONCE-REUSED"}
+    _, good, again = decisions(data)
+    assert len(good["nonce"]) == 64 and good["nonce"] == again["nonce"]
 
 
 def test_evidence_in_a_record_is_taken_only_where_the_operator_says_so(

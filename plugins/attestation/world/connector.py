@@ -21,11 +21,10 @@ from attest.strictjson import Json
 from attest.urls import Url
 from OpenSSL import SSL, crypto
 
-__all__ = ["BadClient", "Client", "Dialling", "NotDialled", "Post", "checked", "dial"]
+__all__ = ["BadClient", "Client", "Dialling", "NotDialled", "Post", "checked", "dial", "to_try"]
 
 T = TypeVar("T")
 
-_MAX_ADDRESSES = 16
 _MAX_TRIES = 3
 """Addresses that are tried, in the order in which the resolver gave them."""
 
@@ -118,7 +117,7 @@ def dial(url: Url, rules: Dialling, spki_of: Callable[[bytes], str], post: Post 
 
 
 def _resolved(url: Url, rules: Dialling) -> list[Address]:
-    """Resolve once; every address must be permitted, or a name could point at two places at a time."""
+    """Resolve once."""
     if not isinstance(url.host, str):
         addresses: list[Address] = [url.host]
     else:
@@ -126,11 +125,19 @@ def _resolved(url: Url, rules: Dialling) -> list[Address]:
             found = socket.getaddrinfo(url.host, url.port, type=socket.SOCK_STREAM, proto=socket.IPPROTO_TCP)
         except (OSError, UnicodeError) as error:
             raise NotDialled("N-UNREACHABLE", f"no address: {error}") from error
-        addresses = list(dict.fromkeys(ip_address(str(one[4][0]).partition("%")[0]) for one in found))[:_MAX_ADDRESSES]
+        addresses = [ip_address(str(one[4][0]).partition("%")[0]) for one in found]
+    return to_try(addresses, rules.networks)
+
+
+def to_try(addresses: Sequence[Address], networks: Sequence[Network]) -> list[Address]:
+    """Return the addresses to try; all of a name's must be permitted, or it could point at two places at a time.
+
+    Raises NotDialled.
+    """
     for address in addresses:
-        if not is_permitted(address, rules.networks):
+        if not is_permitted(address, networks):
             raise NotDialled("N-ADDRESS", f"{address} is not permitted")
-    return addresses[:_MAX_TRIES]
+    return list(dict.fromkeys(addresses))[:_MAX_TRIES]
 
 
 def _connected(addresses: Sequence[Address], port: int, until: float) -> socket.socket:
