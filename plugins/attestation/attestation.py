@@ -19,6 +19,7 @@ from time import monotonic
 import rfc8785
 from attest.appraisal import Appraisal, appraise
 from attest.audit import Checkpoint
+from attest.codes import GROUPS
 from attest.drift import known_by
 from attest.expiry import Expiry, expiries
 from attest.hostnames import warm
@@ -66,6 +67,7 @@ class Stores:
 
 _stores: list[Stores] = []
 
+_OF_DRIFT = frozenset(GROUPS["Drift"])
 _UNDECIDED = "attestation.undecided"
 _DENIED, _FAILED = "attestation.denied", "attestation.error"
 _LONGEST_TEXT = 2048
@@ -262,7 +264,8 @@ def _remember(appraisal: Appraisal, tenant: str, given: Given) -> None:
     admissions, known = _stores[0].admissions, known_by(given.results)
     if appraisal.outcome.verdict is Verdict.ADMIT:
         admissions.admit(appraisal.server, tenant, known)
-    elif "D-APPROVAL" in appraisal.outcome.codes:
+    elif "D-APPROVAL" in appraisal.outcome.codes <= _OF_DRIFT:
+        # What has other reasons against it is not yet what an operator would let in: evidence may still be to come.
         admissions.ask(appraisal.server, tenant, known.digest, sorted(appraisal.outcome.codes))
 
 

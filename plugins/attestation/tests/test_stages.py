@@ -572,6 +572,28 @@ def test_a_change_that_an_operator_approved_is_let_in_and_no_other(loopback: Non
         assert admission(port, settings).out["verdict"] == "admit"
 
 
+def test_an_operator_is_asked_about_a_change_once_nothing_else_speaks_against_it(loopback: None, data: Path) -> None:
+    """What is approved is all of it, evidence too, and the first registration of two has none yet."""
+    store = Admissions(data / "admitted.db")
+
+    def registered(port: int, settings: dict[str, Any], label: str) -> testing.Outcome:
+        asked: Any = admission(port, settings, data).violation
+        (challenge,) = asked.details["challenges"]
+        assert store.approvals() == [] or store.approvals()[0].given
+        return recorded(port, settings, data, answered(challenge, attester(own=spki(key(label)))))
+
+    with serving(shown()) as port:
+        settings = config(port, TLS, RECORD)
+        settings = with_drift(settings, settings["policy"]["servers"][0], "require-approval")
+        assert registered(port, settings, "leaf").out["verdict"] == "admit"
+    other = BETWEEN.leaf(now(), "127.0.0.1", label="another leaf")
+    with serving(shown(other, private=key("another leaf"), port=port)):
+        assert codes(registered(port, settings, "another leaf")) == {"D-KEY-CHANGED", "D-APPROVAL"}
+        (asked,) = store.approvals()
+        assert store.approve(asked.server, asked.tenant, asked.digest)
+        assert registered(port, settings, "another leaf").out["verdict"] == "admit"
+
+
 def test_each_kind_of_evidence_is_asked_for_by_a_nonce_of_its_own(serve: Callable[[Shown], int], data: Path) -> None:
     """The attester of this test answers one kind, whatever it is asked for."""
     nonces = data / "nonces"
