@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import datetime as dt
 import json
-from collections.abc import Callable
+import socket
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from cryptography.hazmat.primitives.hashes import SHA1, SHA256
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509 import ocsp
 from pki import DAY, Authority, authority_draft, key
-from servers import Shown, pem
+from servers import Shown, misbehaving, pem
 from test_stages import (
     BETWEEN,
     FAR,
@@ -296,6 +297,49 @@ def test_an_answer_that_is_of_no_use_is_asked_for_again_soon(
     file.write_bytes(answer(certificate))
     at(second)
     assert len(file.with_suffix(".asked").read_bytes()) > size
+
+
+@pytest.fixture
+def silent(loopback: None, tmp_path: Path) -> Iterator[tuple[int, Path]]:
+    """The port of somebody who accepts and says nothing, and a file with a line for each connection."""
+    asked = tmp_path / "connections"
+    asked.touch()
+
+    def counted(_: socket.socket) -> None:
+        with asked.open("a") as file:
+            file.write("one\n")
+
+    with misbehaving(counted) as port:
+        yield port, asked
+
+
+def test_a_responder_that_is_silent_is_waited_for_once(serve: Serve, silent: tuple[int, Path]) -> None:
+    """Not with every certificate, nor with the next server: a deadline would end that, even under `soft`."""
+    responder, asked = silent
+    for identity, came in (("soft", set()), ("hard", {"R-CRL-MISSING"})):
+        port = serve(shown(leaf(serial)))
+        settings = responding(port, responder) | {"crls": [], "seconds": 1.0}
+        settings["policy"] = config(port, {**TLS, "revocation": identity})["policy"]
+        assert codes(admission(port, settings)) == came
+    assert asked.read_text().splitlines() == ["one"]
+
+
+def test_a_source_that_is_silent_is_waited_for_and_no_other_in_one_call(
+    serve: Serve, silent: tuple[int, Path], file: Path, tmp_path: Path
+) -> None:
+    source, asked = silent
+    settings = sourced(443, source) | {"seconds": 1.0}
+    settings["sources"]["second"] = settings["sources"]["between"] | {"url": f"https://127.0.0.1:{source}/second.crl"}
+    good = serve(shown(file=file))
+    file.write_bytes(crl())
+    settings["sources"]["third"] = settings["sources"]["between"] | {"url": f"https://127.0.0.1:{good}/third.crl"}
+    settings["ports"] = [443, source, good]
+    found = [fetch(settings, tmp_path) for _ in range(3)]
+    unreachable = "N-UNREACHABLE"
+    assert found == [
+        Fetched((), {"between": unreachable}), Fetched((), {"second": unreachable}), Fetched(("third",), {}),
+    ]  # fmt: skip
+    assert len(asked.read_text().splitlines()) == 2
 
 
 def test_a_policy_can_switch_responders_off_too(serve: Serve, file: Path) -> None:

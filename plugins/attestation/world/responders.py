@@ -35,6 +35,9 @@ _AGAIN = timedelta(seconds=60)
 _MAX_REQUESTS = 4
 """Certificates of one chain that are asked about: its leaf, and those above it that are no anchors."""
 
+_ANYTHING = b""
+"""Stands for every request, in the place of the digest of one: whoever cannot be reached has no answer to any."""
+
 _KEPT = timedelta(days=1)
 _TABLE = """
 CREATE TABLE IF NOT EXISTS answers (
@@ -69,10 +72,12 @@ class Responders:
 
     def _answer(self, responder: Responder, request: bytes, settings: Settings, now: datetime) -> bytes:
         """What was said before, or is said now; nothing where the responder cannot be had, for a while."""
-        key = (str(responder.url), hashlib.sha256(request).digest())
+        url, asked = str(responder.url), hashlib.sha256(request).digest()
         with self._connected() as connection:
             kept = connection.execute(
-                "SELECT answer FROM answers WHERE responder = ? AND request = ? AND until > ?", (*key, now.timestamp())
+                "SELECT answer FROM answers WHERE responder = ? AND request IN (?, ?) AND until > ? "
+                "ORDER BY length(request) DESC",
+                (url, asked, _ANYTHING, now.timestamp()),
             ).fetchone()
         if kept is not None:
             return bytes(kept[0])
@@ -83,11 +88,13 @@ class Responders:
             end = apart(lambda: _end(answer))["end"]
             if isinstance(end, float) and end > now.timestamp():
                 until = min(now + responder.every, datetime.fromtimestamp(end, UTC))
-        except Refusal:
-            pass  # then it is asked again soon
+        except Refusal as refusal:
+            # Whoever cannot be reached is not waited for again with the next certificate.
+            asked = _ANYTHING if refusal.code == "N-UNREACHABLE" else asked
+        row = (url, asked, answer, until.timestamp())
         with self._connected() as connection:
             connection.execute("DELETE FROM answers WHERE until < ?", ((now - _KEPT).timestamp(),))
-            connection.execute("INSERT OR REPLACE INTO answers VALUES (?, ?, ?, ?)", (*key, answer, until.timestamp()))
+            connection.execute("INSERT OR REPLACE INTO answers VALUES (?, ?, ?, ?)", row)
         return answer
 
     @contextmanager
