@@ -240,6 +240,8 @@ def test_a_server_that_asks_for_our_certificate_gets_it(serve: Callable[[Shown],
         ({"sources": {"a name": {"kind": "bundle", "url": "https://x.example/", "anchors": "own"}}}, {}),
         ({"sources": {"x": {"kind": "ocsp", "url": "https://x.example/", "anchors": "own", "issuers": "ow"}}}, {}),
         ({"anchors": {"own": pem(ROOT.der).rstrip() + pem(FAR.der)}}, {}),
+        ({"crls": [pem(ROOT.der)]}, {}),
+        ({"crls": lists() * 33}, {}),
         ({"anchors": {"own": pem(ROOT.der).partition("\n")[2]}}, {}),
     ],
 )

@@ -86,6 +86,17 @@ def test_a_policy_in_the_store_that_names_no_configured_anchors_is_an_error_and_
     assert read_line(line)["codes"] == ["A-STORE"]
 
 
+def test_more_lists_than_are_looked_at_are_an_error_even_under_soft(
+    serve: Callable[[Shown], int], store: TrustStore
+) -> None:
+    """Else the newest, which revokes the server, would be the one that nobody looks at."""
+    port = serve(shown(leaf(serial)))
+    settings = config(port, {**TLS, "revocation": "soft"})
+    assert admission(port, settings).out["verdict"] == "admit"
+    store.put(Kind.CRL, "own", "".join((*lists() * 32, *lists(77))).encode())
+    assert codes(admission(port, settings)) == {"A-STORE"}
+
+
 def test_a_removed_anchor_is_gone_for_the_next_call(serve: Callable[[Shown], int], store: TrustStore) -> None:
     port = serve(shown())
     settings = config(port, TLS)

@@ -7,7 +7,6 @@ import binascii
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import timedelta
 
@@ -15,6 +14,7 @@ from attest.addresses import read_networks
 from attest.bundles import Bundle, read_bundle
 from attest.certificates import Refused
 from attest.crls import UnreadableCrl, parse_crl
+from attest.limits import MAX_CRLS
 from attest.policy import Policy, TlsIdentity, policy_of, read_policy
 from attest.revocation import Collateral
 from attest.search import Anchors
@@ -89,7 +89,7 @@ def read_settings(config: Mapping[str, object], secrets: Mapping[str, str]) -> S
     }
     _hold_names(policy, anchors)
     lists = tuple(der for text in _listed(config.get("crls", []), "crls") for der in pem_blocks(text))
-    _warm(lists)
+    _hold_lists(lists)
     certificate = str(config.get("client_certificate", ""))
     if certificate and "client_key" not in secrets:
         raise BadSettings("there is a client_certificate, and its key, the secret client_key, was not handed over")
@@ -175,18 +175,25 @@ def _overlaid(settings: Settings, snapshot: Snapshot) -> Settings:
     kept = snapshot.of(Kind.POLICY).get("policy")
     policy = settings.policy if kept is None else _with_rules(read_policy(kept.data or b""), settings.rego)
     _hold_names(policy, anchors)
-    _warm(lists)
+    _hold_lists(settings.collateral.crls + lists)
     collateral = replace(
         settings.collateral, crls=settings.collateral.crls + lists, numbers=snapshot.seen.get(Kind.CRL, {})
     )
     return replace(settings, policy=policy, anchors=anchors, bundles=bundles, collateral=collateral)
 
 
-def _warm(lists: Sequence[bytes]) -> None:
-    """Take lists apart here, once: children inherit it, and a long list takes longer than one of them is given."""
-    for der in lists:
-        with suppress(UnreadableCrl):  # each verification says so itself
+def _hold_lists(lists: Sequence[bytes]) -> None:
+    """All lists can be read, and are few enough: under `soft` one that is not looked at would go unnoticed for ever.
+
+    They are taken apart here, once: children inherit it, and a long list takes longer than one of them is given.
+    """
+    if len(lists) > MAX_CRLS:
+        raise BadSettings(f"{len(lists)} revocation lists, and at most {MAX_CRLS} are looked at")
+    for place, der in enumerate(lists):
+        try:
             parse_crl(der)
+        except UnreadableCrl as error:
+            raise BadSettings(f"crls: the list at place {place} cannot be read: {error}") from error
 
 
 def _hold_names(policy: Policy, anchors: Mapping[str, Anchors]) -> None:
