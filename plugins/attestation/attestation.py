@@ -23,7 +23,7 @@ from attest.codes import GROUPS
 from attest.drift import known_by
 from attest.expiry import Expiry, expiries
 from attest.hostnames import warm
-from attest.policy import Via
+from attest.policy import TlsIdentity, Via
 from attest.results import BadResult, Results, StageResult, read_result, read_results
 from attest.spiffe import SpiffeId, read_id
 from attest.strictjson import Json
@@ -239,10 +239,31 @@ def _appraised(current: Current, text: str, tenant: str, given: Given) -> Apprai
     admissions, server = _stores[0].admissions, str(url)
     before, approved = admissions.last(server, tenant), admissions.approved(server, tenant)
     appraisal = appraise(settings.policy, url, given.results, at, before, approved)
+    if appraisal.outcome.verdict is Verdict.ADMIT:
+        still = _still_trusted(settings, appraisal)
+        appraisal = replace(appraisal, outcome=together([appraisal.outcome, still]))
     if settings.rego is None:
         return appraisal
     objections = object_by(settings.rego, _about(appraisal, tenant, given))
     return replace(appraisal, outcome=together([appraisal.outcome, objections]))
+
+
+def _still_trusted(settings: Settings, appraisal: Appraisal) -> Outcome:
+    """Whether the anchor that the identity led to is trusted now: a challenge takes time, a removal counts at once."""
+    findings = Findings()
+    findings.run("anchor", "results", _has_anchor, settings, appraisal)
+    return findings.outcome()
+
+
+def _has_anchor(findings: Findings, path: str, settings: Settings, appraisal: Appraisal) -> None:
+    rule, anchor = appraisal.rule, appraisal.outcome.claims.get("anchor")
+    trusted: set[str] = set()
+    if rule is not None and isinstance(rule.identity, TlsIdentity):
+        trusted = {one.digest for one in settings.anchors_of(rule.identity).certificates}
+    elif rule is not None:
+        trusted = {one.digest for bundle in settings.bundles.values() for one in bundle.anchors.certificates}
+    if anchor not in trusted:
+        findings.against("X-ANCHOR-UNKNOWN", path, "a trust anchor", anchor)
 
 
 def _about(appraisal: Appraisal, tenant: str, given: Given) -> dict[str, Json]:

@@ -21,6 +21,7 @@ from test_stages import (
     BETWEEN,
     FAR,
     NOW,
+    OWN,
     ROOT,
     SVID,
     TLS,
@@ -35,6 +36,7 @@ from test_stages import (
     serial,
     serve,
     shown,
+    stage,
 )
 from world.auditlog import AuditLog
 from world.settings import BadSettings, overlaid, read_settings
@@ -84,6 +86,20 @@ def test_a_policy_in_the_store_that_names_no_configured_anchors_is_an_error_and_
     assert codes(decided) == {"A-STORE"} and decided.violation is not None and decided.violation.retry_after_ms
     (line,) = AuditLog(data / "audit.jsonl").lines()
     assert read_line(line)["codes"] == ["A-STORE"]
+
+
+@pytest.mark.parametrize("kind", [Kind.ANCHORS, Kind.BUNDLE])
+def test_an_anchor_that_was_removed_after_the_handshake_admits_nobody(
+    serve: Callable[[Shown], int], store: TrustStore, kind: Kind
+) -> None:
+    """Between the handshake and the verdict there may be a challenge, which takes its time."""
+    is_svid = kind is Kind.BUNDLE
+    port = serve(shown(leaf(lambda draft: None, WORKLOAD) if is_svid else leaf()))
+    settings = config(port, SVID if is_svid else TLS)
+    who = stage("identity", port, settings).out["result"]
+    assert stage("appraise", port, settings, identity=who).out["verdict"] == "admit"
+    store.put(kind, OWN if is_svid else "own", None)
+    assert codes(stage("appraise", port, settings, identity=who)) == {"X-ANCHOR-UNKNOWN"}
 
 
 def test_more_lists_than_are_looked_at_are_an_error_even_under_soft(
