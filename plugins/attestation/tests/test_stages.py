@@ -400,6 +400,17 @@ def test_a_server_that_shows_another_key_than_before_is_refused(serve: Callable[
     assert codes(fresh) == {"N-KEY-CHANGED"}
 
 
+@pytest.mark.parametrize("code", ["R-CRL-MISSING", "N-UNREACHABLE"])
+def test_what_keeps_evidence_from_being_asked_for_may_pass_and_is_no_denial(
+    serve: Callable[[Shown], int], data: Path, code: str
+) -> None:
+    newest = SSL.TLS1_2_VERSION if code == "N-UNREACHABLE" else SSL.TLS1_3_VERSION
+    port = serve(shown(attester=attester(), newest=newest))
+    decided = admission(port, config(port, TLS, EVIDENCE, crls=[] if code == "R-CRL-MISSING" else lists()), data)
+    assert codes(decided) == {code} and decided.out["verdict"] == "error"
+    assert decided.violation is not None and decided.violation.retry_after_ms
+
+
 def test_evidence_that_is_required_and_was_not_asked_for_is_missing(serve: Callable[[Shown], int]) -> None:
     port = serve(shown(attester=attester()))
     assert codes(admission(port, config(port, TLS, EVIDENCE))) == {"C-KIND-MISSING"}
@@ -503,7 +514,7 @@ def test_the_clock_is_given(serve: Callable[[Shown], int], data: Path) -> None:
     settings = config(port, TLS, EVIDENCE)
     assert admission(port, settings, data, clock=lambda: NOW + dt.timedelta(minutes=4)).out["verdict"] == "admit"
     late = admission(port, settings, data, clock=lambda: NOW + 400 * DAY)
-    assert codes(late) == {"X-EXPIRED", "R-CRL-STALE", "C-KIND-MISSING"}
+    assert codes(late) == {"X-EXPIRED", "R-CRL-STALE"}
     moments = iter([NOW, NOW + dt.timedelta(minutes=5)])  # of the question, and of the answer
     who = stage("identity", port, settings, data, clock=lambda: NOW)
     burnt = stage("challenge", port, settings, data, clock=lambda: next(moments), identity=who.out["result"])
