@@ -31,7 +31,7 @@ from attest.urls import BadUrl, Url, read_url
 from attest.verdict import Findings, Outcome, Verdict, together
 from penstock_plugin import Answer, Call, Config, Plugin, Start
 from world.admissions import Admissions
-from world.auditlog import AuditLog, CannotRecord
+from world.auditlog import AuditLog, CannotRecord, alone
 from world.challenge import Challenger
 from world.identity import identify
 from world.rego import object_by
@@ -54,15 +54,16 @@ class Stores:
 
     @classmethod
     def at(cls, folder: Path) -> Stores:
-        """Open them, or make them."""
-        return cls(
-            Challenger.at(folder),
-            AuditLog(folder / "audit.jsonl"),
-            Admissions(folder / "admitted.db"),
-            TrustStore(folder / "trust.db"),
-            Sources(folder / "sources.db"),
-            Responders(folder / "answers.db"),
-        )
+        """Open them, or make them: one worker at a time, for SQLite does not wait for who makes the same file."""
+        with alone(folder / "stores.lock"):
+            return cls(
+                Challenger.at(folder),
+                AuditLog(folder / "audit.jsonl"),
+                Admissions(folder / "admitted.db"),
+                TrustStore(folder / "trust.db"),
+                Sources(folder / "sources.db"),
+                Responders(folder / "answers.db"),
+            )
 
 
 _stores: list[Stores] = []

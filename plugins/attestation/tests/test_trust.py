@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 from attest.audit import read_line
+from attestation import Stores
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 from pki import DAY
@@ -72,6 +73,28 @@ def test_every_change_is_counted_and_a_refused_one_is_none(store: TrustStore) ->
     with pytest.raises(OlderSequence):
         store.put(Kind.CRL, "own", b"a", sequence=1)
     assert store.change() == store.snapshot().change == 1
+
+
+def test_workers_that_start_at_once_in_a_new_directory_all_start(tmp_path: Path) -> None:
+    for number in range(40):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        waiting, gate = os.pipe()
+        children = []
+        for _ in range(6):
+            child = os.fork()
+            if child == 0:
+                status = 1
+                with suppress(Exception):
+                    os.close(gate)
+                    os.read(waiting, 1)  # until all are there
+                    Stores.at(folder)
+                    status = 0
+                os._exit(status)
+            children.append(child)
+        os.close(gate)
+        os.close(waiting)
+        assert [os.waitpid(child, 0)[1] for child in children] == [0] * 6
 
 
 def test_a_policy_in_the_store_that_names_no_configured_anchors_is_an_error_and_recorded(
