@@ -77,6 +77,9 @@ _LONGEST_TEXT = 2048
 _UNREADABLE = (sqlite3.Error, BadSettings)
 """What a store raises that is locked or spoilt, or holds what cannot be used: nothing is decided then."""
 
+_SPARE_SECONDS = 1.0
+"""What is left of a call's time after all dialling: to verify what came, and for the stages that follow."""
+
 _RETRY_AFTER_MS = 30_000
 """When to register again after an error that may pass: sources of collateral are asked more often than that."""
 
@@ -130,12 +133,21 @@ class Current:
         return [str(one) for one in new]
 
 
+def _in_time(settings: Settings, call: Call) -> Settings:
+    """Have dialling be over while somebody waits: a call that overruns costs the worker, and others their calls."""
+    at = call.deadline.at
+    if at is None:
+        return settings
+    spare = min(_SPARE_SECONDS, call.deadline.remaining() / 4)
+    return replace(settings, dialling=replace(settings.dialling, until=at - spare))
+
+
 def collateral(call: Call) -> Answer:
     """Fetch the lists and bundles that are due from their configured sources; objects to nobody."""
     stores = _stores[0]
     current: Current = call.config
     try:
-        found = stores.sources.fetch(current.settings(), stores.trust, current.now())
+        found = stores.sources.fetch(_in_time(current.settings(), call), stores.trust, current.now())
     except _UNREADABLE as error:
         call.log.warning("attestation.store_failed", extra={"why": str(error)})
         return call.allow(out={"fetched": [], "failed": {"store": "A-STORE"}})
@@ -153,7 +165,7 @@ def identity(call: Call) -> Answer:
     except BadUrl as error:
         return _objection(call, _misread(current, "identity", error), begun)
     try:
-        settings, ask = current.settings(), _stores[0].responders.answers
+        settings, ask = _in_time(current.settings(), call), _stores[0].responders.answers
         found = identify(url, settings, current.now(), _handed_over(call), _remember_lists, ask)
     except _UNREADABLE as error:
         found = _unstored(current, "identity", error, str(url))
@@ -184,7 +196,7 @@ def challenge(call: Call) -> Answer:
 
 def _challenged(call: Call, current: Current, url: Url, known: StageResult) -> Results:
     """Nothing, where no evidence is asked for or nobody is there to be asked."""
-    settings = current.settings()
+    settings = _in_time(current.settings(), call)
     rule = settings.policy.rule_for(url, _verified_id(known))
     spki = known.outcome.claims.get("spki")
     if rule is None or rule.evidence is None or not isinstance(spki, str) or not known.pop:

@@ -12,6 +12,7 @@ from contextlib import ExitStack
 from hashlib import sha256
 from ipaddress import ip_address
 from pathlib import Path
+from time import monotonic
 from typing import Any
 
 import attestation
@@ -353,6 +354,18 @@ def test_a_chain_that_is_longer_than_is_taken_is_its_servers_fault(serve: Callab
     port = serve(Shown(chain, key("leaf")))
     decided = admission(port, config(port, TLS))
     assert decided.denied and codes(decided) == {"C-SIZE"}
+
+
+def test_a_silent_server_is_given_up_while_somebody_still_waits(loopback: None, data: Path) -> None:
+    """A call that overruns its time would cost the worker, and whatever else it does."""
+    with misbehaving(is_silent) as port:
+        begun = monotonic()
+        found = testing.call(
+            attestation.plugin, "identity", payload={"url": f"https://127.0.0.1:{port}/"}, hook="server_pre_register",
+            config=config(port, TLS, seconds=60), data=data, seconds=2.0,
+        )  # fmt: skip
+    assert codes(found) == {"N-UNREACHABLE"} and found.violation is not None and found.violation.retry_after_ms
+    assert monotonic() - begun < 30
 
 
 def test_evidence_for_this_challenge_admits(serve: Callable[[Shown], int], data: Path) -> None:

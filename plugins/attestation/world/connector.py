@@ -68,6 +68,13 @@ class Dialling:
     seconds: float = 8.0
     tls: str = "1.3"
     client: Client | None = None
+    until: float | None = None
+    """When all dialling has to be over, on the monotonic clock; None where nobody waits."""
+
+    @property
+    def left(self) -> float:
+        """Seconds that dialling one server may take from now on."""
+        return self.seconds if self.until is None else min(self.seconds, self.until - monotonic())
 
 
 class NotDialled(Exception):
@@ -101,7 +108,7 @@ def checked(client: Client) -> Client:
 
 def dial(url: Url, rules: Dialling, spki_of: Callable[[bytes], str], post: Post | None = None) -> dict[str, Json]:
     """Connect, shake hands and return what was presented; with `post`, the answer as well. Raises NotDialled."""
-    until = monotonic() + rules.seconds
+    until = monotonic() + rules.left
     if url.port not in rules.ports:
         raise NotDialled("U-PORT", f"port {url.port} is not allowed")
     with closing(_connected(_resolved(url, rules), url.port, until)) as stream:

@@ -24,6 +24,10 @@ from world.settings import Settings
 __all__ = ["Presented", "identify", "reach"]
 
 
+_LATE_SECONDS, _LITTLE_LATE_SECONDS = 2.0, 0.25
+"""How much longer than it may a child may take: a resolver does not look at the time. Less where somebody waits."""
+
+
 @dataclass(frozen=True, slots=True)
 class Presented:
     """What a server showed, and whether it proved in a handshake that it holds the key."""
@@ -95,7 +99,10 @@ def reach(url: Url, settings: Settings, identity: TlsIdentity | SvidIdentity, po
         raise Refusal("M-CLIENT-CERTIFICATE", "no certificate of ours is configured")
     shown = rules.client if identity.client_certificate is not ClientCertificate.NONE else None
     rules = replace(rules, client=shown, tls=identity.tls.value)
-    limits = replace(DIALLING, wall_seconds=rules.seconds + 2.0)
+    left = rules.left
+    if left <= 0:
+        raise Refusal("N-UNREACHABLE", "no time is left")
+    limits = replace(DIALLING, wall_seconds=left + (_LATE_SECONDS if rules.until is None else _LITTLE_LATE_SECONDS))
     try:
         answer = run_apart(lambda: _dialled(lambda: dial(url, rules, _spki, post)), limits)
     except Died as death:
