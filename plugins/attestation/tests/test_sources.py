@@ -6,7 +6,9 @@ import datetime as dt
 import json
 import socket
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
+from time import monotonic
 from typing import Any
 
 import pytest
@@ -38,6 +40,7 @@ from test_stages import (
     shown,
     stage,
 )
+from world.responders import Responders
 from world.settings import read_settings
 from world.sources import Fetched, Sources
 from world.trust import Kind, TrustStore
@@ -322,6 +325,20 @@ def test_a_responder_that_is_silent_is_waited_for_once(serve: Serve, silent: tup
         settings["policy"] = config(port, {**TLS, "revocation": identity})["policy"]
         assert codes(admission(port, settings)) == came
     assert asked.read_text().splitlines() == ["one"]
+
+
+def test_a_responder_that_was_given_no_time_is_not_taken_for_a_silent_one(
+    serve: Serve, file: Path, tmp_path: Path
+) -> None:
+    certificate = leaf(serial)
+    responder = serve(shown(file=file))
+    file.write_bytes(answer(certificate))
+    settings = read_settings(responding(443, responder), {})
+    late = replace(settings, dialling=replace(settings.dialling, until=monotonic()))
+    responders = Responders(tmp_path / "answers.db")
+    chain, rule = (certificate, BETWEEN.der), settings.policy.rules[0]
+    assert responders.answers(chain, rule, late, NOW) == ()
+    assert file.read_bytes() in responders.answers(chain, rule, settings, NOW)
 
 
 def test_a_source_that_is_silent_is_waited_for_and_no_other_in_one_call(

@@ -32,6 +32,9 @@ _BUSY_SECONDS = 2.0
 _AGAIN = timedelta(seconds=60)
 """When a responder that did not answer, or said nothing of use, is asked again about the same certificate."""
 
+_FAIR_SECONDS = 2.0
+"""Who has not answered in this time is taken to be out of reach; `seconds`, where that is less."""
+
 _MAX_REQUESTS = 4
 """Certificates of one chain that are asked about: its leaf, and those above it that are no anchors."""
 
@@ -83,12 +86,15 @@ class Responders:
             return bytes(kept[0])
         post = Post(responder.url.path or "/", request, "", MAX_OCSP_BYTES, content_type="application/ocsp-request")
         answer, until = b"", now + min(_AGAIN, responder.every)
+        had = settings.dialling.left
         try:
             answer = ask(responder.url, responder.anchors, post, settings, now)
             end = apart(lambda: _end(answer))["end"]
             if isinstance(end, float) and end > now.timestamp():
                 until = min(now + responder.every, datetime.fromtimestamp(end, UTC))
         except Refusal as refusal:
+            if had < min(_FAIR_SECONDS, settings.dialling.seconds):
+                return b""  # the call's own time was used up, which says nothing about the responder
             # Whoever cannot be reached is not waited for again with the next certificate.
             asked = _ANYTHING if refusal.code == "N-UNREACHABLE" else asked
         row = (url, asked, answer, until.timestamp())
