@@ -26,7 +26,7 @@ def add_anchors(anchors: argparse.ArgumentParser) -> None:
     actions = anchors.add_subparsers(required=True, metavar="ACTION")
     said = {
         "list": (_list, "what the trust store holds, and what of it ends soon"),
-        "add": (_add, "add anchors, or lists, to a set of the store: the first half of a rotation"),
+        "add": (_add, "add anchors, or lists, to a set that the store has: the first half of a rotation"),
         "rotate": (_rotate, "put something in the place of what the store has under a name"),
         "remove": (_remove, "remove a set: nobody under it is let in any more"),
     }
