@@ -35,7 +35,8 @@ Every key there is. `penstock explain PATH` says the same of one of them, with i
 - A stage whose manifest says `effects = "external"` says how it is undone (`compensate`), or that it is not
   (`compensate: none`). What undoes is a stage with `undoes` in its manifest, and stands nowhere else.
 - Where a plugin's manifest says `admits = true` of a stage, nothing is let in on its admission hooks without it: every
-  way to an allow on which no such stage, enforcing, has succeeded is refused (`unguarded`).
+  way to an allow on which no such stage, enforcing, has succeeded is refused (`unguarded`). So is a stage that may
+  change what was judged, without being judged after it, and an `in` of such a stage that takes the payload's word.
 - A secret is declared with its source under `secrets` and handed to a plugin by the plugin's own name for it. It goes
   to plugins whose manifest asks for it (`permissions.secrets`) and that are granted it, and to nothing else: no log, no
   record, no journal, no environment or command line of a worker has its value. A `file` may have up to 64 KiB of UTF-8

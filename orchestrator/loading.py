@@ -247,7 +247,7 @@ def _declaration(manifest: Manifest, unfit: str) -> PluginDeclaration:
         stages={name: _stage(stage) for name, stage in manifest.stages.items()},
         config_schema=manifest.config_schema,
         available_extras=manifest.available_extras,
-        asks=Asks(asks.network, asks.filesystem, asks.subprocess, asks.secrets),
+        asks=Asks(asks.network, asks.filesystem, asks.subprocess, asks.secrets, asks.optional_secrets),
         deprecations=tuple(filter(None, (deprecated, api_deprecation(manifest.api)))),
         unfit=unfit,
     )

@@ -44,12 +44,13 @@ class StageDeclaration:
 
 @dataclass(frozen=True, slots=True)
 class Asks:
-    """Permissions a plugin asks for; each must be granted in the pipeline file."""
+    """Permissions a plugin asks for; each must be granted in the pipeline file, but for `optional_secrets`."""
 
     network: tuple[str, ...] = ()
     filesystem: tuple[str, ...] = ()
     subprocess: bool = False
     secrets: tuple[str, ...] = ()
+    optional_secrets: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -48,6 +48,7 @@ def read_permissions(table: TableReader) -> Permissions:
         filesystem=table.texts("filesystem"),
         subprocess=table.flag("subprocess", False),
         secrets=table.texts("secrets"),
+        optional_secrets=table.texts("optional-secrets"),
     )
     table.done()
     return found

@@ -77,12 +77,13 @@ class StageManifest:
 
 @dataclass(frozen=True, slots=True)
 class Permissions:
-    """What the plugin asks for; nothing is granted by asking."""
+    """What the plugin asks for; nothing is granted by asking. It works without `optional_secrets`."""
 
     network: tuple[str, ...] = ()
     filesystem: tuple[str, ...] = ()
     subprocess: bool = False
     secrets: tuple[str, ...] = ()
+    optional_secrets: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

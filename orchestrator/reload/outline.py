@@ -177,7 +177,7 @@ def _plugin(
         api=manifest.api,
         requires_python=manifest.requires_python,
         locked=preview.locked,
-        asks=Asks(asks.network, asks.filesystem, asks.subprocess, asks.secrets),
+        asks=Asks(asks.network, asks.filesystem, asks.subprocess, (*asks.secrets, *asks.optional_secrets)),
         grant=plan.grant,
         reload=manifest.reload,
         replicas=plan.replicas,

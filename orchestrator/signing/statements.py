@@ -27,6 +27,7 @@ log = logging.getLogger("penstock.signing")
 STATEMENTS_FILE = "statements.jws"
 """In the state folder: one statement a line. Appended only; it may be shipped elsewhere and cut at any line."""
 
+_PIECE_BYTES = 64 * 1024
 _ANSWERED = (StageState.SUCCEEDED, StageState.DENIED)
 
 
@@ -37,6 +38,7 @@ class Signatory:
         self._key = key
         self._file = file
         self._book = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        _mend(file)
 
     def close(self) -> None:
         """Let go of the file."""
@@ -70,13 +72,32 @@ class Signatory:
     def _is_written(self, run: Traversal, made: Mapping[str, str]) -> bool:
         lines = "".join(f"{one}\n" for one in made.values()).encode()
         try:
+            before = os.fstat(self._book).st_size
             if os.write(self._book, lines) == len(lines):
                 return True
+            os.ftruncate(self._book, before)
             reason = "the disk is full"
         except OSError as error:
             reason = error.strerror or str(error)
         log.error("statement.not_written", extra={"run": run.id, "where": str(self._file), "reason": reason})
         return False
+
+
+def _mend(file: Path) -> None:
+    """Cut off half a statement that a crash left at the end: it was never handed out, and would spoil the next one."""
+    if not file.is_file():
+        return
+    with file.open("rb+") as book:
+        size = at = book.seek(0, os.SEEK_END)
+        while at:
+            begin = max(0, at - _PIECE_BYTES)
+            book.seek(begin)
+            end = book.read(at - begin).rfind(b"\n") + 1
+            at = begin + end
+            if end:
+                break
+        if at < size:
+            book.truncate(at)
 
 
 def statement(key: SigningKey, value: object, about: Mapping[str, str]) -> str:

@@ -2,16 +2,20 @@
 
 The rule holds wherever the file names a plugin that offers such a stage (`admits = true` in its manifest) on the hook;
 a file without one is judged as before. Which stage it is, is the author's word; the rest is read off the plan.
-An override must not open an admission hook in any case.
+What it judged must be what is let in, and not come from who asks to be let in. An override must not open an admission
+hook in any case.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
+from pipelines.declaration import Path as Place
+from pipelines.expressions import Expression
 from pipelines.file.tree import Path
 from pipelines.hooks import Hook
 from pipelines.lint.draft import Draft
+from pipelines.lint.writes import DROPPED, common
 from pipelines.plan import Mode, OnError, PipelinePlan, Plan, StagePlan, Unmatched
 from pipelines.problem import Problem
 
@@ -43,19 +47,60 @@ def check_admission(
     for name, hook in hooks.items():
         stages = admitting(draft, hook)
         pipelines = routes.get(name, ())
-        if not stages or any(p.match is None and _guards(p, stages) for p in pipelines):
+        if not stages:
             continue
-        for pipeline in pipelines:
-            if not _guards(pipeline, stages):
+        is_guarded = any(_guards_all(p, stages) for p in pipelines)
+        for number, pipeline in enumerate(pipelines):
+            if not is_guarded and not _guards(pipeline, stages):
                 _blame(draft, pipeline, stages)
-        if unmatched[name] is Unmatched.ALLOW:
+            elif not any(_guards_all(later, stages) for later in pipelines[number + 1 :]):
+                _check_what_follows(draft, pipeline, stages)
+        if not is_guarded and unmatched[name] is Unmatched.ALLOW:
             message = f"what no pipeline applies to would be let in without {_either(stages)}: write `unmatched: deny`"
             draft.error(("hooks", name, "unmatched"), "unguarded", message)
 
 
-def _guards(pipeline: PipelinePlan, stages: Sequence[str]) -> bool:
-    """Whether no run of the pipeline can end in allow without an admission stage that succeeded."""
-    return any(_admits(stage, stages) and not _ways_around(stage) for stage in pipeline.stages)
+def _guards(pipeline: PipelinePlan, stages: Sequence[str]) -> list[StagePlan]:
+    """The admission stages of which no run of the pipeline can end in allow without their success."""
+    return [stage for stage in pipeline.stages if _admits(stage, stages) and not _ways_around(stage)]
+
+
+def _guards_all(pipeline: PipelinePlan, stages: Sequence[str]) -> bool:
+    return pipeline.match is None and bool(_guards(pipeline, stages))
+
+
+def _check_what_follows(draft: Draft, pipeline: PipelinePlan, stages: Sequence[str]) -> None:
+    """Report every stage that may change what was judged and is not judged itself: something else would be let in."""
+    judged, guards = _judged(draft, pipeline.hook, stages), _guards(pipeline, stages)
+    for stage in pipeline.stages:
+        is_judged = stage in guards or any(guard.ancestors >> stage.index & 1 for guard in guards)
+        place = None if is_judged else _changed(stage, judged)
+        if place is not None:
+            message = (
+                f"it may change {'.'.join(place)} after {_either(stages)} has judged it, and something else would be "
+                "let in: have the stage that admits need this one"
+            )
+            draft.error(("pipelines", pipeline.name, "stages", stage.id, "uses"), "unguarded", message)
+
+
+def _judged(draft: Draft, hook: Hook, stages: Sequence[str]) -> tuple[Place, ...]:
+    """What the stages that admit look at; everything, where one of them does not say."""
+    found: list[Place] = []
+    for name in stages:
+        plugin, _, stage = name.partition("/")
+        reads = (draft.declarations[plugin].stages[stage].hooks or {})[hook.name].reads
+        found += _EVERYTHING if reads is None else reads
+    return tuple(found)
+
+
+def _changed(stage: StagePlan, judged: tuple[Place, ...]) -> Place | None:
+    """What a stage may change of what is judged, or nothing; it may change everything where its author does not say."""
+    if all(variant.mode in DROPPED for variant in stage.variants):
+        return None
+    return common(judged, _EVERYTHING if stage.writes is None else stage.writes)
+
+
+_EVERYTHING: tuple[Place, ...] = (("payload",),)
 
 
 def _admits(stage: StagePlan, stages: Sequence[str]) -> bool:
@@ -70,6 +115,10 @@ def _ways_around(stage: StagePlan) -> list[tuple[Path, str]]:
     found: list[tuple[Path, str]] = []
     if stage.when is not None:
         found.append((("when",), "is skipped where `when` is false: leave it out, and tell calls apart by `match`"))
+    for key, value in stage.inputs:
+        if isinstance(value, Expression) and any(path[0] == "payload" for path in value.references):
+            why = "would believe of itself what asks to be let in: take it from stages"
+            found.append((("in", key), why))
     *overrides, base = stage.variants
     for place, variant in [*((("overrides", i), v) for i, v in enumerate(overrides)), ((), base)]:
         if variant.mode is not Mode.ENFORCE:

@@ -74,15 +74,16 @@ def _check_grants(draft: Draft, name: str, grant: GrantSpec, asks: Asks) -> None
     path = ("plugins", name, "grant")
     for kind in _ASKS:
         asked: tuple[str, ...] = getattr(asks, kind)
+        may_be = (*asked, *asks.optional_secrets) if kind == "secrets" else asked
         granted: tuple[str | Invalid, ...] = getattr(grant, kind)
         for ask in asked:
             if not any(_covers(kind, g, ask) for g in granted):
                 message = f"the plugin asks for {kind} {ask!r}, which is not granted: add it, or do without the plugin"
                 draft.error((*path, kind), "not-granted", message, at=draft.key((*path, kind)))
         for i, given in enumerate(granted):
-            if not any(_covers(kind, given, ask) for ask in asked):
+            if not any(_covers(kind, given, ask) for ask in may_be):
                 message = f"the plugin never asks for {kind} {given!r}"
-                draft.warn((*path, kind, i), "unused-grant", message, nearest(str(given), asked))
+                draft.warn((*path, kind, i), "unused-grant", message, nearest(str(given), may_be))
     if asks.subprocess and not grant.subprocess:
         message = "the plugin asks to start processes, which is not granted: add `subprocess: true`, or do without it"
         draft.error((*path, "subprocess"), "not-granted", message, at=draft.key((*path, "subprocess")))

@@ -50,19 +50,23 @@ def _plan(draft: Draft, path: Path, name: str, spec: SecretSpec) -> SecretPlan |
 def check_handed(draft: Draft, plugin: str, spec: PluginSpec, asks: Asks) -> None:
     """Hold what a plugin is handed against what it asks for, and against the secrets that there are."""
     path: Path = ("plugins", plugin, "secrets")
-    declared = draft.names(("secrets",))
+    declared, granted = draft.names(("secrets",)), valid(spec.grant.secrets)
+    asked = (*asks.secrets, *asks.optional_secrets)
     for name, secret in spec.secrets.items():
         at = (*path, name)
-        if name not in asks.secrets:
+        if name not in asked:
             message = f"the plugin never asks for a secret {name!r} (`permissions.secrets` of its manifest)"
-            draft.error(at, "not-asked", message, nearest(name, asks.secrets), at=draft.key(at))
+            draft.error(at, "not-asked", message, nearest(name, asked), at=draft.key(at))
+        elif name in asks.optional_secrets and name not in granted:
+            message = f"the plugin is handed the secret {name!r}, which is not granted: add it to `grant`"
+            draft.error(at, "not-granted", message, at=draft.key(at))
         if secret not in declared and not draft.log.is_spoiled(("secrets",)):
             message = f"there is no secret {secret!r} under `secrets`"
             draft.error(at, "unknown-secret", message, nearest(secret, declared))
     written = draft.names(path)
-    for name in asks.secrets:
+    for name in asked:
         # What is not granted is reported as that, and a misspelt name where it stands.
-        if name in written or name not in valid(spec.grant.secrets) or set(written) - set(asks.secrets):
+        if name in written or name not in granted or set(written) - set(asked):
             continue
         if not draft.log.is_spoiled(path):
             message = f"the plugin asks for the secret {name!r} and is handed none: add `secrets: {{ {name}: NAME }}`"

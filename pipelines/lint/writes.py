@@ -12,9 +12,9 @@ from pipelines.lint.graph import Graph, Settings
 from pipelines.lint.uses import Use
 from pipelines.plan import Mode
 
-__all__ = ["check_writes"]
+__all__ = ["DROPPED", "check_writes", "common"]
 
-_DROPPED = (Mode.AUDIT, Mode.DISABLED)
+DROPPED = (Mode.AUDIT, Mode.DISABLED)
 
 
 def check_writes(
@@ -26,10 +26,10 @@ def check_writes(
     settings: Mapping[str, tuple[Settings, ...]],
 ) -> None:
     """Report every pair of unordered stages whose declared writes meet; undeclared ones are left to the run."""
-    names = [name for name in uses if any(variant.mode not in _DROPPED for variant in settings[name])]
+    names = [name for name in uses if any(variant.mode not in DROPPED for variant in settings[name])]
     for i, later in enumerate(names):
         for earlier in names[:i]:
-            place = _common(_writes(uses[earlier], hook), _writes(uses[later], hook))
+            place = common(_writes(uses[earlier], hook), _writes(uses[later], hook))
             if place is not None and not graph.ordered(earlier, later):
                 message = (
                     f"{earlier} also writes {'.'.join(place)}, and neither needs the other: order them with `needs`"
@@ -42,7 +42,7 @@ def _writes(use: Use, hook: Hook) -> tuple[Place, ...]:
     return () if declared is None or declared.writes is None else declared.writes
 
 
-def _common(left: tuple[Place, ...], right: tuple[Place, ...]) -> Place | None:
+def common(left: tuple[Place, ...], right: tuple[Place, ...]) -> Place | None:
     """The deeper of two paths of which one holds the other."""
     for a in left:
         for b in right:

@@ -19,10 +19,11 @@ from time import monotonic
 import rfc8785
 from attest.appraisal import Appraisal, appraise
 from attest.audit import Checkpoint
+from attest.codes import GROUPS
 from attest.drift import known_by
 from attest.expiry import Expiry, expiries
 from attest.hostnames import warm
-from attest.policy import Via
+from attest.policy import TlsIdentity, Via
 from attest.results import BadResult, Results, StageResult, read_result, read_results
 from attest.spiffe import SpiffeId, read_id
 from attest.strictjson import Json
@@ -30,12 +31,12 @@ from attest.urls import BadUrl, Url, read_url
 from attest.verdict import Findings, Outcome, Verdict, together
 from penstock_plugin import Answer, Call, Config, Plugin, Start
 from world.admissions import Admissions
-from world.auditlog import AuditLog, CannotRecord
+from world.auditlog import AuditLog, CannotRecord, alone
 from world.challenge import Challenger
 from world.identity import identify
 from world.rego import object_by
 from world.responders import Responders
-from world.settings import Settings, overlaid, read_settings
+from world.settings import BadSettings, Settings, overlaid, read_settings
 from world.sources import Sources
 from world.trust import Kind, TrustStore
 
@@ -53,23 +54,31 @@ class Stores:
 
     @classmethod
     def at(cls, folder: Path) -> Stores:
-        """Open them, or make them."""
-        return cls(
-            Challenger.at(folder),
-            AuditLog(folder / "audit.jsonl"),
-            Admissions(folder / "admitted.db"),
-            TrustStore(folder / "trust.db"),
-            Sources(folder / "sources.db"),
-            Responders(folder / "answers.db"),
-        )
+        """Open them, or make them: one worker at a time, for SQLite does not wait for who makes the same file."""
+        with alone(folder / "stores.lock"):
+            return cls(
+                Challenger.at(folder),
+                AuditLog(folder / "audit.jsonl"),
+                Admissions(folder / "admitted.db"),
+                TrustStore(folder / "trust.db"),
+                Sources(folder / "sources.db"),
+                Responders(folder / "answers.db"),
+            )
 
 
 _stores: list[Stores] = []
 
+_OF_DRIFT = frozenset(GROUPS["Drift"])
 _UNDECIDED = "attestation.undecided"
 _DENIED, _FAILED = "attestation.denied", "attestation.error"
 _LONGEST_TEXT = 2048
 """What is recorded of a URL that is none."""
+
+_UNREADABLE = (sqlite3.Error, BadSettings)
+"""What a store raises that is locked or spoilt, or holds what cannot be used: nothing is decided then."""
+
+_SPARE_SECONDS = 1.0
+"""What is left of a call's time after all dialling: to verify what came, and for the stages that follow."""
 
 _RETRY_AFTER_MS = 30_000
 """When to register again after an error that may pass: sources of collateral are asked more often than that."""
@@ -95,7 +104,10 @@ class Current:
         self._told: set[Expiry] = set()
 
     def settings(self) -> Settings:
-        """Return what holds at this moment: a change of the store is seen by the next call. Raises sqlite3.Error."""
+        """Return what holds at this moment: a change of the store is seen by the next call.
+
+        Raises sqlite3.Error, and BadSettings for what is in the store and cannot be used.
+        """
         trust = _stores[0].trust
         if trust.change() != self._change:
             snapshot = trust.snapshot()
@@ -121,13 +133,22 @@ class Current:
         return [str(one) for one in new]
 
 
+def _in_time(settings: Settings, call: Call) -> Settings:
+    """Have dialling be over while somebody waits: a call that overruns costs the worker, and others their calls."""
+    at = call.deadline.at
+    if at is None:
+        return settings
+    spare = min(_SPARE_SECONDS, call.deadline.remaining() / 4)
+    return replace(settings, dialling=replace(settings.dialling, until=at - spare))
+
+
 def collateral(call: Call) -> Answer:
     """Fetch the lists and bundles that are due from their configured sources; objects to nobody."""
     stores = _stores[0]
     current: Current = call.config
     try:
-        found = stores.sources.fetch(current.settings(), stores.trust, current.now())
-    except sqlite3.Error as error:
+        found = stores.sources.fetch(_in_time(current.settings(), call), stores.trust, current.now())
+    except _UNREADABLE as error:
         call.log.warning("attestation.store_failed", extra={"why": str(error)})
         return call.allow(out={"fetched": [], "failed": {"store": "A-STORE"}})
     for name, code in found.failed.items():
@@ -144,9 +165,9 @@ def identity(call: Call) -> Answer:
     except BadUrl as error:
         return _objection(call, _misread(current, "identity", error), begun)
     try:
-        settings, ask = current.settings(), _stores[0].responders.answers
+        settings, ask = _in_time(current.settings(), call), _stores[0].responders.answers
         found = identify(url, settings, current.now(), _handed_over(call), _remember_lists, ask)
-    except sqlite3.Error as error:
+    except _UNREADABLE as error:
         found = _unstored(current, "identity", error, str(url))
     return _objection(call, found, begun)
 
@@ -166,7 +187,7 @@ def challenge(call: Call) -> Answer:
         return _objection(call, unasked, begun)
     try:
         found = _challenged(call, current, url, known)
-    except sqlite3.Error as error:
+    except _UNREADABLE as error:
         found = Results((_unstored(current, "evidence", error, str(url)),))
     if not found.results:
         return call.allow(out={"result": {}, "verdict": "none", "codes": []})
@@ -175,7 +196,7 @@ def challenge(call: Call) -> Answer:
 
 def _challenged(call: Call, current: Current, url: Url, known: StageResult) -> Results:
     """Nothing, where no evidence is asked for or nobody is there to be asked."""
-    settings = current.settings()
+    settings = _in_time(current.settings(), call)
     rule = settings.policy.rule_for(url, _verified_id(known))
     spki = known.outcome.claims.get("spki")
     if rule is None or rule.evidence is None or not isinstance(spki, str) or not known.pop:
@@ -219,20 +240,43 @@ class Given:
 
 
 def _appraised(current: Current, text: str, tenant: str, given: Given) -> Appraisal:
-    settings, at, unread = current.settings(), current.now(), given.unread
+    at, unread = current.now(), given.unread
     try:
-        url = read_url(text)
+        settings, url = current.settings(), read_url(text)
     except BadUrl as error:
         unread = _misread(current, "identity", error).outcome
+    except BadSettings as error:
+        unread = _unstored(current, "identity", error).outcome
     if unread is not None:
-        return Appraisal(text[:_LONGEST_TEXT], None, unread, settings.policy.digest, at)
+        return Appraisal(text[:_LONGEST_TEXT], None, unread, current.latest.policy.digest, at)
     admissions, server = _stores[0].admissions, str(url)
     before, approved = admissions.last(server, tenant), admissions.approved(server, tenant)
     appraisal = appraise(settings.policy, url, given.results, at, before, approved)
+    if appraisal.outcome.verdict is Verdict.ADMIT:
+        still = _still_trusted(settings, appraisal)
+        appraisal = replace(appraisal, outcome=together([appraisal.outcome, still]))
     if settings.rego is None:
         return appraisal
     objections = object_by(settings.rego, _about(appraisal, tenant, given))
     return replace(appraisal, outcome=together([appraisal.outcome, objections]))
+
+
+def _still_trusted(settings: Settings, appraisal: Appraisal) -> Outcome:
+    """Whether the anchor that the identity led to is trusted now: a challenge takes time, a removal counts at once."""
+    findings = Findings()
+    findings.run("anchor", "results", _has_anchor, settings, appraisal)
+    return findings.outcome()
+
+
+def _has_anchor(findings: Findings, path: str, settings: Settings, appraisal: Appraisal) -> None:
+    rule, anchor = appraisal.rule, appraisal.outcome.claims.get("anchor")
+    trusted: set[str] = set()
+    if rule is not None and isinstance(rule.identity, TlsIdentity):
+        trusted = {one.digest for one in settings.anchors_of(rule.identity).certificates}
+    elif rule is not None:
+        trusted = {one.digest for bundle in settings.bundles.values() for one in bundle.anchors.certificates}
+    if anchor not in trusted:
+        findings.against("X-ANCHOR-UNKNOWN", path, "a trust anchor", anchor)
 
 
 def _about(appraisal: Appraisal, tenant: str, given: Given) -> dict[str, Json]:
@@ -254,7 +298,8 @@ def _remember(appraisal: Appraisal, tenant: str, given: Given) -> None:
     admissions, known = _stores[0].admissions, known_by(given.results)
     if appraisal.outcome.verdict is Verdict.ADMIT:
         admissions.admit(appraisal.server, tenant, known)
-    elif "D-APPROVAL" in appraisal.outcome.codes:
+    elif "D-APPROVAL" in appraisal.outcome.codes <= _OF_DRIFT:
+        # What has other reasons against it is not yet what an operator would let in: evidence may still be to come.
         admissions.ask(appraisal.server, tenant, known.digest, sorted(appraisal.outcome.codes))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import sqlite3
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -26,7 +27,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = _parser().parse_args(arguments)
     try:
         return int(given.run(given))
-    except (ValueError, OSError, Refused, UnreadableCrl) as error:
+    except (ValueError, OSError, sqlite3.Error, Refused, UnreadableCrl) as error:
         print(f"error: {error}", file=sys.stderr)
         return _MISUSED
 

@@ -220,7 +220,7 @@ def test_an_archived_plan_is_made_again_whatever_pythons_there_are_now(tmp_path:
 def test_no_override_lets_anything_in_without_the_stage_that_admits(tmp_path: Path, mode: Mode) -> None:
     """What lint refuses of a file is refused of a command at three at night as well."""
     text = FILE.replace("tool_pre_invoke", "server_pre_register")
-    file = write(tmp_path, text.replace("s: { uses: a/run }", "s: { uses: a/run }, t: { uses: a/look }"))
+    file = write(tmp_path, text.replace("s: { uses: a/run }", "s: { uses: a/run, needs: [t] }, t: { uses: a/look }"))
     manifest = tmp_path / "a" / "pyproject.toml"
     manifest.write_text(f"{PLUGIN}hooks = ['server_pre_register']\n[tool.penstock.stages.look]\n")
     override = Override("g/s", mode, 4e9, "an incident", "uid:0")

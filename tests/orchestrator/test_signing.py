@@ -159,6 +159,19 @@ def test_a_statement_that_cannot_be_written_is_not_handed_out(folder: Path, stor
     assert good["verdict"] == "allow" and "signed" not in good["stages"]["first"]
 
 
+@pytest.mark.parametrize("half", [b"eyJ", b"e" * 200_000], ids=len)
+def test_half_a_statement_that_a_crash_left_spoils_none_of_the_next(folder: Path, store: Store, half: bytes) -> None:
+    file = folder / "state" / STATEMENTS_FILE
+    for _ in range(2):
+        records(folder, store, "good")
+        with file.open("ab") as book:
+            book.write(half)
+    records(folder, store, "good")
+    lines = file.read_text().splitlines()
+    assert len(lines) == 3
+    assert [read(line, public(folder))[1]["name"] for line in lines] == ["good"] * 3
+
+
 def test_the_key_is_its_owners_alone_and_stays(folder: Path, store: Store) -> None:
     first = records(folder, store, "good")[0]["stages"]["first"]["signed"]["result"]
     key = folder / "state" / KEY_FILE

@@ -10,6 +10,8 @@ from pathlib import Path
 import jsonschema_rs
 import pytest
 
+from isolation.manifest import read_manifest
+
 ROOT = Path(__file__).parents[2]
 PLUGINS = ("search_replace", "deny_filter", "pii_filter", "schema_guard", "attestation")
 PAGES = runpy.run_path(str(ROOT / "docs" / "plugin_pages.py"))
@@ -62,3 +64,9 @@ def test_files_that_lie_in_several_plugins_are_equal(file: str) -> None:
     """Each plugin is complete in itself, so what they share they share by copy."""
     copies = {path.read_text() for path in (ROOT / "plugins").glob(f"*/{file}")}
     assert len(copies) == 1
+
+
+def test_the_key_of_the_certificate_that_is_shown_to_servers_can_be_handed_over_and_need_not() -> None:
+    permissions = read_manifest(ROOT / "plugins" / "attestation").permissions
+    assert (permissions.secrets, permissions.optional_secrets) == ((), ("client_key",))
+    assert "the secret `client_key`" in str(schema("attestation")["properties"])

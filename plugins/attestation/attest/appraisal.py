@@ -16,7 +16,7 @@ from attest.policy import Policy, Rule
 from attest.results import StageResult
 from attest.spiffe import BadSpiffeId, SpiffeId, read_id
 from attest.urls import Url
-from attest.verdict import Findings, Outcome, Verdict, together
+from attest.verdict import UNAUTHENTICATED, Findings, Outcome, Verdict, together
 
 __all__ = ["FRESH", "Appraisal", "appraise", "trust_vector"]
 
@@ -85,7 +85,11 @@ def appraise(
     of_identity = [one for one in mine if one.kind == "identity"]
     findings.run("identity", "results", _has_identity, of_identity, rule)
     if rule is not None:
-        findings.run("evidence", "results", _has_evidence, rule, mine)
+        if any(_is_refused(one) for one in of_identity):
+            # Nobody is asked for evidence whose identity did not hold; where that may pass, they are asked then.
+            findings.skip("evidence", "results", UNAUTHENTICATED)
+        else:
+            findings.run("evidence", "results", _has_evidence, rule, mine)
         judge_drift(findings, before, known_by(mine), rule.drift, approved)
     outcome = together([findings.outcome(), *(one.outcome for one in mine)])
     return Appraisal(str(url), rule, outcome, policy.digest, at)

@@ -60,7 +60,7 @@ class Problem:
 
 @dataclass(frozen=True, slots=True)
 class Verified:
-    """What a log was found to be. Lines after `proven` can be cut off, or follow each other, unnoticed."""
+    """What a log was found to be. Lines after `proven`, the last good checkpoint before the first problem, are not."""
 
     lines: int
     proven: int
@@ -93,22 +93,26 @@ def verify_log(
 ) -> Verified:
     """Find every edit, deletion, reordering or truncation before the last checkpoint that is signed."""
     problems: list[Problem] = []
-    wanted = {}
+    strangers: list[Problem] = []
+    # A log that was cut and grew again has other lines under the same numbers: the host signed both, and each is held.
+    wanted: dict[int, set[str]] = {}
     for one in checkpoints:
         if is_signed(one):
-            wanted[one.n] = one.digest
+            wanted.setdefault(one.n, set()).add(one.digest)
         else:
-            problems.append(Problem(one.n, "a checkpoint is not signed by the host"))
+            strangers.append(Problem(one.n, "a checkpoint is not signed by the host"))
     before, count = BEGINNING, 0
     for count, line in enumerate(lines, 1):
         problems += _problems_of(count, before, line)
         before = digest_of(line)
-        if wanted.get(count, before) != before:
+        if wanted.get(count, {before}) != {before}:
             problems.append(Problem(count, "the line is not the one of the checkpoint"))
     last = max(wanted, default=0)
     if last > count:
         problems.append(Problem(count, f"the log ends here, and a checkpoint says that it had {last} lines"))
-    return Verified(count, min(last, count), tuple(problems))
+    first = min((one.line for one in problems), default=count + 1)
+    proven = max((number for number in wanted if number < first), default=0)
+    return Verified(count, proven, (*strangers, *problems))
 
 
 def _problems_of(number: int, before: str, line: bytes) -> list[Problem]:

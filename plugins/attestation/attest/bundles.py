@@ -20,6 +20,8 @@ __all__ = ["BadBundle", "Bundle", "read_bundle"]
 
 JwtKey = ECKey | RSAKey
 _CURVES = ("P-256", "P-384", "P-521")
+_MAX_NUMBER = 2**53 - 1
+"""What every reader of JSON takes for the same number (RFC 7493 section 2.2): sequences stand in results."""
 
 
 class BadBundle(ValueError):
@@ -70,8 +72,8 @@ def read_bundle(trust_domain: str, data: bytes, *, at_least: int = 0) -> Bundle:
 
 
 def _number(value: Json) -> int:
-    if type(value) is not int or value < 0:
-        raise BadBundle("S-BUNDLE-MALFORMED", "a sequence or refresh hint that is no whole number")
+    if type(value) is not int or not 0 <= value <= _MAX_NUMBER:
+        raise BadBundle("S-BUNDLE-MALFORMED", "a sequence or refresh hint that is no whole number below 2**53")
     return value
 
 

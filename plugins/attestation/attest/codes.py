@@ -180,7 +180,7 @@ _APPRAISAL: _Group = {
     "A-IDENTITY-MISSING": (Effect.DENY, "The identity stage did not run."),
     "A-RESULT-OTHER": (Effect.DENY, "A stage's result is about another server."),
     "A-RESULT-RULE": (Effect.DENY, "The identity was verified under another rule than the one for this server."),
-    "A-RESULT-POLICY": (Effect.DENY, "A stage's result was found under another policy."),
+    "A-RESULT-POLICY": (Effect.RETRY, "A stage's result was found under another policy, such as the one before."),
     "A-RESULT-STALE": (Effect.DENY, "A stage's result is older than a run can be, or from the future."),
     "A-RESULT-FORM": (Effect.DENY, "What was handed over as a stage's result is none."),
     "A-REGO-DENY": (Effect.DENY, "The operator's own rules in Rego object; what they say stands with it."),

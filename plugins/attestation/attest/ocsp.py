@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Iterator
 from datetime import datetime
 from enum import Enum
+from itertools import islice
 
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
@@ -21,7 +22,7 @@ from attest.keys import PublicKey, Signed, affordable, verifies
 from attest.limits import MAX_OCSP_BYTES
 from attest.rules import Rules
 
-__all__ = ["Answer", "judge_answer", "request_for"]
+__all__ = ["Answer", "judge_answer", "request_for", "useful_until"]
 
 _MAX_RESPONDER_CERTIFICATES = 4
 _MAX_SINGLE_ANSWERS = 64
@@ -70,6 +71,18 @@ def request_for(certificate: Certificate, issuer: Certificate) -> bytes:
         return builder.build().public_bytes(Encoding.DER)
     except (TypeError, OverflowError, UnsupportedAlgorithm) as error:
         raise ValueError(str(error)) from error
+
+
+def useful_until(der: bytes) -> datetime | None:
+    """Return when an answer, unverified, is to be asked for again, or None for one that says nothing about anybody."""
+    try:
+        response = ocsp.load_der_ocsp_response(der)
+        if response.response_status is not ocsp.OCSPResponseStatus.SUCCESSFUL:
+            return None
+        ends = [single.next_update_utc for single in islice(response.responses, _MAX_SINGLE_ANSWERS)]
+    except (ValueError, TypeError, OverflowError, UnsupportedAlgorithm):
+        return None
+    return min((end for end in ends if end is not None), default=None)
 
 
 def _is_whole(der: bytes) -> bool:

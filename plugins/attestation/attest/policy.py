@@ -9,17 +9,20 @@ import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from enum import Enum
+from ipaddress import AddressValueError, IPv4Address, IPv6Address
 from typing import Annotated, TypeAlias
 
 import msgspec
 import rfc8785
 
+from attest.hostnames import has_wildcard, is_dns_name, wildcard_is_alone
 from attest.rules import PROFILES, Demand, Revocation, Rules
 from attest.spiffe import BadSpiffeId, SpiffeId, is_allowed, read_id
 from attest.urls import BadUrl, Url, UrlPattern, read_pattern
 from attest.yamltext import NotYaml, read_yaml
 
 __all__ = [
+    "NAME",
     "Asked",
     "BadPolicy",
     "Drift",
@@ -36,7 +39,10 @@ __all__ = [
 SPIFFE = "spiffe://"
 """How the `match` of a rule for identities begins."""
 
-Name: TypeAlias = Annotated[str, msgspec.Meta(pattern=r"^[a-z][a-z0-9_]*$")]
+NAME = r"^[a-z][a-z0-9_]*$"
+"""How rules and sets of anchors are called."""
+
+Name: TypeAlias = Annotated[str, msgspec.Meta(pattern=NAME)]
 Digest: TypeAlias = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{64}$")]
 
 
@@ -90,7 +96,7 @@ class _Strict(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="k
 class TlsIdentity(_Strict, frozen=True, tag_field="kind", tag="tls"):
     """A certificate for the name in the URL."""
 
-    anchors: tuple[Name, ...]
+    anchors: Annotated[tuple[Name, ...], msgspec.Meta(min_length=1)]
     """Named sets of the trust store."""
     profile: Profile = Profile.PRIVATE
     names: tuple[str, ...] = ()
@@ -209,6 +215,8 @@ def policy_of(document: object) -> Policy:
     if len(set(names)) != len(names):
         raise BadPolicy("two rules of one name")
     _hold_one_handshake(found.servers)
+    for rule in found.servers:
+        _hold_names(rule)
     return Policy(found.servers, digest, tuple(_pattern(rule) for rule in found.servers), found.fetch)
 
 
@@ -219,17 +227,38 @@ def _hold_one_handshake(rules: tuple[Rule, ...]) -> None:
         raise BadPolicy("rules that match identities say different things of client-certificate or tls")
 
 
+def _hold_names(rule: Rule) -> None:
+    """Hold names and IDs to their form: one that is none is a slip of the pen, and a bare `*` would be everybody."""
+    ids = rule.evidence.allowed if rule.evidence is not None else ()
+    if isinstance(rule.identity, SvidIdentity):
+        ids += rule.identity.allowed
+    else:
+        for text in rule.identity.names:
+            if not _is_name(text):
+                raise BadPolicy(f"rule {rule.name}: {text} is neither a DNS name nor an address")
+    for text in ids:
+        try:
+            read_id(text.removesuffix("/*"))
+        except BadSpiffeId as error:
+            raise BadPolicy(f"rule {rule.name}: {text}: {error}") from error
+
+
+def _is_name(text: str) -> bool:
+    if is_dns_name(text):
+        return not has_wildcard(text) or wildcard_is_alone(text)
+    try:
+        return str(IPv6Address(text) if ":" in text else IPv4Address(text)) == text
+    except AddressValueError:
+        return False
+
+
 def _pattern(rule: Rule) -> UrlPattern | str:
     try:
         if rule.match.startswith(SPIFFE):
             if isinstance(rule.identity, TlsIdentity):
                 raise BadPolicy(f"rule {rule.name}: an identity is matched that is not asked for")
-            for text in (rule.match, *rule.identity.allowed):
-                read_id(text.removesuffix("/*"))
+            read_id(rule.match.removesuffix("/*"))
             return rule.match
-        if isinstance(rule.identity, SvidIdentity):
-            for text in rule.identity.allowed:
-                read_id(text.removesuffix("/*"))
         return read_pattern(rule.match)
     except (BadUrl, BadSpiffeId) as error:
         raise BadPolicy(f"rule {rule.name}: {error}") from error

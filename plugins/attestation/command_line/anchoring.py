@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 import sys
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
@@ -11,8 +12,9 @@ from pathlib import Path
 from attest.bundles import read_bundle
 from attest.crls import parse_crl
 from attest.expiry import Expiry, expiries
-from attest.policy import read_policy
+from attest.policy import NAME, read_policy
 from attest.search import Anchors
+from attest.spiffe import read_trust_domain
 from world.settings import pem_blocks
 from world.trust import Item, Kind, OlderSequence, TrustStore
 
@@ -24,7 +26,7 @@ def add_anchors(anchors: argparse.ArgumentParser) -> None:
     actions = anchors.add_subparsers(required=True, metavar="ACTION")
     said = {
         "list": (_list, "what the trust store holds, and what of it ends soon"),
-        "add": (_add, "add anchors, or lists, to a set of the store: the first half of a rotation"),
+        "add": (_add, "add anchors, or lists, to a set that the store has: the first half of a rotation"),
         "rotate": (_rotate, "put something in the place of what the store has under a name"),
         "remove": (_remove, "remove a set: nobody under it is let in any more"),
     }
@@ -66,9 +68,13 @@ def _add(given: argparse.Namespace) -> int:
         raise ValueError(f"nothing is added to a {kind.value}: say rotate")
     item = _store(given).snapshot().of(kind).get(given.set)
     if item is None and kind is Kind.ANCHORS:
-        print("new in the store: anchors that are configured under this name count no more", file=sys.stderr)
-    before = item.data if item is not None and item.data is not None else b""
-    return _put(given, kind, before + given.file.read_bytes())
+        print(_NEW, file=sys.stderr)
+    added = given.file.read_bytes()
+    _READ[kind](given.set, added)  # by itself: what came before could hide that it is nothing of the kind
+    before = item.data.splitlines() if item is not None and item.data is not None else []
+    if item is not None and given.sequence is None:
+        given.sequence = item.sequence + 1  # that of somebody who changes it meanwhile is refused, and not lost
+    return _put(given, kind, b"\n".join((*before, added)))
 
 
 def _rotate(given: argparse.Namespace) -> int:
@@ -78,6 +84,8 @@ def _rotate(given: argparse.Namespace) -> int:
 def _put(given: argparse.Namespace, kind: Kind, data: bytes) -> int:
     if kind is Kind.POLICY and given.set != _POLICY:
         raise ValueError(f"the policy's name in the store is `{_POLICY}`")
+    if kind is Kind.ANCHORS and not re.fullmatch(NAME, given.set):
+        raise ValueError(f"no rule could name a set `{given.set}`")
     _READ[kind](given.set, data)  # what cannot be read is not stored
     try:
         item = _store(given).put(kind, given.set, data, given.sequence)
@@ -99,7 +107,7 @@ def _read_lists(_: str, data: bytes) -> object:
 _READ: Mapping[Kind, Callable[[str, bytes], object]] = {
     Kind.ANCHORS: _read_anchors,
     Kind.CRL: _read_lists,
-    Kind.BUNDLE: read_bundle,
+    Kind.BUNDLE: lambda domain, data: read_bundle(read_trust_domain(domain), data),
     Kind.POLICY: lambda _, data: read_policy(data),
 }
 _LISTED = (Kind.ANCHORS, Kind.CRL)
@@ -108,10 +116,15 @@ _LISTED = (Kind.ANCHORS, Kind.CRL)
 _POLICY = "policy"
 
 
+_NEW = "new in the store: anchors that are configured under this name count no more"
+
+
 def _remove(given: argparse.Namespace) -> int:
     kind = Kind(given.kind)
     if kind is Kind.POLICY:
         raise ValueError("without a policy nothing could be decided: rotate to another")
+    if given.set not in _store(given).snapshot().of(kind):
+        print(f"not in the store: {kind.value} configured as {given.set} count no more", file=sys.stderr)
     print(f"{given.set} sequence {_store(given).put(kind, given.set, None).sequence}: removed")
     return 0
 

@@ -36,11 +36,11 @@ def _add_log(action: argparse.ArgumentParser) -> None:
     action.add_argument("log", type=Path, nargs="?", help="default: audit.jsonl of the plugin's data directory")
 
 
-def _log(given: argparse.Namespace) -> AuditLog:
+def _log(given: argparse.Namespace, *, may_be_gone: bool = False) -> AuditLog:
     file = given.log or (given.data / "audit.jsonl" if given.data else None)
     if file is None:
         raise ValueError("name the log: there is no data directory to look into")
-    if not file.exists():
+    if not file.exists() and not may_be_gone:
         raise ValueError(f"there is no log {file}")
     return AuditLog(file)
 
@@ -51,7 +51,7 @@ def _verify(given: argparse.Namespace) -> int:
     def is_signed(checkpoint: Checkpoint) -> bool:
         return any(_is_signed_by(key, checkpoint) for key in keys)
 
-    log = _log(given)
+    log = _log(given, may_be_gone=given.statements is not None)  # that it is gone is then what was found
     lines = given.statements.read_bytes().splitlines() if given.statements else []
     said = read_statements(lines)
     found = verify_log(log.lines(), said.checkpoints, is_signed)

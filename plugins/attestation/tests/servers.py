@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import os
+import select
 import signal
 import socket
 from collections.abc import Callable, Iterator
@@ -63,6 +64,24 @@ def misbehaving(deed: Callable[[socket.socket], None]) -> Iterator[int]:
 
     with _process(run) as port:
         yield port
+
+
+@contextmanager
+def garbled(port: int, old: bytes, new: bytes) -> Iterator[int]:
+    """Serve what the server at `port` does, with some bytes replaced: TLS 1.2 shows certificates in the clear."""
+
+    def run(listening: socket.socket) -> NoReturn:
+        while True:
+            client, _ = listening.accept()
+            with socket.create_connection(("127.0.0.1", port)) as server, client, suppress(OSError):
+                while ready := select.select([client, server], [], [])[0]:
+                    data = ready[0].recv(65536)
+                    if not data:
+                        break
+                    (server if ready[0] is client else client).sendall(data.replace(old, new))
+
+    with _process(run) as own:
+        yield own
 
 
 @contextmanager

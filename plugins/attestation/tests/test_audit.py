@@ -113,6 +113,17 @@ def test_what_follows_the_last_checkpoint_can_be_cut_off_and_is_said_not_to_be_p
     assert (found.lines, found.proven, found.problems) == (8, 6, ())
 
 
+def test_a_log_that_was_cut_and_grew_again_is_found_though_the_host_signed_what_came_after(
+    written: tuple[list[bytes], list[Checkpoint]],
+) -> None:
+    lines, checkpoints = written
+    made = rewritten(lines)[:7]
+    checkpoints += [signed(Checkpoint(number, digest_of(made[number - 1]))) for number in (2, 6, 7)]
+    found = verify_log(made, checkpoints, is_signed)
+    assert [(one.line, one.what) for one in found.problems] == [(6, "the line is not the one of the checkpoint")]
+    assert found.proven == 2, "what stands behind the first problem is proven by nobody"
+
+
 def test_a_checkpoint_of_somebody_else_proves_nothing(written: tuple[list[bytes], list[Checkpoint]]) -> None:
     lines, checkpoints = written
     forged = signed(checkpoints[0], Ed25519PrivateKey.generate())
@@ -146,6 +157,14 @@ def test_writers_of_several_processes_make_one_chain(log: AuditLog) -> None:
 def test_a_log_that_cannot_be_written_says_so(tmp_path: Path) -> None:
     with pytest.raises(CannotRecord):
         AuditLog(tmp_path / "no such folder" / "audit.jsonl").append(decision())
+
+
+def test_a_decision_that_is_too_long_to_be_found_again_is_not_recorded_and_the_next_one_is(log: AuditLog) -> None:
+    with pytest.raises(CannotRecord):
+        log.append({**decision(), "tenant": "t" * 70_000})
+    log.append(decision(1))
+    log.append(decision(2))
+    assert verify_log(log.lines(), [], is_signed).lines == 2
 
 
 def test_a_log_with_a_spoilt_last_line_is_not_continued(log: AuditLog, tmp_path: Path) -> None:

@@ -105,6 +105,10 @@ def test_a_log_is_verified_against_signed_checkpoints(folder: Path, capsys: pyte
     (folder / "audit.jsonl").write_bytes(b"".join(lines[:-1]))
     assert run(*arguments, folder / "key.pem") == 1
     assert "ends here" in capsys.readouterr().out
+    (folder / "audit.jsonl").unlink()
+    assert run(*arguments, folder / "key.pem") == 1
+    assert "says that it had 4 lines" in capsys.readouterr().out
+    assert run("audit", "verify", folder / "audit.jsonl") == 2
 
 
 @pytest.mark.parametrize("about", [{"out": "result"}, {"stage": "other/appraise"}])
@@ -171,6 +175,39 @@ def test_anchors_are_added_rotated_and_removed(folder: Path, capsys: pytest.Capt
     assert capsys.readouterr().out.endswith("own sequence 10: removed\n")
 
 
+def test_what_is_added_is_there_however_the_files_end(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (folder / "root.pem").write_text(pem(ROOT.der).rstrip("\n"))
+    (folder / "other.pem").write_text(pem(root("another").der).rstrip("\n"))
+    assert run("anchors", "add", "own", folder / "root.pem", data=folder) == 0
+    assert run("anchors", "add", "own", folder / "other.pem", data=folder) == 0
+    assert run("anchors", "add", "own", folder / "policy.yaml", data=folder) == 2, "it is nothing of the kind by itself"
+    assert run("anchors", "list", data=folder) == 0
+    out = capsys.readouterr().out
+    assert out.count("CN=") == 2 and "own sequence 2" in out
+
+
+@pytest.mark.parametrize("sequence", [2**53 + 1, 2**80])
+def test_no_sequence_takes_the_store_to_where_nothing_follows(folder: Path, sequence: int) -> None:
+    rotate = ("anchors", "rotate", "own", folder / "root.pem")
+    assert run(*rotate, "--sequence", sequence, data=folder) == 2
+    assert run(*rotate, "--sequence", 2**53, data=folder) == 0
+    assert run(*rotate, data=folder) == 0
+
+
+def test_a_store_that_cannot_be_read_is_told_in_one_line(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("anchors", "list", data=folder / "nowhere") == 2
+    (folder / "trust.db").write_bytes(b"no database at all, and longer than the head of one would be" * 9)
+    assert run("anchors", "list", data=folder) == 2
+    assert [line.partition(":")[0] for line in capsys.readouterr().err.splitlines()] == ["error", "error"]
+
+
+def test_what_is_removed_though_the_store_has_no_such_thing_is_told(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run("anchors", "remove", "copr", data=folder) == 0
+    assert "not in the store" in capsys.readouterr().err
+
+
 def test_lists_bundles_and_the_policy_are_changed_in_the_same_way(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -202,6 +239,7 @@ def test_lists_bundles_and_the_policy_are_changed_in_the_same_way(
         ("add", OWN, "bundle.json", "--kind", "bundle"), ("rotate", "other", "policy.yaml", "--kind", "policy"),
         ("rotate", "policy", "bundle.json", "--kind", "policy"), ("rotate", "corp", "root.pem", "--kind", "crl"),
         ("rotate", OWN, "policy.yaml", "--kind", "bundle"), ("remove", "policy", "--kind", "policy"),
+        ("rotate", "No Rule's", "root.pem"), ("rotate", "spiffe://x", "bundle.json", "--kind", "bundle"),
     ],
 )  # fmt: skip
 def test_what_is_of_another_kind_is_not_stored(folder: Path, words: tuple[str, ...]) -> None:

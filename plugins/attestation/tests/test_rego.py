@@ -49,6 +49,9 @@ def test_an_objection_is_a_reason_with_its_text(serve: Callable[[Shown], int]) -
         "deny := {1, 2}",
         'deny := {"a": "b"}',
         'deny := "no"',
+        'deny contains "x" if to_number(input.server) > 1',
+        'deny contains "x" if 1 / 0 == 1',
+        'deny contains "x" if not http.send({"method": "get", "url": "http://127.0.0.1:1/"})',
         "deny contains x if { x := numbers.range(1, 100000000)[_] }",
     ],
 )

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import datetime as dt
 import json
-from collections.abc import Callable
+import socket
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
+from time import monotonic
 from typing import Any
 
 import pytest
@@ -13,8 +16,8 @@ from cryptography import x509
 from cryptography.hazmat.primitives.hashes import SHA1, SHA256
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509 import ocsp
-from pki import DAY
-from servers import Shown, pem
+from pki import DAY, Authority, authority_draft, key
+from servers import Shown, misbehaving, pem
 from test_stages import (
     BETWEEN,
     FAR,
@@ -31,11 +34,13 @@ from test_stages import (
     data,
     leaf,
     lists,
+    now,
     serial,
     serve,
     shown,
     stage,
 )
+from world.responders import Responders
 from world.settings import read_settings
 from world.sources import Fetched, Sources
 from world.trust import Kind, TrustStore
@@ -235,7 +240,123 @@ def test_a_responder_that_is_not_for_the_rule_or_cannot_be_had_says_nothing(
     certificate = leaf(serial)
     port, responder = serve(shown(certificate)), serve(shown(file=file))
     file.write_bytes(answer(certificate))
-    assert codes(admission(port, responding(port, responder, **more))) == {"R-CRL-MISSING"}
+    settings = responding(port, responder, **more)
+    settings["anchors"] |= {"others": pem(FAR.der)}
+    assert codes(admission(port, settings)) == {"R-CRL-MISSING"}
+
+
+def test_nobody_is_asked_where_revocation_is_off(serve: Serve, file: Path) -> None:
+    certificate = leaf(serial)
+    port, responder = serve(shown(certificate)), serve(shown(file=file))
+    file.write_bytes(answer(certificate))
+    settings = responding(port, responder)
+    settings["policy"] = config(port, {**TLS, "revocation": "off"})["policy"]
+    assert admission(port, settings).out["verdict"] == "admit"
+    assert not file.with_suffix(".asked").exists()
+
+
+def test_nobody_is_asked_about_what_a_stranger_wrote_in_an_authority_s_name(serve: Serve, file: Path) -> None:
+    impostor = Authority(BETWEEN.der, key("impostor"))
+    port, responder = serve(shown(leaf(serial, by=impostor))), serve(shown(file=file))
+    file.write_bytes(b"")
+    assert codes(admission(port, responding(port, responder))) == {"X-SIG"}
+    asked = file.with_suffix(".asked").read_bytes()
+    assert ocsp.load_der_ocsp_request(asked[: 2 + asked[1]]).serial_number == BETWEEN.view.serial_number
+    assert len(asked) == 2 + asked[1], "about the authority itself, and nothing else"
+
+
+def test_of_two_authorities_of_one_name_the_one_that_signed_is_asked(serve: Serve, file: Path) -> None:
+    """While a key is rolled over both are trusted."""
+    older = Authority(authority_draft("root now", None, key("older"), now()).signed(key("older")), key("older"))
+    certificate = ROOT.leaf(now(serial), "127.0.0.1")
+    port, responder = serve(shown(certificate)), serve(shown(file=file))
+    file.write_bytes(b"")
+    settings = responding(port, responder)
+    settings["anchors"] = {"own": pem(older.der) + pem(ROOT.der)}
+    admission(port, settings)
+    asked = file.with_suffix(".asked").read_bytes()
+    wanted = ocsp.OCSPRequestBuilder().add_certificate(x509.load_der_x509_certificate(certificate), ROOT.view, SHA1())
+    assert wanted.build().public_bytes(Encoding.DER) in asked
+
+
+@pytest.mark.parametrize("said", ["later", "old"])
+def test_an_answer_that_is_of_no_use_is_asked_for_again_soon(
+    serve: Serve, file: Path, said: str, tmp_path: Path
+) -> None:
+    certificate = leaf(serial)
+    port, responder = serve(shown(certificate)), serve(shown(file=file))
+    later = ocsp.OCSPResponseBuilder.build_unsuccessful(ocsp.OCSPResponseStatus.TRY_LATER)
+    file.write_bytes(later.public_bytes(Encoding.DER) if said == "later" else answer(certificate))
+    settings = responding(port, responder, every=10 * 86400.0)
+    first, second = (NOW, NOW + dt.timedelta(minutes=2)) if said == "later" else (NOW, NOW + 2 * DAY)
+
+    def at(moment: dt.datetime) -> set[str]:
+        return codes(stage("identity", port, settings, clock=lambda: moment))
+
+    assert at(first) == ({"R-OCSP-STATUS"} if said == "later" else set())
+    size = len(file.with_suffix(".asked").read_bytes())
+    assert at(first + dt.timedelta(seconds=30)) == at(first)
+    assert len(file.with_suffix(".asked").read_bytes()) == size
+    file.write_bytes(answer(certificate))
+    at(second)
+    assert len(file.with_suffix(".asked").read_bytes()) > size
+
+
+@pytest.fixture
+def silent(loopback: None, tmp_path: Path) -> Iterator[tuple[int, Path]]:
+    """The port of somebody who accepts and says nothing, and a file with a line for each connection."""
+    asked = tmp_path / "connections"
+    asked.touch()
+
+    def counted(_: socket.socket) -> None:
+        with asked.open("a") as file:
+            file.write("one\n")
+
+    with misbehaving(counted) as port:
+        yield port, asked
+
+
+def test_a_responder_that_is_silent_is_waited_for_once(serve: Serve, silent: tuple[int, Path]) -> None:
+    """Not with every certificate, nor with the next server: a deadline would end that, even under `soft`."""
+    responder, asked = silent
+    for identity, came in (("soft", set()), ("hard", {"R-CRL-MISSING"})):
+        port = serve(shown(leaf(serial)))
+        settings = responding(port, responder) | {"crls": [], "seconds": 1.0}
+        settings["policy"] = config(port, {**TLS, "revocation": identity})["policy"]
+        assert codes(admission(port, settings)) == came
+    assert asked.read_text().splitlines() == ["one"]
+
+
+def test_a_responder_that_was_given_no_time_is_not_taken_for_a_silent_one(
+    serve: Serve, file: Path, tmp_path: Path
+) -> None:
+    certificate = leaf(serial)
+    responder = serve(shown(file=file))
+    file.write_bytes(answer(certificate))
+    settings = read_settings(responding(443, responder), {})
+    late = replace(settings, dialling=replace(settings.dialling, until=monotonic()))
+    responders = Responders(tmp_path / "answers.db")
+    chain, rule = (certificate, BETWEEN.der), settings.policy.rules[0]
+    assert responders.answers(chain, rule, late, NOW) == ()
+    assert file.read_bytes() in responders.answers(chain, rule, settings, NOW)
+
+
+def test_a_source_that_is_silent_is_waited_for_and_no_other_in_one_call(
+    serve: Serve, silent: tuple[int, Path], file: Path, tmp_path: Path
+) -> None:
+    source, asked = silent
+    settings = sourced(443, source) | {"seconds": 1.0}
+    settings["sources"]["second"] = settings["sources"]["between"] | {"url": f"https://127.0.0.1:{source}/second.crl"}
+    good = serve(shown(file=file))
+    file.write_bytes(crl())
+    settings["sources"]["third"] = settings["sources"]["between"] | {"url": f"https://127.0.0.1:{good}/third.crl"}
+    settings["ports"] = [443, source, good]
+    found = [fetch(settings, tmp_path) for _ in range(3)]
+    unreachable = "N-UNREACHABLE"
+    assert found == [
+        Fetched((), {"between": unreachable}), Fetched((), {"second": unreachable}), Fetched(("third",), {}),
+    ]  # fmt: skip
+    assert len(asked.read_text().splitlines()) == 2
 
 
 def test_a_policy_can_switch_responders_off_too(serve: Serve, file: Path) -> None:

@@ -224,6 +224,11 @@ def test_a_bundle_with_a_key_that_is_none_is_refused(key: dict[str, object]) -> 
     assert bundle(data).codes == {"S-BUNDLE-MALFORMED"}
 
 
+@pytest.mark.parametrize("sequence", [2**53, -1, 1.0, "1", True])
+def test_a_bundle_with_a_sequence_that_could_not_be_recorded_is_refused(sequence: object) -> None:
+    assert bundle(json.dumps({"spiffe_sequence": sequence, "keys": []}).encode()).codes == {"S-BUNDLE-MALFORMED"}
+
+
 def test_a_token_over_the_limit_is_not_parsed() -> None:
     assert token(b"x" * (MAX_TOKEN_BYTES + 1)).codes == {"C-SIZE"}
 

@@ -12,6 +12,7 @@ from contextlib import ExitStack
 from hashlib import sha256
 from ipaddress import ip_address
 from pathlib import Path
+from time import monotonic
 from typing import Any
 
 import attestation
@@ -31,10 +32,11 @@ from joserfc.jwk import ECKey
 from OpenSSL import SSL
 from penstock_plugin import testing
 from pki import DAY, Authority, Draft, key, root, spki
-from servers import Shown, misbehaving, pem, serving
+from servers import Shown, garbled, misbehaving, pem, serving
 from world.admissions import Admissions
 from world.auditlog import AuditLog
 from world.challenge import Challenger
+from world.connector import NotDialled, to_try
 from world.settings import read_settings
 
 NOW = dt.datetime.now(dt.UTC).replace(microsecond=0)
@@ -228,14 +230,40 @@ def test_a_server_that_asks_for_our_certificate_gets_it(serve: Callable[[Shown],
     assert admission(port, settings).out["verdict"] == "admit"
 
 
-def test_a_stapled_answer_is_taken_where_no_list_is(serve: Callable[[Shown], int]) -> None:
-    certificate = leaf()
+@pytest.mark.parametrize(
+    ("more", "secrets"),
+    [
+        ({"client_certificate": pem(CLIENT)}, {}),
+        ({"client_certificate": pem(CLIENT)}, {"client_key": "no key"}),
+        ({"client_certificate": pem(ROOT.der)}, {"client_key": "own"}),
+        ({"client_certificate": "no certificate"}, {"client_key": "own"}),
+        ({"bundles": {f"spiffe://{OWN}": bundle()}}, {}),
+        ({"sources": {"a name": {"kind": "bundle", "url": "https://x.example/", "anchors": "own"}}}, {}),
+        ({"sources": {"x": {"kind": "ocsp", "url": "https://x.example/", "anchors": "own", "issuers": "ow"}}}, {}),
+        ({"anchors": {"own": pem(ROOT.der).rstrip() + pem(FAR.der)}}, {}),
+        ({"crls": [pem(ROOT.der)]}, {}),
+        ({"crls": lists() * 33}, {}),
+        ({"anchors": {"own": pem(ROOT.der).partition("\n")[2]}}, {}),
+    ],
+)
+def test_what_could_never_be_used_is_refused_when_it_is_read(more: dict[str, Any], secrets: dict[str, str]) -> None:
+    given = {name: private_pem() if text == "own" else text for name, text in secrets.items()}
+    with pytest.raises(ValueError):  # noqa: PT011 - of several kinds, which the host tells alike
+        read_settings(config(443, TLS, **more), given)
+
+
+def stapled(certificate: bytes) -> bytes:
     builder = ocsp.OCSPResponseBuilder().add_response(
         x509.load_der_x509_certificate(certificate), BETWEEN.view, SHA1(), ocsp.OCSPCertStatus.GOOD, NOW - DAY,
         NOW + DAY, None, None,
     )  # fmt: skip
     signed = builder.responder_id(ocsp.OCSPResponderEncoding.HASH, BETWEEN.view).sign(BETWEEN.private, SHA256())
-    port = serve(shown(certificate, staple=signed.public_bytes(Encoding.DER)))
+    return signed.public_bytes(Encoding.DER)
+
+
+def test_a_stapled_answer_is_taken_where_no_list_is(serve: Callable[[Shown], int]) -> None:
+    certificate = leaf()
+    port = serve(shown(certificate, staple=stapled(certificate)))
     assert admission(port, config(port, TLS, crls=lists()[:1])).out["verdict"] == "admit"
 
 
@@ -304,6 +332,42 @@ def test_what_a_registrant_hears_does_not_tell_closed_from_filtered(
     assert codes(refused) == {"N-UNREACHABLE"}
 
 
+@pytest.mark.parametrize("code", ["R-STAPLE-PARSE", "C-PARSE"])
+def test_what_a_server_shows_and_nobody_can_read_is_its_own_fault(serve: Callable[[Shown], int], code: str) -> None:
+    """Our TLS library ends the handshake there; that is not to pass for a server that did not answer."""
+    certificate = leaf()
+    staple = stapled(certificate)
+    old = staple if code == "R-STAPLE-PARSE" else certificate
+    port = serve(shown(certificate, staple=staple, newest=SSL.TLS1_2_VERSION))
+    with garbled(port, old[:8], b"\x31" + old[1:8]) as between:
+        decided = admission(between, config(between, {**TLS, "tls": "1.2"}))
+    assert decided.denied and codes(decided) == {code}
+
+
+def test_a_chain_that_is_longer_than_is_taken_is_its_servers_fault(serve: Callable[[Shown], int]) -> None:
+    def long(draft: Draft) -> None:
+        draft.put(x509.SubjectAlternativeName([x509.DNSName(f"n{number}.example.com") for number in range(1500)]))
+
+    certificate = leaf(long)
+    chain = (certificate, *[certificate] * 4)
+    assert sum(map(len, chain)) > 100 * 1024
+    port = serve(Shown(chain, key("leaf")))
+    decided = admission(port, config(port, TLS))
+    assert decided.denied and codes(decided) == {"C-SIZE"}
+
+
+def test_a_silent_server_is_given_up_while_somebody_still_waits(loopback: None, data: Path) -> None:
+    """A call that overruns its time would cost the worker, and whatever else it does."""
+    with misbehaving(is_silent) as port:
+        begun = monotonic()
+        found = testing.call(
+            attestation.plugin, "identity", payload={"url": f"https://127.0.0.1:{port}/"}, hook="server_pre_register",
+            config=config(port, TLS, seconds=60), data=data, seconds=2.0,
+        )  # fmt: skip
+    assert codes(found) == {"N-UNREACHABLE"} and found.violation is not None and found.violation.retry_after_ms
+    assert monotonic() - begun < 30
+
+
 def test_evidence_for_this_challenge_admits(serve: Callable[[Shown], int], data: Path) -> None:
     port = serve(shown(attester=attester()))
     decided = admission(port, config(port, TLS, EVIDENCE), data)
@@ -349,6 +413,17 @@ def test_a_server_that_shows_another_key_than_before_is_refused(serve: Callable[
     assert codes(fresh) == {"N-KEY-CHANGED"}
 
 
+@pytest.mark.parametrize("code", ["R-CRL-MISSING", "N-UNREACHABLE"])
+def test_what_keeps_evidence_from_being_asked_for_may_pass_and_is_no_denial(
+    serve: Callable[[Shown], int], data: Path, code: str
+) -> None:
+    newest = SSL.TLS1_2_VERSION if code == "N-UNREACHABLE" else SSL.TLS1_3_VERSION
+    port = serve(shown(attester=attester(), newest=newest))
+    decided = admission(port, config(port, TLS, EVIDENCE, crls=[] if code == "R-CRL-MISSING" else lists()), data)
+    assert codes(decided) == {code} and decided.out["verdict"] == "error"
+    assert decided.violation is not None and decided.violation.retry_after_ms
+
+
 def test_evidence_that_is_required_and_was_not_asked_for_is_missing(serve: Callable[[Shown], int]) -> None:
     port = serve(shown(attester=attester()))
     assert codes(admission(port, config(port, TLS, EVIDENCE))) == {"C-KIND-MISSING"}
@@ -385,6 +460,14 @@ def test_global_addresses_and_networks_that_are_named_are() -> None:
     assert is_permitted(ip_address("10.1.2.3"), own) and is_permitted(ip_address("fd00::1"), own)
     assert is_permitted(ip_address("::ffff:10.1.2.3"), own) and is_permitted(ip_address("64:ff9b::10.1.2.3"), own)
     assert not is_permitted(ip_address("192.168.0.1"), own) and not is_permitted(ip_address("fe80::1"), own)
+
+
+def test_one_address_that_is_not_permitted_is_enough_wherever_it_stands() -> None:
+    many = [ip_address(f"93.184.216.{number}") for number in range(40)]
+    assert to_try(many, ()) == many[:3]
+    with pytest.raises(NotDialled) as refused:
+        to_try([*many, ip_address("10.0.0.1")], ())
+    assert refused.value.code == "N-ADDRESS"
 
 
 def decisions(folder: Path) -> list[dict[str, Any]]:
@@ -444,7 +527,7 @@ def test_the_clock_is_given(serve: Callable[[Shown], int], data: Path) -> None:
     settings = config(port, TLS, EVIDENCE)
     assert admission(port, settings, data, clock=lambda: NOW + dt.timedelta(minutes=4)).out["verdict"] == "admit"
     late = admission(port, settings, data, clock=lambda: NOW + 400 * DAY)
-    assert codes(late) == {"X-EXPIRED", "R-CRL-STALE", "C-KIND-MISSING"}
+    assert codes(late) == {"X-EXPIRED", "R-CRL-STALE"}
     moments = iter([NOW, NOW + dt.timedelta(minutes=5)])  # of the question, and of the answer
     who = stage("identity", port, settings, data, clock=lambda: NOW)
     burnt = stage("challenge", port, settings, data, clock=lambda: next(moments), identity=who.out["result"])
@@ -515,6 +598,28 @@ def test_a_change_that_an_operator_approved_is_let_in_and_no_other(loopback: Non
         assert admission(port, settings).out["verdict"] == "admit"
 
 
+def test_an_operator_is_asked_about_a_change_once_nothing_else_speaks_against_it(loopback: None, data: Path) -> None:
+    """What is approved is all of it, evidence too, and the first registration of two has none yet."""
+    store = Admissions(data / "admitted.db")
+
+    def registered(port: int, settings: dict[str, Any], label: str) -> testing.Outcome:
+        asked: Any = admission(port, settings, data).violation
+        (challenge,) = asked.details["challenges"]
+        assert store.approvals() == [] or store.approvals()[0].given
+        return recorded(port, settings, data, answered(challenge, attester(own=spki(key(label)))))
+
+    with serving(shown()) as port:
+        settings = config(port, TLS, RECORD)
+        settings = with_drift(settings, settings["policy"]["servers"][0], "require-approval")
+        assert registered(port, settings, "leaf").out["verdict"] == "admit"
+    other = BETWEEN.leaf(now(), "127.0.0.1", label="another leaf")
+    with serving(shown(other, private=key("another leaf"), port=port)):
+        assert codes(registered(port, settings, "another leaf")) == {"D-KEY-CHANGED", "D-APPROVAL"}
+        (asked,) = store.approvals()
+        assert store.approve(asked.server, asked.tenant, asked.digest)
+        assert registered(port, settings, "another leaf").out["verdict"] == "admit"
+
+
 def test_each_kind_of_evidence_is_asked_for_by_a_nonce_of_its_own(serve: Callable[[Shown], int], data: Path) -> None:
     """The attester of this test answers one kind, whatever it is asked for."""
     nonces = data / "nonces"
@@ -565,6 +670,8 @@ def test_evidence_in_a_record_answers_a_nonce_that_was_issued_for_it(serve: Call
     answer = answered(challenged(port, settings, data))
     assert recorded(port, settings, data, answer).out["verdict"] == "admit"
     assert codes(recorded(port, settings, data, answer)) == {"C-NONCE-REUSED"}
+    _, good, again = decisions(data)
+    assert len(good["nonce"]) == 64 and good["nonce"] == again["nonce"]
 
 
 def test_evidence_in_a_record_is_taken_only_where_the_operator_says_so(

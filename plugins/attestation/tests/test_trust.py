@@ -12,6 +12,8 @@ from time import monotonic
 from typing import Any
 
 import pytest
+from attest.audit import read_line
+from attestation import Stores
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 from pki import DAY
@@ -20,6 +22,7 @@ from test_stages import (
     BETWEEN,
     FAR,
     NOW,
+    OWN,
     ROOT,
     SVID,
     TLS,
@@ -34,7 +37,9 @@ from test_stages import (
     serial,
     serve,
     shown,
+    stage,
 )
+from world.auditlog import AuditLog
 from world.settings import BadSettings, overlaid, read_settings
 from world.trust import Kind, OlderSequence, TrustStore
 
@@ -68,6 +73,67 @@ def test_every_change_is_counted_and_a_refused_one_is_none(store: TrustStore) ->
     with pytest.raises(OlderSequence):
         store.put(Kind.CRL, "own", b"a", sequence=1)
     assert store.change() == store.snapshot().change == 1
+
+
+def test_workers_that_start_at_once_in_a_new_directory_all_start(tmp_path: Path) -> None:
+    for number in range(40):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        waiting, gate = os.pipe()
+        children = []
+        for _ in range(6):
+            child = os.fork()
+            if child == 0:
+                status = 1
+                with suppress(Exception):
+                    os.close(gate)
+                    os.read(waiting, 1)  # until all are there
+                    Stores.at(folder)
+                    status = 0
+                os._exit(status)
+            children.append(child)
+        os.close(gate)
+        os.close(waiting)
+        assert [os.waitpid(child, 0)[1] for child in children] == [0] * 6
+
+
+def test_a_policy_in_the_store_that_names_no_configured_anchors_is_an_error_and_recorded(
+    serve: Callable[[Shown], int], store: TrustStore, data: Path
+) -> None:
+    port = serve(shown())
+    settings = config(port, TLS)
+    policy = json.loads(json.dumps(settings["policy"]))
+    policy["servers"][0]["identity"]["anchors"] = ["nobody"]
+    store.put(Kind.POLICY, "policy", json.dumps(policy).encode())
+    decided = admission(port, settings, data)
+    assert codes(decided) == {"A-STORE"} and decided.violation is not None and decided.violation.retry_after_ms
+    (line,) = AuditLog(data / "audit.jsonl").lines()
+    assert read_line(line)["codes"] == ["A-STORE"]
+
+
+@pytest.mark.parametrize("kind", [Kind.ANCHORS, Kind.BUNDLE])
+def test_an_anchor_that_was_removed_after_the_handshake_admits_nobody(
+    serve: Callable[[Shown], int], store: TrustStore, kind: Kind
+) -> None:
+    """Between the handshake and the verdict there may be a challenge, which takes its time."""
+    is_svid = kind is Kind.BUNDLE
+    port = serve(shown(leaf(lambda draft: None, WORKLOAD) if is_svid else leaf()))
+    settings = config(port, SVID if is_svid else TLS)
+    who = stage("identity", port, settings).out["result"]
+    assert stage("appraise", port, settings, identity=who).out["verdict"] == "admit"
+    store.put(kind, OWN if is_svid else "own", None)
+    assert codes(stage("appraise", port, settings, identity=who)) == {"X-ANCHOR-UNKNOWN"}
+
+
+def test_more_lists_than_are_looked_at_are_an_error_even_under_soft(
+    serve: Callable[[Shown], int], store: TrustStore
+) -> None:
+    """Else the newest, which revokes the server, would be the one that nobody looks at."""
+    port = serve(shown(leaf(serial)))
+    settings = config(port, {**TLS, "revocation": "soft"})
+    assert admission(port, settings).out["verdict"] == "admit"
+    store.put(Kind.CRL, "own", "".join((*lists() * 32, *lists(77))).encode())
+    assert codes(admission(port, settings)) == {"A-STORE"}
 
 
 def test_a_removed_anchor_is_gone_for_the_next_call(serve: Callable[[Shown], int], store: TrustStore) -> None:

@@ -11,14 +11,25 @@ from pathlib import Path
 from attest.audit import BEGINNING, Checkpoint, digest_of, line_of, read_line
 from attest.strictjson import Json, NotJson
 
-__all__ = ["AuditLog", "CannotRecord"]
+__all__ = ["AuditLog", "CannotRecord", "alone"]
 
 _TAIL_BYTES = 64 * 1024
-"""Far more than a line has: the last whole line is within it."""
+"""What a line may have, and far more than one has whose tenant has a name: the last whole line is within it."""
 
 
 class CannotRecord(Exception):
     """The decision could not be recorded, so it must not be acted upon."""
+
+
+@contextmanager
+def alone(file: Path) -> Iterator[int]:
+    """Open a file, or make it, for this process alone; the lock goes with the descriptor."""
+    descriptor = os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield descriptor
+    finally:
+        os.close(descriptor)
 
 
 class AuditLog:
@@ -30,10 +41,12 @@ class AuditLog:
     def append(self, decision: Mapping[str, Json]) -> Checkpoint:
         """Record a decision: when this returns it is on the disk, and the log goes so far. Raises CannotRecord."""
         try:
-            with self._locked() as log:
+            with alone(self._file) as log:
                 number, before, whole = _last(log)
                 os.ftruncate(log, whole)  # half a line that a crash left was never acted upon
                 line = line_of(number + 1, before, decision)
+                if len(line) > _TAIL_BYTES:  # no further line could follow it
+                    raise CannotRecord(f"a decision of {len(line)} bytes")
                 if os.pwrite(log, line, whole) != len(line):
                     raise CannotRecord("the disk is full")
                 os.fsync(log)
@@ -44,7 +57,7 @@ class AuditLog:
     def checkpoint(self) -> Checkpoint:
         """Return how far the log goes, for the host to sign. Raises CannotRecord."""
         try:
-            with self._locked() as log:
+            with alone(self._file) as log:
                 number, digest, _ = _last(log)
         except (OSError, NotJson) as error:
             raise CannotRecord(str(error)) from error
@@ -55,16 +68,6 @@ class AuditLog:
         if self._file.exists():
             with self._file.open("rb") as log:
                 yield from log
-
-    @contextmanager
-    def _locked(self) -> Iterator[int]:
-        """Open the file, for this writer alone; the lock goes with the descriptor."""
-        log = os.open(self._file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            fcntl.flock(log, fcntl.LOCK_EX)
-            yield log
-        finally:
-            os.close(log)
 
 
 def _last(log: int) -> tuple[int, str, int]:

@@ -48,12 +48,13 @@ class _Asked:
     def context(self) -> bytes:
         return context(str(self.url), self.settings.policy.digest)
 
-    def ended(self, code: str, path: str, at: datetime) -> StageResult:
-        """Say that there is no evidence, and why."""
+    def ended(self, code: str, path: str, at: datetime, nonce: bytes | None = None) -> StageResult:
+        """Say that there is no evidence, and why; `nonce` is the one that it was to answer."""
         findings = Findings()
         findings.against(code, path, "evidence", "none")
         policy = self.settings.policy.digest.hex()
-        return StageResult("evidence", str(self.url), policy, at, True, findings.outcome())
+        found = StageResult("evidence", str(self.url), policy, at, True, findings.outcome())
+        return found if nonce is None else _with_nonce(found, nonce)
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,14 +136,18 @@ class Challenger:
         at = clock()
         refused = self.store.consume(nonce, asked.subject, at)
         if refused is not None:
-            return asked.ended(refused, "nonce", at)
+            return asked.ended(refused, "nonce", at, nonce)
         try:
             answer = self.apart(lambda: _verified(asked, kind, nonce, read, at).as_json(), VERIFYING)  # type: ignore[arg-type, return-value]
         except Died as death:
-            return asked.ended(death.code, "verifier", at)
-        found = read_result(answer)
-        claims = {**found.outcome.claims, "nonce": hashlib.sha256(nonce).hexdigest()}
-        return replace(found, pop=True, outcome=replace(found.outcome, claims=claims))
+            return asked.ended(death.code, "verifier", at, nonce)
+        return _with_nonce(replace(read_result(answer), pop=True), nonce)
+
+
+def _with_nonce(found: StageResult, nonce: bytes) -> StageResult:
+    """The record names a nonce, whatever became of it, by its digest."""
+    claims = {**found.outcome.claims, "nonce": hashlib.sha256(nonce).hexdigest()}
+    return replace(found, outcome=replace(found.outcome, claims=claims))
 
 
 def _asked(url: Url, rule: Rule, spki: str, settings: Settings) -> _Asked:

@@ -21,11 +21,10 @@ from attest.strictjson import Json
 from attest.urls import Url
 from OpenSSL import SSL, crypto
 
-__all__ = ["Client", "Dialling", "NotDialled", "Post", "dial"]
+__all__ = ["BadClient", "Client", "Dialling", "NotDialled", "Post", "checked", "dial", "to_try"]
 
 T = TypeVar("T")
 
-_MAX_ADDRESSES = 16
 _MAX_TRIES = 3
 """Addresses that are tried, in the order in which the resolver gave them."""
 
@@ -37,6 +36,13 @@ _CIPHERS = b"ECDHE+AESGCM:ECDHE+CHACHA20"
 """For TLS 1.2: key exchanges in which the server signs, so that the handshake proves possession."""
 
 _VERSIONS = {"1.2": SSL.TLS1_2_VERSION, "1.3": SSL.TLS1_3_VERSION}
+_SHOWN_BADLY = {
+    "tlsv1 bad certificate status response": "R-STAPLE-PARSE",
+    "excessive message size": "C-SIZE",
+    "ASN1 lib": "C-PARSE",
+}
+"""OpenSSL's reasons to end a handshake for what the server showed in it: that is the server's fault, and no silence."""
+
 _ASKED_FOR_CERTIFICATE = b"read server certificate request"
 """OpenSSL's name of the state in which a client learns that it is asked for a certificate."""
 
@@ -49,6 +55,10 @@ class Client:
     key: bytes
 
 
+class BadClient(ValueError):
+    """Our own certificate, its chain or its key cannot be used."""
+
+
 @dataclass(frozen=True, slots=True)
 class Dialling:
     """What the operator allows."""
@@ -58,6 +68,13 @@ class Dialling:
     seconds: float = 8.0
     tls: str = "1.3"
     client: Client | None = None
+    until: float | None = None
+    """When all dialling has to be over, on the monotonic clock; None where nobody waits."""
+
+    @property
+    def left(self) -> float:
+        """Seconds that dialling one server may take from now on."""
+        return self.seconds if self.until is None else min(self.seconds, self.until - monotonic())
 
 
 class NotDialled(Exception):
@@ -80,9 +97,18 @@ class Post:
     content_type: str = "application/json"
 
 
+def checked(client: Client) -> Client:
+    """Return what can be shown to servers. Raises BadClient."""
+    try:
+        _context(Dialling(client=client))
+    except (ValueError, SSL.Error, crypto.Error) as error:
+        raise BadClient(f"the client's certificate and its key: {error}") from error
+    return client
+
+
 def dial(url: Url, rules: Dialling, spki_of: Callable[[bytes], str], post: Post | None = None) -> dict[str, Json]:
     """Connect, shake hands and return what was presented; with `post`, the answer as well. Raises NotDialled."""
-    until = monotonic() + rules.seconds
+    until = monotonic() + rules.left
     if url.port not in rules.ports:
         raise NotDialled("U-PORT", f"port {url.port} is not allowed")
     with closing(_connected(_resolved(url, rules), url.port, until)) as stream:
@@ -98,7 +124,7 @@ def dial(url: Url, rules: Dialling, spki_of: Callable[[bytes], str], post: Post 
 
 
 def _resolved(url: Url, rules: Dialling) -> list[Address]:
-    """Resolve once; every address must be permitted, or a name could point at two places at a time."""
+    """Resolve once."""
     if not isinstance(url.host, str):
         addresses: list[Address] = [url.host]
     else:
@@ -106,11 +132,19 @@ def _resolved(url: Url, rules: Dialling) -> list[Address]:
             found = socket.getaddrinfo(url.host, url.port, type=socket.SOCK_STREAM, proto=socket.IPPROTO_TCP)
         except (OSError, UnicodeError) as error:
             raise NotDialled("N-UNREACHABLE", f"no address: {error}") from error
-        addresses = list(dict.fromkeys(ip_address(str(one[4][0]).partition("%")[0]) for one in found))[:_MAX_ADDRESSES]
+        addresses = [ip_address(str(one[4][0]).partition("%")[0]) for one in found]
+    return to_try(addresses, rules.networks)
+
+
+def to_try(addresses: Sequence[Address], networks: Sequence[Network]) -> list[Address]:
+    """Return the addresses to try; all of a name's must be permitted, or it could point at two places at a time.
+
+    Raises NotDialled.
+    """
     for address in addresses:
-        if not is_permitted(address, rules.networks):
+        if not is_permitted(address, networks):
             raise NotDialled("N-ADDRESS", f"{address} is not permitted")
-    return addresses[:_MAX_TRIES]
+    return list(dict.fromkeys(addresses))[:_MAX_TRIES]
 
 
 def _connected(addresses: Sequence[Address], port: int, until: float) -> socket.socket:
@@ -144,13 +178,16 @@ def _context(rules: Dialling) -> SSL.Context:
     context.set_options(SSL.OP_NO_TICKET | SSL.OP_NO_COMPRESSION)
     if rules.client is not None:
         pems = rules.client.chain.split(b"-----END CERTIFICATE-----")[:-1]
+        if not pems:
+            raise BadClient("no certificate in PEM")
         own, *others = (
             crypto.load_certificate(crypto.FILETYPE_PEM, pem + b"-----END CERTIFICATE-----") for pem in pems
         )
         context.use_certificate(own)
         for other in others:
             context.add_extra_chain_cert(other)
-        context.use_privatekey(crypto.load_privatekey(crypto.FILETYPE_PEM, rules.client.key))
+        # A passphrase, so that nobody is asked for one.
+        context.use_privatekey(crypto.load_privatekey(crypto.FILETYPE_PEM, rules.client.key, b"none"))
     return context
 
 
@@ -244,7 +281,7 @@ class _Talk:
                     raise NotDialled("N-UNREACHABLE", "the server ended the connection") from None
                 return at_end
             except SSL.Error as error:
-                raise NotDialled("N-UNREACHABLE", f"TLS: {error}") from error
+                raise NotDialled(_fault_of(error), f"TLS: {error}") from error
             self._flush()
             return done
 
@@ -270,6 +307,11 @@ class _Talk:
         if not data or self._left_bytes < 0:
             raise NotDialled("N-UNREACHABLE", "too many bytes" if data else "the server ended the connection")
         self._tls.bio_write(data)
+
+
+def _fault_of(error: SSL.Error) -> str:
+    reasons = error.args[0] if error.args and isinstance(error.args[0], list) else []
+    return next((_SHOWN_BADLY[one[2]] for one in reasons if one[2] in _SHOWN_BADLY), "N-UNREACHABLE")
 
 
 def _text(data: bytes) -> str:

@@ -11,6 +11,7 @@ from attest.certificates import Refused, parse
 from attest.chain import verify_chain
 from attest.policy import ClientCertificate, Rule, SvidIdentity, TlsIdentity
 from attest.results import StageResult, read_result
+from attest.rules import Revocation
 from attest.strictjson import Json
 from attest.urls import Url
 from attest.verdict import Check, Findings, Outcome, Result
@@ -21,6 +22,10 @@ from world.sandbox import DIALLING, VERIFYING, Died, run_apart
 from world.settings import Settings
 
 __all__ = ["Presented", "identify", "reach"]
+
+
+_LATE_SECONDS, _LITTLE_LATE_SECONDS = 2.0, 0.25
+"""How much longer than it may a child may take: a resolver does not look at the time. Less where somebody waits."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +69,8 @@ def identify(
     except Refusal as refusal:
         return _ended(url, settings, at, refusal.code, "connection", "a handshake", "none")
     pop = presented.pop
-    answers = settings.collateral.answers + ask(presented.chain, found[0], settings, at)
+    asking = next((rule for rule in found if rule.identity.revocation is not Revocation.OFF), None)
+    answers = settings.collateral.answers + (ask(presented.chain, asking, settings, at) if asking is not None else ())
     settings = replace(settings, collateral=replace(settings.collateral, answers=answers))
     try:
         answer = run_apart(lambda: _judged(url, settings, at, presented, found), VERIFYING)
@@ -93,7 +99,10 @@ def reach(url: Url, settings: Settings, identity: TlsIdentity | SvidIdentity, po
         raise Refusal("M-CLIENT-CERTIFICATE", "no certificate of ours is configured")
     shown = rules.client if identity.client_certificate is not ClientCertificate.NONE else None
     rules = replace(rules, client=shown, tls=identity.tls.value)
-    limits = replace(DIALLING, wall_seconds=rules.seconds + 2.0)
+    left = rules.left
+    if left <= 0:
+        raise Refusal("N-UNREACHABLE", "no time is left")
+    limits = replace(DIALLING, wall_seconds=left + (_LATE_SECONDS if rules.until is None else _LITTLE_LATE_SECONDS))
     try:
         answer = run_apart(lambda: _dialled(lambda: dial(url, rules, _spki, post)), limits)
     except Died as death:

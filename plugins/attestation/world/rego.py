@@ -27,6 +27,8 @@ class _Output(Protocol):
 
 
 class _Interpreter(Protocol):
+    strict_built_in_errors: bool
+
     def add_module(self, name: str, text: str) -> None: ...
     def set_input(self, value: object) -> None: ...
     def query(self, text: str) -> _Output: ...
@@ -47,6 +49,7 @@ def read_rego(text: str) -> Rego:
     except ImportError:
         raise BadRego("rules in Rego need the extra `rego` of this plugin: `extras: [rego]`") from None
     interpreter: _Interpreter = regopy.Interpreter()
+    interpreter.strict_built_in_errors = True  # else a rule whose function fails would object to nothing
     try:
         interpreter.add_module("admission", text)
     except regopy.RegoError as error:

@@ -10,12 +10,13 @@ import hashlib
 import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from attest.certificates import Refused, parse
-from attest.limits import MAX_OCSP_BYTES
-from attest.ocsp import request_for
+from attest.certificates import Certificate, Refused, parse
+from attest.limits import MAX_CERTIFICATES, MAX_OCSP_BYTES
+from attest.ocsp import request_for, useful_until
+from attest.path import Signatures
 from attest.policy import Rule, TlsIdentity
 from attest.search import Anchors
 from attest.strictjson import Json
@@ -29,10 +30,16 @@ __all__ = ["Responders"]
 
 _BUSY_SECONDS = 2.0
 _AGAIN = timedelta(seconds=60)
-"""When a responder that did not answer is asked again about the same certificate."""
+"""When a responder that did not answer, or said nothing of use, is asked again about the same certificate."""
+
+_FAIR_SECONDS = 2.0
+"""Who has not answered in this time is taken to be out of reach; `seconds`, where that is less."""
 
 _MAX_REQUESTS = 4
 """Certificates of one chain that are asked about: its leaf, and those above it that are no anchors."""
+
+_ANYTHING = b""
+"""Stands for every request, in the place of the digest of one: whoever cannot be reached has no answer to any."""
 
 _KEPT = timedelta(days=1)
 _TABLE = """
@@ -68,21 +75,32 @@ class Responders:
 
     def _answer(self, responder: Responder, request: bytes, settings: Settings, now: datetime) -> bytes:
         """What was said before, or is said now; nothing where the responder cannot be had, for a while."""
-        key = (str(responder.url), hashlib.sha256(request).digest())
+        url, asked = str(responder.url), hashlib.sha256(request).digest()
         with self._connected() as connection:
             kept = connection.execute(
-                "SELECT answer FROM answers WHERE responder = ? AND request = ? AND until > ?", (*key, now.timestamp())
+                "SELECT answer FROM answers WHERE responder = ? AND request IN (?, ?) AND until > ? "
+                "ORDER BY length(request) DESC",
+                (url, asked, _ANYTHING, now.timestamp()),
             ).fetchone()
         if kept is not None:
             return bytes(kept[0])
         post = Post(responder.url.path or "/", request, "", MAX_OCSP_BYTES, content_type="application/ocsp-request")
+        answer, until = b"", now + min(_AGAIN, responder.every)
+        had = settings.dialling.left
         try:
-            answer, until = ask(responder.url, responder.anchors, post, settings, now), now + responder.every
-        except Refusal:
-            answer, until = b"", now + min(_AGAIN, responder.every)
+            answer = ask(responder.url, responder.anchors, post, settings, now)
+            end = apart(lambda: _end(answer))["end"]
+            if isinstance(end, float) and end > now.timestamp():
+                until = min(now + responder.every, datetime.fromtimestamp(end, UTC))
+        except Refusal as refusal:
+            if had < min(_FAIR_SECONDS, settings.dialling.seconds):
+                return b""  # the call's own time was used up, which says nothing about the responder
+            # Whoever cannot be reached is not waited for again with the next certificate.
+            asked = _ANYTHING if refusal.code == "N-UNREACHABLE" else asked
+        row = (url, asked, answer, until.timestamp())
         with self._connected() as connection:
             connection.execute("DELETE FROM answers WHERE until < ?", ((now - _KEPT).timestamp(),))
-            connection.execute("INSERT OR REPLACE INTO answers VALUES (?, ?, ?, ?)", (*key, answer, until.timestamp()))
+            connection.execute("INSERT OR REPLACE INTO answers VALUES (?, ?, ?, ?)", row)
         return answer
 
     @contextmanager
@@ -104,18 +122,41 @@ def _issuers(responder: Responder, settings: Settings) -> Anchors:
     return settings.anchors[responder.issuers] if bundle is None else bundle.anchors
 
 
+def _end(answer: bytes) -> dict[str, Json]:
+    end = useful_until(answer)
+    return {"end": None if end is None else end.timestamp()}
+
+
 def _requests(chain: Sequence[bytes], anchors: Anchors) -> dict[str, Json]:
-    """The questions, each about one certificate whose issuer, by its name, is there too."""
-    made: list[Json] = []
+    """The questions, each about a certificate that an anchor, or an authority below one, has signed.
+
+    Whoever makes certificates of their own in the name of an authority has nobody asked about them.
+    """
     try:
-        shown = [parse(der) for der in chain]
-        for one in shown[:_MAX_REQUESTS]:
-            issuers = [
-                *anchors.by_subject.get(one.issuer, ()),
-                *(other for other in shown if other.subject == one.issuer),
-            ]
-            if issuers and one.subject != one.issuer:
-                made.append(base64.b64encode(request_for(one, issuers[0])).decode())
+        shown = [parse(der) for der in chain[:MAX_CERTIFICATES]]
+        issuers = _issuers_of(shown, anchors)
+        asked = [(one, issuers[one]) for one in shown if one in issuers and not one.self_issued][:_MAX_REQUESTS]
+        return {"requests": [base64.b64encode(request_for(*pair)).decode() for pair in asked]}
     except (Refused, ValueError) as error:
         return {"refused": "C-PARSE", "why": str(error)}
-    return {"requests": made}
+
+
+def _issuers_of(shown: Sequence[Certificate], anchors: Anchors) -> dict[Certificate, Certificate]:
+    """Find whose key signed each certificate, from the anchors downwards; of equal names the right one."""
+    found: dict[Certificate, Certificate] = {}
+    signatures = Signatures()
+    above: list[Certificate] = [*anchors.certificates]
+    while above:
+        below = []
+        for one in shown:
+            issuer = next((two for two in above if one not in found and _is_signed(one, two, signatures)), None)
+            if issuer is not None:
+                found[one] = issuer
+                below.append(one)
+        above = below
+    return found
+
+
+def _is_signed(one: Certificate, issuer: Certificate, signatures: Signatures) -> bool:
+    key = issuer.key() if issuer.subject == one.issuer else None
+    return key is not None and signatures.verify(one, key, issuer.spki) is True

@@ -7,19 +7,21 @@ import binascii
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import timedelta
 
 from attest.addresses import read_networks
 from attest.bundles import Bundle, read_bundle
+from attest.certificates import Refused
 from attest.crls import UnreadableCrl, parse_crl
+from attest.limits import MAX_CRLS
 from attest.policy import Policy, TlsIdentity, policy_of, read_policy
 from attest.revocation import Collateral
 from attest.search import Anchors
+from attest.spiffe import read_trust_domain
 from attest.urls import Url, read_url
 
-from world.connector import Client, Dialling
+from world.connector import Client, Dialling, checked
 from world.rego import Rego, read_rego
 from world.trust import Kind, Snapshot
 
@@ -28,7 +30,7 @@ __all__ = ["BadSettings", "Responder", "Settings", "Source", "overlaid", "pem_bl
 _EVERY_SECONDS = 3600
 """How often a source is asked that says nothing about it."""
 
-_BEGIN, _END = "-----BEGIN ", "-----END "
+_BEGIN, _END, _MARK = "-----BEGIN ", "-----END ", "-----"
 
 
 class BadSettings(ValueError):
@@ -82,14 +84,16 @@ def read_settings(config: Mapping[str, object], secrets: Mapping[str, str]) -> S
         name: Anchors.of(pem_blocks(text)) for name, text in _texts(config.get("anchors", {}), "anchors").items()
     }
     bundles = {
-        domain: read_bundle(domain, json.dumps(document).encode())
+        read_trust_domain(domain): read_bundle(domain, json.dumps(document).encode())
         for domain, document in _mapping(config.get("bundles", {}), "bundles").items()
     }
     _hold_names(policy, anchors)
     lists = tuple(der for text in _listed(config.get("crls", []), "crls") for der in pem_blocks(text))
-    _warm(lists)
+    _hold_lists(lists)
     certificate = str(config.get("client_certificate", ""))
-    client = Client(certificate.encode(), secrets["client_key"].encode()) if certificate else None
+    if certificate and "client_key" not in secrets:
+        raise BadSettings("there is a client_certificate, and its key, the secret client_key, was not handed over")
+    client = checked(Client(certificate.encode(), secrets["client_key"].encode())) if certificate else None
     dialling = Dialling(
         ports=frozenset(int(str(port)) for port in _sequence(config.get("ports", [443]), "ports")),
         networks=read_networks(_listed(config.get("networks", []), "networks")),
@@ -97,6 +101,7 @@ def read_settings(config: Mapping[str, object], secrets: Mapping[str, str]) -> S
         client=client,
     )
     found = [_source(name, said, anchors) for name, said in _mapping(config.get("sources", {}), "sources").items()]
+    _hold_issuers(found, anchors, bundles)
     text = str(config.get("rego", ""))
     rego = read_rego(text) if text else None
     return Settings(
@@ -127,14 +132,33 @@ def _source(name: str, said: object, anchors: Mapping[str, Anchors]) -> Source |
     every = timedelta(seconds=float(given.get("every", _EVERY_SECONDS)))
     if given["kind"] == "ocsp":
         return Responder(read_url(given["url"]), given["anchors"], every, given.get("issuers", name))
+    if given["kind"] == Kind.BUNDLE.value:
+        read_trust_domain(name)
     return Source(name, Kind(given["kind"]), read_url(given["url"]), given["anchors"], every)
+
+
+def _hold_issuers(
+    found: Sequence[Source | Responder], anchors: Mapping[str, Anchors], bundles: Mapping[str, Bundle]
+) -> None:
+    """A responder for issuers that nobody knows would never be asked."""
+    fetched = {one.name for one in found if isinstance(one, Source) and one.kind is Kind.BUNDLE}
+    for one in found:
+        if isinstance(one, Responder) and one.issuers not in anchors.keys() | bundles.keys() | fetched:
+            raise BadSettings(f"{one.url} answers for {one.issuers}: neither a set of anchors nor a trust domain")
 
 
 def overlaid(settings: Settings, snapshot: Snapshot) -> Settings:
     """Return the settings with what is in the trust store in the place of what is configured under the same name.
 
-    What was removed from the store is gone, configured or not. Raises ValueError for an item that cannot be used.
+    What was removed from the store is gone, configured or not. Raises BadSettings for an item that cannot be used.
     """
+    try:
+        return _overlaid(settings, snapshot)
+    except (ValueError, Refused) as error:
+        raise BadSettings(f"in the trust store: {error}") from error
+
+
+def _overlaid(settings: Settings, snapshot: Snapshot) -> Settings:
     anchors, bundles = dict(settings.anchors), dict(settings.bundles)
     for name, item in snapshot.of(Kind.ANCHORS).items():
         anchors[name] = Anchors.of(pem_blocks(item.data.decode()) if item.data is not None else [])
@@ -151,18 +175,25 @@ def overlaid(settings: Settings, snapshot: Snapshot) -> Settings:
     kept = snapshot.of(Kind.POLICY).get("policy")
     policy = settings.policy if kept is None else _with_rules(read_policy(kept.data or b""), settings.rego)
     _hold_names(policy, anchors)
-    _warm(lists)
+    _hold_lists(settings.collateral.crls + lists)
     collateral = replace(
         settings.collateral, crls=settings.collateral.crls + lists, numbers=snapshot.seen.get(Kind.CRL, {})
     )
     return replace(settings, policy=policy, anchors=anchors, bundles=bundles, collateral=collateral)
 
 
-def _warm(lists: Sequence[bytes]) -> None:
-    """Take lists apart here, once: children inherit it, and a long list takes longer than one of them is given."""
-    for der in lists:
-        with suppress(UnreadableCrl):  # each verification says so itself
+def _hold_lists(lists: Sequence[bytes]) -> None:
+    """All lists can be read, and are few enough: under `soft` one that is not looked at would go unnoticed for ever.
+
+    They are taken apart here, once: children inherit it, and a long list takes longer than one of them is given.
+    """
+    if len(lists) > MAX_CRLS:
+        raise BadSettings(f"{len(lists)} revocation lists, and at most {MAX_CRLS} are looked at")
+    for place, der in enumerate(lists):
+        try:
             parse_crl(der)
+        except UnreadableCrl as error:
+            raise BadSettings(f"crls: the list at place {place} cannot be read: {error}") from error
 
 
 def _hold_names(policy: Policy, anchors: Mapping[str, Anchors]) -> None:
@@ -178,6 +209,9 @@ def pem_blocks(text: str) -> list[bytes]:
     ders, lines = [], list[str]()
     inside = False
     for line in text.splitlines():
+        if line.startswith((_BEGIN, _END)) and (line.startswith(_BEGIN) is inside or line.count(_MARK) != 2):
+            # Such as two files put together without a line's end between them: what stands behind would be lost.
+            raise BadSettings("PEM whose blocks do not begin and end on lines of their own")
         if line.startswith(_BEGIN):
             inside, lines = True, []
         elif line.startswith(_END):

@@ -72,6 +72,8 @@ class Sources:
             except Refusal as refusal:
                 failed[source.name] = refusal.code
                 self._due(source, now + min(_AGAIN, source.every))
+                if refusal.code == "N-UNREACHABLE":
+                    break  # one that is waited for is enough for one registration; the others are still due
         return Fetched(tuple(new), failed)
 
     def _take(self, source: Source, now: datetime) -> bool:

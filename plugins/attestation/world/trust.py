@@ -20,6 +20,9 @@ from types import MappingProxyType
 __all__ = ["Item", "Kind", "OlderSequence", "Snapshot", "TrustStore"]
 
 _BUSY_SECONDS = 2.0
+_MAX_SEQUENCE = 2**53
+"""What may be asked for: far above it SQLite ends, and a name that got there could never be changed again."""
+
 _TABLES = """
 CREATE TABLE IF NOT EXISTS items (
     kind TEXT NOT NULL, name TEXT NOT NULL, sequence INTEGER NOT NULL, data BLOB, PRIMARY KEY (kind, name)
@@ -83,7 +86,12 @@ class TrustStore:
             connection.executescript(_TABLES)
 
     def put(self, kind: Kind, name: str, data: bytes | None, sequence: int | None = None) -> Item:
-        """Set an item, or remove it with None; without a sequence it gets the next. Raises OlderSequence."""
+        """Set an item, or remove it with None; without a sequence it gets the next.
+
+        Raises OlderSequence, and ValueError for one that is out of reach.
+        """
+        if sequence is not None and sequence > _MAX_SEQUENCE:
+            raise ValueError(f"a sequence is at most {_MAX_SEQUENCE}")
         with self._connected() as connection:
             connection.execute("BEGIN IMMEDIATE")
             row = connection.execute(

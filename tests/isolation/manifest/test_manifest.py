@@ -83,6 +83,8 @@ undoes = "mask"
 [tool.penstock.permissions]
 network = ["example.org:443"]
 subprocess = true
+secrets = ["token"]
+optional-secrets = ["mac"]
 
 [tool.penstock.env]
 set = { TOKENIZERS_PARALLELISM = "false" }
@@ -109,6 +111,7 @@ kill-after = "250ms"
     assert list(look.hooks) == ["tool_pre_invoke"]
     assert (mask.undoes, manifest.stages["unmask"].undoes, manifest.undoes) == (None, "mask", {"unmask": "mask"})
     assert manifest.permissions.network == ("example.org:443",)
+    assert (manifest.permissions.secrets, manifest.permissions.optional_secrets) == (("token",), ("mac",))
     assert (dict(manifest.env_set), manifest.env_pass) == ({"TOKENIZERS_PARALLELISM": "false"}, ("HF_HOME",))
     assert manifest.limits.memory_bytes == 256 * 2**20
     assert (manifest.limits.startup_seconds, manifest.limits.kill_after_seconds) == (90.0, 0.25)

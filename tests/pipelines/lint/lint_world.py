@@ -48,12 +48,14 @@ LEDGER = PluginDeclaration(
     },
 )
 
+LOOKS = HookUse(reads=(("payload", "url"),), writes=())
 ATTESTATION = PluginDeclaration(
     "attestation",
     "1.0",
     {
-        "identity": stage("identity", {"server_pre_register": HookUse()}, result="object"),
-        "appraise": StageDeclaration("appraise", hooks={"server_pre_register": HookUse()}, admits=True),
+        "identity": stage("identity", {"server_pre_register": LOOKS}, result="object"),
+        "rename": stage("rename", {"server_pre_register": HookUse(writes=(("payload", "url"),))}),
+        "appraise": StageDeclaration("appraise", hooks={"server_pre_register": LOOKS}, admits=True),
     },
 )
 

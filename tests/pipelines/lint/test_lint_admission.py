@@ -40,6 +40,10 @@ def test_an_enforcing_stage_that_admits_guards_the_hook(world: World) -> None:
         ("a: { uses: pii/count }", "5:3 pipelines.g.stages"),
         ("a: { uses: attestation/identity }", "5:3 pipelines.g.stages"),
         ("a: { uses: attestation/appraise, when: 'true' }", "8:46 pipelines.g.stages.a.when"),
+        (
+            "a: { uses: attestation/appraise, in: { who: '${payload.metadata.who}' } }",
+            "8:51 pipelines.g.stages.a.in.who",
+        ),
         ("a: { uses: attestation/appraise, mode: permissive }", "8:46 pipelines.g.stages.a.mode"),
         ("a: { uses: attestation/appraise, mode: audit, on_error: fail }", "8:46 pipelines.g.stages.a.mode"),
         ("a: { uses: attestation/appraise, mode: disabled }", "8:46 pipelines.g.stages.a.mode"),
@@ -70,6 +74,30 @@ def test_defaults_that_take_its_teeth_are_refused_at_the_stage(world: World) -> 
 def test_a_profile_that_takes_its_teeth_is_refused_whichever_is_asked_for(world: World) -> None:
     profile = "profiles: { soft: { pipelines: { g: { stages: { a: { mode: audit } } } } } }\n"
     assert unguarded(world, text(pipeline("g", GUARD)) + profile) == ["9:60 pipelines.g.stages.a.mode"]
+
+
+RENAME = "r: { uses: attestation/rename }"
+
+
+@pytest.mark.parametrize(
+    "change", ["r: { uses: attestation/rename, needs: [a] }", RENAME, "r: { uses: pii/count, needs: [a] }"]
+)
+def test_what_was_judged_cannot_be_changed_afterwards(world: World, change: str) -> None:
+    """By a stage that comes later, or may; one whose manifest does not say what it writes may change everything."""
+    assert unguarded(world, text(pipeline("g", f"{GUARD}\n{change}"))) == ["9:18 pipelines.g.stages.r.uses"]
+
+
+def test_what_was_judged_cannot_be_changed_in_a_later_pipeline(world: World) -> None:
+    later = pipeline("later", RENAME)
+    assert unguarded(world, text(pipeline("g", GUARD), later)) == ["12:18 pipelines.later.stages.r.uses"]
+
+
+def test_what_is_judged_afterwards_may_be_changed(world: World) -> None:
+    judged = "a: { uses: attestation/appraise, needs: [r] }"
+    world.plan(text(pipeline("g", f"{RENAME}\n{judged}")))
+    world.plan(text(pipeline("first", RENAME), pipeline("g", GUARD)))
+    world.plan(text(pipeline("g", f"{GUARD}\nr: {{ uses: attestation/rename, mode: audit }}")))
+    world.plan(text(pipeline("g", f"{GUARD}\ni: {{ uses: attestation/identity, needs: [a] }}")))
 
 
 def test_a_second_one_may_be_tried_out_beside_one_that_enforces(world: World) -> None:

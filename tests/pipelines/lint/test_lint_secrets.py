@@ -37,6 +37,19 @@ def test_a_path_is_kept_as_it_is_written_beside_the_file_that_says_it(keyed: Wor
     assert plan.secrets["api"] == SecretPlan("api", SecretSource.FILE, "../keys/api", Mark("shared/s.yaml", 1, 37))
 
 
+def test_a_secret_that_a_plugin_can_do_without_is_granted_and_handed_or_neither(world: World) -> None:
+    world.plugins["./keyed"] = replace(PII, name="keyed", asks=Asks(optional_secrets=("token",)))
+    declared = HEAD + "secrets: { api: { from: env, name: API_TOKEN } }\n"
+    bare = "plugins: { keyed: { source: ./keyed } }\n"
+    assert world.plan(HEAD + bare + G).plugins["keyed"].secrets == {}
+    assert world.plan(declared + KEYED + G).plugins["keyed"].secrets == {"token": "api"}
+    for lacking, code in (
+        ("grant: { secrets: [token] }, ", "not-granted"),
+        (", secrets: { token: api }", "not-handed"),
+    ):
+        assert any(f" {code} " in one for one in world.refused(declared + KEYED.replace(lacking, "") + G))
+
+
 def test_two_files_may_declare_secrets_but_not_the_same(keyed: World) -> None:
     keyed.files["s.yaml"] = "secrets: { other: { from: env, name: OTHER } }\n"
     secrets = "secrets: { api: { from: env, name: API } }\n"
