@@ -227,7 +227,7 @@ class _Archived(_Disk):
 def _installed_pythons() -> Iterator[tuple[str, ...]]:
     """The versions that the user's store can choose from, ever more of them, as they are found."""
     from isolation.store.interpreters import Interpreters
-    from isolation.store.store import default_store_root
+    from isolation.store.places import default_store_root
     from isolation.store.uv import Uv, uv_environment
 
     yield from Interpreters(default_store_root() / "interpreters.json", Uv(uv_environment(os.environ))).versions()

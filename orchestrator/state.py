@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from isolation.store.filelock import FileLock, LockMode, LockTimeout
+from isolation.store.places import default_state_root
 
 __all__ = [
     "HISTORY_FOLDER",
@@ -22,7 +23,6 @@ __all__ = [
     "holder_of",
     "sign",
     "state_folder",
-    "state_root",
     "take_state",
 ]
 
@@ -56,7 +56,7 @@ def state_folder(file: Path, environment: Mapping[str, str] = os.environ) -> Pat
     absolute = Path(os.path.abspath(file))
     name = re.sub(r"[^A-Za-z0-9_.-]", "_", absolute.parent.name if absolute.stem == "pipeline" else absolute.stem)
     digest = hashlib.sha256(os.fsencode(absolute)).hexdigest()[:8]
-    return state_root(environment) / f"{name[:80] or 'pipelines'}-{digest}"
+    return default_state_root(environment) / f"{name[:80] or 'pipelines'}-{digest}"
 
 
 def take_state(folder: Path) -> FileLock:
@@ -103,12 +103,3 @@ def hold_state(folder: Path) -> FileLock | None:
         reason = error.strerror or str(error)
     log.log(level, "state.not_held", extra={"where": str(folder), "reason": reason})
     return None
-
-
-def state_root(environment: Mapping[str, str] = os.environ) -> Path:
-    """The folder of all files' folders."""
-    named = environment.get("PENSTOCK_STATE")
-    if named:
-        return Path(named).expanduser().absolute()
-    state = environment.get("XDG_STATE_HOME")
-    return (Path(state) if state else Path.home() / ".local" / "state") / "penstock"

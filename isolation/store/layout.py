@@ -6,7 +6,6 @@ memo/KEY.json                 from the bytes of a lock to the resolution they me
 interpreters.json             interpreters found, with the stat of each
 uses/KEY.json                 what each plugin was prepared to, newest first
 holds/KEY.json                what an owner outside the store still needs
-data/NAME-KEY/                what a plugin with `data = true` keeps for itself; never removed
 leases/NAME, locks/NAME       files that only carry a flock
 building/TOKEN[.lock]         work in progress; without a holder of its lock it is rubbish
 """
@@ -16,7 +15,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import re
 import secrets
 import shutil
 import stat
@@ -28,7 +26,7 @@ from isolation.store.filelock import FileLock, LockMode, LockTimeout
 
 __all__ = ["Layout", "Workplace", "read_json", "remove_tree", "tree_bytes", "write_json"]
 
-_FOLDERS = ("environments", "snapshots", "memo", "uses", "holds", "data", "leases", "locks", "building")
+_FOLDERS = ("environments", "snapshots", "memo", "uses", "holds", "leases", "locks", "building")
 
 
 class Layout:
@@ -57,12 +55,6 @@ class Layout:
     def lease(self, name: str) -> Path:
         """Tell which file carries the lease on a fingerprint or digest."""
         return self.root / "leases" / name
-
-    def data(self, name: str, key: str) -> Path:
-        """Make a plugin's private directory, or find the one that it has; `name` is only for people."""
-        folder = self.root / "data" / f"{re.sub(r'[^A-Za-z0-9_-]', '_', name)[:80]}-{key}"
-        folder.mkdir(mode=0o700, exist_ok=True)
-        return folder
 
     def memo(self, key: str) -> Path:
         """Tell where the memo of `key` is kept."""

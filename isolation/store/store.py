@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -25,6 +26,7 @@ from isolation.store.layout import Layout
 from isolation.store.leases import Leases
 from isolation.store.lockfiles import Lockfiles
 from isolation.store.locking import Locking, lock_path
+from isolation.store.places import default_state_root, default_store_root
 from isolation.store.preview import Preview, versions_of
 from isolation.store.resolution import digest_of
 from isolation.store.seal import read_seal
@@ -68,20 +70,13 @@ class PreparationErrors(EnvironmentBuildError):
         self.errors = tuple(errors)
 
 
-def default_store_root(environment: Mapping[str, str] = os.environ) -> Path:
-    """Tell where the store is: PENSTOCK_STORE, else `penstock` in the user's cache folder."""
-    named = environment.get("PENSTOCK_STORE")
-    if named:
-        return Path(named).expanduser().absolute()
-    cache = environment.get("XDG_CACHE_HOME")
-    return (Path(cache) if cache else Path.home() / ".cache") / "penstock"
-
-
 class Store:
     """Environments and snapshots below one folder, shared by every process of one user.
 
     `offline` forbids the network, `locked` refuses plugins without a lock, `pipeline` says for whom plugins are
-    prepared. What was prepared is kept from collection until `release` or `close`. Safe to use from several threads.
+    prepared. What plugins keep for themselves is no part of it, and is never removed: it is in `data`, which is below
+    the state root where nothing else is said. What was prepared is kept from collection until `release` or `close`.
+    Safe to use from several threads.
     """
 
     def __init__(
@@ -91,6 +86,7 @@ class Store:
         offline: bool = False,
         locked: bool = False,
         pipeline: Path | None = None,
+        data: Path | None = None,
         background_bytecode: bool = True,
         environment: Mapping[str, str] = os.environ,
     ) -> None:
@@ -100,6 +96,7 @@ class Store:
             raise EnvironmentBuildError(
                 "store", f"{root} cannot be used: {error.strerror}", hint="PENSTOCK_STORE names another folder"
             ) from None
+        self._data = default_state_root(environment) / "data" if data is None else data
         self._pipeline = "" if pipeline is None else str(pipeline.absolute())
         self._uv = Uv(uv_environment(environment), offline=offline)
         self._interpreters = Interpreters(self._layout.root / "interpreters.json", self._uv)
@@ -281,8 +278,19 @@ class Store:
         self._uses.record(Use(manifest.name, source, shot.digest, fingerprint, self._pipeline, now()))
         report(BuildEvent(manifest.name, "ready", shot.digest, 1.0))
         files = self._snapshots.files(shot.digest)
-        data = self._layout.data(manifest.name, digest_of(source)[:16]) if manifest.data else None
+        data = self._data_of(manifest.name, digest_of(source)[:16]) if manifest.data else None
         return Prepared(manifest.name, files, environment, python, fingerprint, shot.digest, data)
+
+    def _data_of(self, name: str, key: str) -> Path:
+        """Make a plugin's private directory, or find the one that it has; `name` is only for people."""
+        folder = self._data / f"{re.sub(r'[^A-Za-z0-9_-]', '_', name)[:80]}-{key}"
+        try:
+            for each in (self._data.parent, self._data, folder):
+                each.mkdir(mode=0o700, parents=True, exist_ok=True)
+        except OSError as error:
+            message = f"its private directory {folder} cannot be made: {error.strerror}"
+            raise EnvironmentBuildError(name, message, hint="PENSTOCK_STATE names another folder") from None
+        return folder
 
     def _kept(self, manifest: Manifest, shot: Shot, fingerprint: str | None, report: Report) -> bool:
         """Put a shot into the store under a lease, which is given back unless it worked."""

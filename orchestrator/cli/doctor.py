@@ -50,12 +50,12 @@ def doctor(path: Path | None, online: bool, as_json: bool) -> Exit:
 
 
 def _examine(path: Path | None, *, online: bool, as_json: bool, note: Callable[[Finding], None]) -> None:
-    from isolation.store.store import default_store_root
+    from isolation.store.places import default_state_root, default_store_root
     from orchestrator.doctor.examination import examine
     from orchestrator.doctor.finding import Finding
-    from orchestrator.state import state_folder, state_root
+    from orchestrator.state import state_folder
 
-    for finding in examine(default_store_root(), state_root(), online=online):
+    for finding in examine(default_store_root(), default_state_root(), online=online):
         note(finding)
     if path is None:
         return

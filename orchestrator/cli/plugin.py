@@ -107,7 +107,7 @@ def test(folder: Path, offline: bool, arguments: tuple[str, ...]) -> Exit:
     """Run a plugin's own tests with pytest, in an environment of their own."""
     from isolation.authoring import run_tests
     from isolation.manifest import read_manifest
-    from isolation.store.store import default_store_root
+    from isolation.store.places import default_store_root
 
     status = run_tests(read_manifest(folder), arguments, store=default_store_root(), offline=offline, heard=_heard)
     if status == NO_TESTS:

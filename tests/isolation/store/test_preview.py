@@ -46,7 +46,7 @@ def store_entries(store: Store) -> list[str]:
     """What a store holds of environments, snapshots, leases and work in progress."""
     return [
         f"{name}/{each}"
-        for name in ("environments", "snapshots", "building", "leases", "data")
+        for name in ("environments", "snapshots", "building", "leases")
         for each in os.listdir(store.root / name)
     ]
 

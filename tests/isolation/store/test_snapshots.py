@@ -12,6 +12,7 @@ from wheelhouse import Project
 from isolation.errors import EnvironmentBuildError
 from isolation.manifest import read_manifest
 from isolation.store.folder import MAX_BYTES, MAX_FILES
+from isolation.store.places import default_state_root
 from isolation.store.store import Store
 
 
@@ -184,6 +185,24 @@ def test_a_plugin_that_asks_for_a_directory_keeps_it_through_every_change(store:
     assert (before.data / "kept").read_text() == "something"
 
 
+def test_what_a_plugin_keeps_is_no_part_of_the_store(store: Store, project: Project) -> None:
+    """A store is a cache, which anybody may clear."""
+    data = store.prepare(read_manifest(project("one", table="data = true"))).data
+    assert data is not None and data.parent == default_state_root() / "data"
+    assert not data.is_relative_to(store.root)
+
+
+def test_a_directory_that_cannot_be_made_is_told_with_the_variable(project: Project, tmp_path: Path) -> None:
+    (tmp_path / "taken").write_text("")
+    manifest = read_manifest(project("one", table="data = true"))
+    with (
+        Store(tmp_path / "own", data=tmp_path / "taken" / "data") as store,
+        pytest.raises(EnvironmentBuildError, match="its private directory") as refused,
+    ):
+        store.prepare(manifest)
+    assert refused.value.hint == "PENSTOCK_STATE names another folder"
+
+
 def test_plugins_of_one_name_have_directories_of_their_own(store: Store, project: Project, tmp_path: Path) -> None:
     first = store.prepare(read_manifest(project("one", table="data = true"))).data
     (tmp_path / "plugins").rename(tmp_path / "elsewhere")
@@ -199,4 +218,4 @@ def test_a_name_does_not_lead_a_plugin_s_directory_out_of_the_store(store: Store
     (folder / "pyproject.toml").write_text(table)
     data = store.prepare(read_manifest(folder)).data
     assert data is not None
-    assert data.resolve().parent == store.root / "data"
+    assert data.resolve().parent == default_state_root() / "data"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from subprocess import CompletedProcess
 
@@ -39,15 +39,16 @@ def telling(guard: Path) -> Path:
 
 
 def test_a_command_runs_in_the_plugins_environment_with_the_callers_words(
-    penstock: Run, telling: Path, tmp_path: Path, store: Path
+    penstock: Run, telling: Path, tmp_path: Path, store: Path, environment: Mapping[str, str]
 ) -> None:
     done = penstock("tell", "--file", telling, "7", "--plugin", "-x", "--", "ü", typed="heard", SECRET="x")
     assert (done.returncode, done.stderr) == (7, "")
     seen = json.loads(done.stdout)
     assert (seen["argv"], seen["in"]) == (["tell", "7", "--plugin", "-x", "--", "ü"], "heard")
     assert (seen["cwd"], seen["secret"]) == (str(tmp_path), None)
-    for inside in ("file", "data", "prefix"):
+    for inside in ("file", "prefix"):
         assert Path(seen[inside]).is_relative_to(store), inside
+    assert Path(seen["data"]).is_relative_to(Path(environment["PENSTOCK_STATE"]) / "data")
 
 
 def test_a_plugin_alone_has_the_same_data_as_in_its_file(penstock: Run, telling: Path) -> None:
