@@ -98,9 +98,9 @@ Data goes to stdout, everything else to stderr. Every command that reads has `--
 object on stdout, `{"error": {"code": ..., "message": ..., "hint": ...}}` with a code of errors.md, and mistakes of
 files are the list of `penstock lint`. Colours and progress bars show on a terminal only; `NO_COLOR` turns colours
 off. `PENSTOCK_STORE` names the folder of the environments, otherwise it is `penstock` in the user's cache folder.
-`PENSTOCK_STATE` names the folder of journals and of what is remembered of runs, otherwise it is `penstock` in the
-user's state folder (`~/.local/state`). `penstock completion SHELL` prints a script that completes commands, options,
-ids of runs and the names in your files.
+`PENSTOCK_STATE` names the folder of journals, of what is remembered of runs and of what plugins keep for themselves,
+otherwise it is `penstock` in the user's state folder (`~/.local/state`). `penstock completion SHELL` prints a script
+that completes commands, options, ids of runs and the names in your files.
 
 """
 

@@ -102,6 +102,9 @@ def _changed(stage: StagePlan, judged: tuple[Place, ...]) -> Place | None:
 
 _EVERYTHING: tuple[Place, ...] = (("payload",),)
 
+_CALLERS = ("payload", "context")
+"""Roots of expressions that whoever asks to be let in, or its gateway, has filled."""
+
 
 def _admits(stage: StagePlan, stages: Sequence[str]) -> bool:
     return f"{stage.plugin}/{stage.stage}" in stages
@@ -116,7 +119,7 @@ def _ways_around(stage: StagePlan) -> list[tuple[Path, str]]:
     if stage.when is not None:
         found.append((("when",), "is skipped where `when` is false: leave it out, and tell calls apart by `match`"))
     for key, value in stage.inputs:
-        if isinstance(value, Expression) and any(path[0] == "payload" for path in value.references):
+        if isinstance(value, Expression) and any(path[0] in _CALLERS for path in value.references):
             why = "would believe of itself what asks to be let in: take it from stages"
             found.append((("in", key), why))
     *overrides, base = stage.variants

@@ -44,6 +44,7 @@ def test_an_enforcing_stage_that_admits_guards_the_hook(world: World) -> None:
             "a: { uses: attestation/appraise, in: { who: '${payload.metadata.who}' } }",
             "8:51 pipelines.g.stages.a.in.who",
         ),
+        ("a: { uses: attestation/appraise, in: { who: '${context.state.who}' } }", "8:51 pipelines.g.stages.a.in.who"),
         ("a: { uses: attestation/appraise, mode: permissive }", "8:46 pipelines.g.stages.a.mode"),
         ("a: { uses: attestation/appraise, mode: audit, on_error: fail }", "8:46 pipelines.g.stages.a.mode"),
         ("a: { uses: attestation/appraise, mode: disabled }", "8:46 pipelines.g.stages.a.mode"),
