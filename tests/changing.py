@@ -253,6 +253,16 @@ class Yard:
         (folder / "pyproject.toml").write_text("\n".join(lines) + "\n")
         (folder / "plugin.py").write_text(code + more)
 
+    def secret(self, plugin: str, version: str, value: str = "of a secret") -> Path:
+        """Hand a plugin a secret from a file, and save. Return that file."""
+        self.plugin(plugin, version, manifest='permissions = { secrets = ["token"] }')
+        self.file["plugins"][plugin] |= {"grant": {"secrets": ["token"]}, "secrets": {"token": "token"}}
+        self.file["secrets"] = {"token": {"from": "file", "path": "token"}}
+        self.save()
+        path = self.folder / "token"
+        path.write_text(value)
+        return path
+
     def durable(self, plugin: str = "a", **more: object) -> None:
         """Add a pipeline on the hook ORDER whose runs take something, and save."""
         take = {"uses": f"{plugin}/take", "compensate": {"uses": f"{plugin}/give_back"}}
