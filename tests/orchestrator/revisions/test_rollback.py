@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -208,5 +209,42 @@ def test_a_start_does_not_bring_back_what_was_rolled_back_from(yard: Yard) -> No
         yard.plugin("a", "a4")
         async with yard.served() as inside:
             assert marks(await yard.ask(inside))[0][1] == "a4"
+
+    asyncio.run(main())
+
+
+def test_a_start_does_not_bring_back_what_was_rolled_back_from_where_the_file_names_secrets(yard: Yard) -> None:
+    async def main() -> None:
+        yard.secret("a", "a1")
+        async with yard.served() as inside:
+            yard.secret("a", "a2")
+            await inside.revisions.apply(BY)
+            await inside.revisions.rollback(None, BY)
+        async with yard.served() as inside:
+            assert await serving(yard, inside) == "a1"
+
+    asyncio.run(main())
+
+
+def commit(yard: Yard) -> str:
+    """Put what the yard holds under version control; return the commit."""
+    by = ["-c", "user.name=somebody", "-c", "user.email=somebody@example.org"]
+    git = ["git", "-C", str(yard.folder), *by]
+    for words in (["init", "--quiet"], ["add", "a", "b", "pipeline.yaml"], ["commit", "--quiet", "--message", "more"]):
+        subprocess.run([*git, *words], check=True, capture_output=True)
+    found = subprocess.run([*git, "rev-parse", "--short=12", "HEAD"], check=True, capture_output=True, text=True)
+    return found.stdout.strip()
+
+
+def test_it_is_noted_with_the_commit_that_it_was_made_of(yard: Yard) -> None:
+    async def main() -> None:
+        first = commit(yard)
+        async with yard.served() as inside:
+            yard.plugin("a", "a2")
+            second = commit(yard)
+            await inside.revisions.apply(BY)
+            await inside.revisions.rollback(None, BY)
+            noted = [entry.commit.rstrip("+") for entry in inside.revisions.history.entries]
+            assert noted == [first, second, first]
 
     asyncio.run(main())
