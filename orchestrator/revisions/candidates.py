@@ -48,6 +48,11 @@ class Candidates:
         """What the files say now, its environments built. Raises SpecError and EnvironmentBuildError."""
         return self.prepared(self.read(), report)
 
+    def was_read(self, loaded: Loaded) -> None:
+        """Take what somebody else read for the last reading."""
+        _add_secrets(loaded)
+        self.footprint = loaded.footprint
+
     def differs(self) -> bool:
         """Whether the files hold something else than when they were looked at last. Blocks."""
         return content_of(self.footprint) != self._looked_at
@@ -73,7 +78,7 @@ class Candidates:
         footprint = Footprint()
         try:
             loaded = self._load(footprint)
-            footprint.files |= {str(path) for path in secret_files(loaded.plan)}
+            _add_secrets(loaded)
             return loaded
         except SpecError:
             # What was there before may be needed to mend what is not: an include that is gone, and all behind it.
@@ -155,6 +160,11 @@ class Candidates:
         folder = self.path if self.path.is_dir() else self.path.parent
         head = _git(folder, "rev-parse", "--short=12", "HEAD")
         return head and head + "+" * bool(_git(folder, "status", "--porcelain", "--", "."))
+
+
+def _add_secrets(loaded: Loaded) -> None:
+    """Count the files of secrets among those that a file names."""
+    loaded.footprint.files |= {str(path) for path in secret_files(loaded.plan)}
 
 
 def _still(content: Mapping[str, bytes], footprint: Footprint) -> dict[str, bytes]:

@@ -50,6 +50,7 @@ class Following:
         except (SpecError, IsolationError) as error:
             raise await self._notes.refuse(error, asked.by) from error
         known, change = self._living.change_to(candidate.outline)
+        change = change if asked.follows_files else change.at_once
         if change.empty:
             self._leases.release(candidate)
             return await self._unchanged(known, change, asked.by)
@@ -66,7 +67,7 @@ class Following:
     async def _changed(self, asked: Asked, candidate: Candidate, change: Change) -> Applied:
         before, trial, number = self._living.current.number, self._living.trial, self._plans.history.next_number
         try:
-            splits = splits_on_trial(candidate, change) if asked.follows_files else {}
+            splits = splits_on_trial(candidate, change)
             revision = await self._succession.bring_up(asked, candidate, change, splits)
         except (IsolationError, ChangeNotMade, JournalError, OSError) as error:
             self._undo_keeping(candidate, number)

@@ -216,7 +216,7 @@ class Revisions:
         if self.trial is not None and to is None:
             change = difference(self.trial.revision.candidate.outline, self.current.candidate.outline)
             await self._trials.abort("rolled back", by)
-            return Applied(self.current, change, Outcome.ABORTED)
+            return Applied(self.current, change.at_once, Outcome.ABORTED)
         number = self.history.before(self.current.number) if to is None else to
         if number != self.current.number and self.history.outcome(number) is None:
             self.history.archive(number)  # says which there are

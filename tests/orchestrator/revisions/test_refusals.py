@@ -75,6 +75,19 @@ def test_a_mistake_in_a_manifest(yard: Yard) -> None:
     asyncio.run(main())
 
 
+def test_a_secret_that_is_not_to_be_had(yard: Yard) -> None:
+    async def main() -> None:
+        token = yard.secret("a", "a1")
+        async with yard.served() as inside, untouched(yard, inside, "penstock.secret") as refused:
+            token.unlink()
+            refused.append(await refusal_of(inside.revisions.apply(BY)))
+            assert str(token) in str(refused[0])
+            assert str(refused[0]).startswith(f"{refused[0].where}: "), "file, line and column of the secret"
+            assert refused[0].where.count(":") == 2
+
+    asyncio.run(main())
+
+
 def test_an_environment_that_cannot_be_built(yard: Yard) -> None:
     async def main() -> None:
         async with yard.served() as inside, untouched(yard, inside, "penstock.environment") as refused:
