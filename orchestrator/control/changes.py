@@ -14,10 +14,11 @@ from orchestrator.revisions.following import Applied
 from orchestrator.revisions.freezing import Freezing
 from orchestrator.revisions.history import Entry, History, NoSuchRevision
 from orchestrator.revisions.living import Draining
-from orchestrator.revisions.overrides import MAX_SECONDS, Overrides
+from orchestrator.revisions.overrides import Overrides
 from orchestrator.revisions.refusal import ChangeNotMade
 from orchestrator.revisions.revisions import Revisions
 from orchestrator.watching import Watch
+from pipelines.file.overriding import MAX_SECONDS
 from pipelines.plan import Mode
 
 __all__ = ["ChangeCommands", "HistoryCommands", "Nothing", "entry_record", "standing"]
