@@ -121,6 +121,21 @@ def test_a_plugin_that_does_not_start(yard: Yard, more: str, manifest: str, reas
     asyncio.run(main())
 
 
+def test_what_the_log_says_of_it_is_not_taken_for_the_generation_that_serves(
+    yard: Yard, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def main() -> None:
+        async with yard.served() as inside:
+            yard.plugin("a", "a2", more="import nonsense\n")
+            await refusal_of(inside.revisions.apply(BY))
+            records = [record.__dict__ for record in caplog.records if record.getMessage() == "generation.failed"]
+            names = {record["generation"] for record in records}
+            assert len(names) == 1
+            assert names.isdisjoint(each.spec.name for each in inside.generations.values())
+
+    asyncio.run(main())
+
+
 def test_a_program_that_answers_the_handshake_wrongly(yard: Yard) -> None:
     async def main() -> None:
         async with yard.served() as inside, untouched(yard, inside, "penstock.start") as refused:
