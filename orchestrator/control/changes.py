@@ -74,6 +74,8 @@ class OneStage(msgspec.Struct, forbid_unknown_fields=True):
     stage: str
 
 
+NOT_KEPT_HINT = "make room on the disk of the state folder, or let it be written, and try again"
+
 Commands = dict[str, tuple[type[msgspec.Struct], Callable[..., Awaitable[Answer]]]]
 
 
@@ -128,11 +130,13 @@ class ChangeCommands:
             return _applied(await self._revisions.rollback(to.to, by))
 
     async def _freeze(self, why: Why, by: Actor) -> Answer:
-        self._freezing.freeze(by, why.reason)
+        with _Kept("the watcher is frozen, but a restart thaws it"):
+            self._freezing.freeze(by, why.reason)
         return self._freezing.record()
 
     async def _thaw(self, _: Nothing, by: Actor) -> Answer:
-        self._freezing.thaw(by)
+        with _Kept("the watcher stays frozen"):
+            self._freezing.thaw(by)
         return self._freezing.record()
 
     async def _override(self, wanted: Overriding, by: Actor) -> Answer:
@@ -190,6 +194,21 @@ class _Refusing:
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         if isinstance(error, ChangeNotMade | NoSuchRevision):
             raise Refused(error.code, str(error), error.hint) from error
+
+
+class _Kept:
+    """Turns a state folder that takes nothing into a refusal, which begins with what holds all the same."""
+
+    def __init__(self, holds: str) -> None:
+        self._holds = holds
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, OSError):
+            reason = f"{error.filename}: {error.strerror}" if error.filename else str(error)
+            raise Refused("penstock.not_kept", f"{self._holds}: {reason}", NOT_KEPT_HINT) from error
 
 
 def _applied(applied: Applied) -> Mapping[str, object]:

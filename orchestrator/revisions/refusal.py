@@ -12,6 +12,8 @@ __all__ = ["ChangeNotMade", "refusal_of"]
 CHANGE_LINES = 20
 """More mistakes at once than anybody reads; `penstock lint` has them all."""
 
+NOT_KEPT_HINT = "make room on the disk of the state folder, or let it be written, and try again"
+
 
 class ChangeNotMade(Exception):
     """A change was refused; everything is as it was. `where` is file:line:column, a plugin's name, or ""."""
@@ -44,5 +46,6 @@ def refusal_of(error: Exception) -> ChangeNotMade:
         return ChangeNotMade(error.code, str(error), where=str(error).split(":", 1)[0], hint=hint)
     if isinstance(error, OSError):
         where = str(error.filename or "")
-        return ChangeNotMade("penstock.not_kept", f"its plan cannot be kept: {error.strerror or error}", where=where)
+        said = f"its plan cannot be kept: {f'{where}: ' if where else ''}{error.strerror or error}"
+        return ChangeNotMade("penstock.not_kept", said, where=where, hint=NOT_KEPT_HINT)
     return ChangeNotMade(getattr(error, "code", "penstock.change"), str(error), hint=hint)

@@ -13,6 +13,7 @@ from changing import BY, Yard, children, marks
 
 from isolation.errors import StartError
 from isolation.store.store import Prepared, Store
+from orchestrator.control.refusal import Refused
 from orchestrator.events import RevisionGone
 from orchestrator.generations import Fleet, StartFailures, wanted_of
 from orchestrator.orchestrator import Orchestrator
@@ -175,5 +176,20 @@ def test_who_waits_for_a_turn_when_the_host_closes_is_told(yard: Yard, tmp_path:
         late = asyncio.ensure_future(inside.revisions.apply(BY))
         await asyncio.wait([late])
         assert getattr(late.exception(), "code", None) == "penstock.shutdown"
+
+    asyncio.run(main())
+
+
+def test_a_freeze_that_cannot_be_kept_holds_and_says_that_a_restart_ends_it(yard: Yard) -> None:
+    async def main() -> None:
+        async with yard.served() as inside:
+            blocked = yard.state / "revisions" / ".frozen.json.new"  # rights would not stop a superuser
+            blocked.mkdir()
+            with pytest.raises(Refused, match=r"is frozen, but a restart thaws it: .*frozen.json.new: ") as refused:
+                await inside.control.perform("freeze", {"reason": "a full disk"}, by=BY)
+            assert (refused.value.code, bool(refused.value.hint)) == ("penstock.not_kept", True)
+            assert inside.freezing.on
+            blocked.rmdir()
+            assert await inside.control.perform("thaw", {}, by=BY) == {"frozen": False}
 
     asyncio.run(main())

@@ -206,6 +206,8 @@ def test_a_folder_that_takes_no_archive(yard: Yard) -> None:
             blocked.mkdir(parents=True)
             refused.append(await refusal_of(inside.revisions.apply(BY)))
             assert refused[0].where == str(blocked)
+            assert str(blocked) in str(refused[0])
+            assert refused[0].hint
             blocked.rmdir()
 
     asyncio.run(main())
