@@ -14,7 +14,7 @@ from pathlib import Path
 from isolation.store.preview import Preview
 from isolation.store.resolution import digest_of
 from isolation.store.store import Prepared, Store
-from orchestrator.generations import Report, prepare
+from orchestrator.generations import Report, named_as_in, prepare
 from orchestrator.loading import Footprint, Loaded, load, load_tree
 from orchestrator.reload.outline import Outline, outline_of
 from orchestrator.revisions.archive import ArchivedRevision
@@ -127,7 +127,8 @@ class Candidates:
     def _previews(self, loaded: Loaded) -> dict[str, Preview]:
         plugins = loaded.plan.plugins
         wanted = [(loaded.manifests[name], plugin.extras) for name, plugin in plugins.items()]
-        return dict(zip(plugins, self._store.preview_all(wanted), strict=True))
+        with named_as_in(loaded):
+            return dict(zip(plugins, self._store.preview_all(wanted), strict=True))
 
     def from_archive(self, archive: ArchivedRevision) -> Candidate:
         """A revision as it was. Raises SpecError, and EnvironmentBuildError where the store has it no more."""

@@ -99,6 +99,22 @@ def test_an_environment_that_cannot_be_built(yard: Yard) -> None:
     asyncio.run(main())
 
 
+def test_an_environment_is_told_by_the_name_that_its_plugin_has_in_the_file(yard: Yard) -> None:
+    async def main() -> None:
+        async with yard.served() as inside:
+            for name in ("a", "b"):
+                yard.plugin(name, "more", requires="there-is-no-such-distribution==1.0")
+                manifest = yard.folder / name / "pyproject.toml"
+                manifest.write_text(manifest.read_text().replace(f'name = "{name}"', f'name = "of-some-firm-{name}"'))
+                for asked in (inside.revisions.plan, lambda: inside.revisions.apply(BY)):
+                    error = await refusal_of(asked())
+                    assert error.where == ("a" if name == "a" else "a, b")
+                    assert str(error).startswith(f"{error.where}: ")
+                    assert "of-some-firm" not in str(error).split("\n")[0]
+
+    asyncio.run(main())
+
+
 @pytest.mark.parametrize(
     ("more", "manifest", "reason"),
     [
