@@ -118,8 +118,7 @@ class ChangeCommands:
 
     async def _plan(self, _: Nothing, by: Actor) -> Answer:
         with _Refusing():
-            change = await self._revisions.plan()
-        return {"revision": self._revisions.current.number, "change": change.record()}
+            return _applied(await self._revisions.plan())
 
     async def _apply(self, _: Nothing, by: Actor) -> Answer:
         with _Refusing():

@@ -56,10 +56,16 @@ class Following:
             return await self._unchanged(known, change, asked.by)
         return await self._changed(asked, candidate, change)
 
+    def foreseen(self, known: Revision, change: Change) -> Outcome | None:
+        """What comes of a change of the files, unless it is refused."""
+        if not change.empty:
+            return Outcome.CANARY if change.trial else Outcome.APPLIED
+        return None if self._living.trial is None or known is not self._living.current else Outcome.ABORTED
+
     async def _unchanged(self, known: Revision, change: Change, by: str) -> Applied:
         """Make nothing of what is in service already. What was on trial is not wanted any more where that serves."""
         self._notes.refused = None
-        if self._living.trial is None or known is not self._living.current:
+        if self.foreseen(known, change) is None:
             return Applied(known, change, None)
         await self._trials.abort("what served before was put into place again", by)
         return Applied(known, change, Outcome.ABORTED)

@@ -18,7 +18,7 @@ from isolation.store.store import Store
 from orchestrator.engine.traversal import Traversal
 from orchestrator.events import Event
 from orchestrator.generations import Fleet, Report
-from orchestrator.reload.change import Change, difference
+from orchestrator.reload.change import difference
 from orchestrator.revisions.archive import ArchivedRevision
 from orchestrator.revisions.beginning import Beginning
 from orchestrator.revisions.candidates import Candidates
@@ -162,13 +162,17 @@ class Revisions:
             self._following.follow(Asked(by, self.candidates.from_files, report, follows_files=True))
         )
 
-    async def plan(self) -> Change:
-        """What `apply` would do, without doing it: nothing is built, started or written. Raises ChangeNotMade."""
+    async def plan(self) -> Applied:
+        """What `apply` would do, without doing it: nothing is built, started or written. Raises ChangeNotMade.
+
+        `revision` is what the files were compared with.
+        """
         try:
             outline = await asyncio.to_thread(self.candidates.outline_of_files)
         except (SpecError, IsolationError) as error:
             raise refusal_of(error) from error
-        return self.living.change_to(outline)[1]
+        known, change = self.living.change_to(outline)
+        return Applied(known, change, self._following.foreseen(known, change))
 
     async def rollback(self, to: int | None, by: str, report: Report = _silent) -> Applied:
         """Put an earlier revision into service again, the one before where `to` is None; or end the trial, if any.

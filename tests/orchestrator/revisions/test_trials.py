@@ -188,7 +188,8 @@ def test_who_puts_the_files_back_ends_it_and_makes_no_revision(yard: Yard) -> No
         async with yard.served() as inside:
             await on_trial(yard, inside)
             yard.plugin("a", "a1")
-            assert (await inside.revisions.plan()).empty
+            planned = await inside.revisions.plan()
+            assert (planned.change.empty, planned.outcome, planned.revision.number) == (True, Outcome.ABORTED, 1)
             back = await inside.revisions.apply(BY)
             assert (back.outcome, back.revision.number) == (Outcome.ABORTED, 1)
             assert set(await versions(inside, 5)) == {"a1"}
@@ -202,7 +203,8 @@ def test_the_same_files_again_change_nothing_of_it(yard: Yard) -> None:
         with_split(yard, 100)
         async with yard.served() as inside:
             await on_trial(yard, inside)
-            assert (await inside.revisions.plan()).empty
+            planned = await inside.revisions.plan()
+            assert (planned.change.empty, planned.outcome, planned.revision.number) == (True, None, 2)
             again = await inside.revisions.apply(BY)
             assert (again.outcome, again.revision.number) == (None, 2)
             assert inside.revisions.trial is not None
