@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
-from isolation.store.store import Store
+from isolation.store.store import Prepared, Store
 from orchestrator.events import Event
 from orchestrator.loading import load
 from orchestrator.orchestrator import HookResult, Orchestrator
@@ -29,6 +29,7 @@ __all__ = [
     "BY",
     "HOOK",
     "ORDER",
+    "Building",
     "Gate",
     "Host",
     "Marks",
@@ -163,6 +164,27 @@ def _came(came: asyncio.Future[None]) -> None:
 
 def _stages(*pairs: tuple[str, str]) -> dict[str, object]:
     return {id: {"uses": uses} for id, uses in pairs}
+
+
+class Building(Store):
+    """A store that builds for as long as it is not told to be ready."""
+
+    began: threading.Event
+    ready: threading.Event
+
+    @classmethod
+    def become(cls, store: Store) -> Building:
+        """Let a store be one from now on."""
+        store.__class__ = cls
+        assert isinstance(store, cls)
+        store.began, store.ready = threading.Event(), threading.Event()
+        return store
+
+    def prepare_all(self, *wanted: Any) -> list[Prepared]:
+        """Wait, then prepare."""
+        self.began.set()
+        self.ready.wait()
+        return super().prepare_all(*wanted)
 
 
 @dataclass

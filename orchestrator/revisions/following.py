@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from dataclasses import dataclass
 
 from isolation.errors import IsolationError
@@ -16,6 +17,7 @@ from orchestrator.revisions.refusal import ChangeNotMade
 from orchestrator.revisions.revision import Candidate, Revision
 from orchestrator.revisions.succession import Asked, Succession
 from orchestrator.revisions.trials import Trials, splits_on_trial
+from orchestrator.revisions.turns import Turns
 from pipelines.problem import SpecError
 
 __all__ = ["Applied", "Following"]
@@ -34,7 +36,14 @@ class Following:
     """Makes changes that were asked for, or refuses them. The caller has the turn."""
 
     def __init__(
-        self, living: Living, plans: Plans, leases: Leases, notes: Notes, trials: Trials, succession: Succession
+        self,
+        living: Living,
+        plans: Plans,
+        leases: Leases,
+        notes: Notes,
+        trials: Trials,
+        succession: Succession,
+        turns: Turns,
     ) -> None:
         self._living = living
         self._plans = plans
@@ -42,12 +51,13 @@ class Following:
         self._notes = notes
         self._trials = trials
         self._succession = succession
+        self._turns = turns
 
     async def follow(self, asked: Asked) -> Applied:
         """Make a change. Raises ChangeNotMade, with everything as it was."""
         try:
-            candidate = await self._leases.candidate(asked.made, asked.report)
-        except (SpecError, IsolationError) as error:
+            candidate = await self._candidate(asked)
+        except (SpecError, IsolationError, ChangeNotMade) as error:
             raise await self._notes.refuse(error, asked.by) from error
         known, change = self._living.change_to(candidate.outline)
         change = change if asked.follows_files else change.at_once
@@ -55,6 +65,11 @@ class Following:
             self._leases.release(candidate)
             return await self._unchanged(known, change, asked.by)
         return await self._changed(asked, candidate, change)
+
+    async def _candidate(self, asked: Asked) -> Candidate:
+        # What serves again is there and builds nothing: only a change of the files may take long.
+        async with self._turns.giving_way() if asked.follows_files else nullcontext():
+            return await self._leases.candidate(asked.made, asked.report)
 
     def foreseen(self, known: Revision, change: Change) -> Outcome | None:
         """What comes of a change of the files, unless it is refused."""

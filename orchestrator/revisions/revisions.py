@@ -78,7 +78,9 @@ class Revisions:
         drain = Drain(self.living, self._generations, plans, self._leases, self._turns, publish)
         self._trials = Trials(self.living, drain, self._notes, self._turns, publish)
         succession = Succession(self.living, self._generations, plans, drain, self._trials)
-        self._following = Following(self.living, plans, self._leases, self._notes, self._trials, succession)
+        self._following = Following(
+            self.living, plans, self._leases, self._notes, self._trials, succession, self._turns
+        )
 
     async def __aenter__(self) -> Revisions:
         await self._turns.__aenter__()
@@ -177,9 +179,11 @@ class Revisions:
     async def rollback(self, to: int | None, by: str, report: Report = _silent) -> Applied:
         """Put an earlier revision into service again, the one before where `to` is None; or end the trial, if any.
 
-        Raises ChangeNotMade and NoSuchRevision.
+        It waits for no build: a change that is only being prepared gives way. Raises ChangeNotMade and NoSuchRevision.
         """
-        return await self._turns.take(self._roll_back(to, by, report))
+        if self.trial is None or to is not None:
+            self._goal(to)  # what cannot be done gives nothing up
+        return await self._turns.take(self._roll_back(to, by, report), urgent=True)
 
     async def again(self, by: str, reason: str) -> Applied:
         """Put what serves into service once more, with the overrides that are in force now. Raises ChangeNotMade."""
@@ -195,7 +199,7 @@ class Revisions:
 
     async def abort(self, by: str, reason: str) -> Revision:
         """End the trial; what served before serves all calls. Raises ChangeNotMade where there is none."""
-        return await self._turns.take(self._end(self._trials.asked_for(), by, reason))
+        return await self._turns.take(self._end(self._trials.asked_for(), by, reason), urgent=True)
 
     # How it is made, in its turn.
 
@@ -221,12 +225,17 @@ class Revisions:
             change = difference(self.trial.revision.candidate.outline, self.current.candidate.outline)
             await self._trials.abort("rolled back", by)
             return Applied(self.current, change.at_once, Outcome.ABORTED)
-        number = self.history.before(self.current.number) if to is None else to
-        if number != self.current.number and self.history.outcome(number) is None:
-            self.history.archive(number)  # says which there are
+        number = self._goal(to)
         archive = await asyncio.to_thread(self.history.archive, number)
         made = partial(self._from_archive, archive)
         return await self._following.follow(Asked(by, made, report, of=self.history.plan_of(number)))
+
+    def _goal(self, to: int | None) -> int:
+        """The revision that a rollback leads to. Raises NoSuchRevision."""
+        number = self.history.before(self.current.number) if to is None else to
+        if number != self.current.number and self.history.outcome(number) is None:
+            self.history.archive(number)  # says which there are
+        return number
 
     async def _once_more(self, by: str, reason: str) -> Applied:
         made = partial(self._from_archive, archived(self.current.candidate))

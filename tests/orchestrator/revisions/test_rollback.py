@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import subprocess
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
-from changing import BY, Yard, children, marks, refusal_of
+from changing import BY, Building, Yard, children, marks, refusal_of
 
 from isolation.store.store import Store
 from orchestrator.events import ChangeRefused
 from orchestrator.orchestrator import Orchestrator
 from orchestrator.reload.change import Action
 from orchestrator.revisions.history import NoSuchRevision, Outcome
+from orchestrator.revisions.refusal import ChangeNotMade
 
 
 async def change_to(yard: Yard, inside: Orchestrator, version: str) -> int:
@@ -246,5 +249,56 @@ def test_it_is_noted_with_the_commit_that_it_was_made_of(yard: Yard) -> None:
             await inside.revisions.rollback(None, BY)
             noted = [entry.commit.rstrip("+") for entry in inside.revisions.history.entries]
             assert noted == [first, second, first]
+
+    asyncio.run(main())
+
+
+@asynccontextmanager
+async def building(yard: Yard, version: str) -> AsyncIterator[tuple[Orchestrator, Building, asyncio.Future[object]]]:
+    """A host at revision 2 with `a2`, the store that it waits for, and the change to a version that it waits with."""
+    with Store(yard.store, offline=True) as store:
+        async with yard.served(store) as inside:
+            await change_to(yard, inside, "a2")
+            busy = Building.become(store)
+            try:
+                applying: asyncio.Future[object] = asyncio.ensure_future(change_or_refusal(yard, inside, version))
+                await asyncio.to_thread(busy.began.wait)
+                yield inside, busy, applying
+            finally:
+                busy.ready.set()
+
+
+async def change_or_refusal(yard: Yard, inside: Orchestrator, version: str) -> object:
+    try:
+        return await change_to(yard, inside, version)
+    except ChangeNotMade as error:
+        return error.code
+
+
+def test_it_does_not_wait_for_the_environments_of_another_change(yard: Yard) -> None:
+    async def main() -> None:
+        async with building(yard, "a3") as (inside, busy, applying):
+            await inside.revisions.rollback(None, BY)
+            assert await serving(yard, inside) == "a1"
+            assert not busy.ready.is_set()
+            assert await applying == "penstock.gave_way"
+            refused, back = inside.revisions.history.entries[-2:]
+            assert (refused.outcome, refused.code, back.of) == (Outcome.REFUSED, "penstock.gave_way", 1)
+            assert not inside.revisions.candidates.differs(), "the watch does not try it again by itself"
+            busy.ready.set()
+            assert await change_to(yard, inside, "a3") == 4
+            assert await serving(yard, inside) == "a3"
+
+    asyncio.run(main())
+
+
+def test_one_that_cannot_be_made_takes_no_other_change_away(yard: Yard) -> None:
+    async def main() -> None:
+        async with building(yard, "a3") as (inside, busy, applying):
+            with pytest.raises(NoSuchRevision):
+                await inside.revisions.rollback(7, BY)
+            busy.ready.set()
+            assert await applying == 3
+            assert await serving(yard, inside) == "a3"
 
     asyncio.run(main())
