@@ -16,7 +16,7 @@ REFUSALS: Mapping[str, str] = {
     "penstock.bad_command": "What was asked is no command, or has parameters that do not fit.",
     "penstock.lint": "The pipeline file has mistakes; what serves goes on.",
     "penstock.not_kept": "The state folder takes nothing: a change is not made, or a freeze does not outlive its host.",
-    "penstock.gave_way": "A change was still being prepared when somebody asked for a rollback.",
+    "penstock.gave_way": "A change was still being built or started when somebody asked for a rollback.",
     "penstock.not_had": "A start cannot serve the revision that served last, and must not serve what the files hold.",
     "penstock.still_needed": "A generation that must stop before its successor starts is still needed by a run.",
     "penstock.no_canary": "No revision is on trial.",

@@ -77,7 +77,7 @@ class Revisions:
         self._generations = Generations(fleet, breakers, self.living)
         drain = Drain(self.living, self._generations, plans, self._leases, self._turns, publish)
         self._trials = Trials(self.living, drain, self._notes, self._turns, publish)
-        succession = Succession(self.living, self._generations, plans, drain, self._trials)
+        succession = Succession(self.living, self._generations, plans, drain, self._trials, self._turns)
         self._following = Following(
             self.living, plans, self._leases, self._notes, self._trials, succession, self._turns
         )

@@ -116,7 +116,9 @@ async def _guarded(work: Coroutine[object, object, None]) -> None:
 
 def _gave_way() -> ChangeNotMade:
     hint = "`penstock apply` tries it again"
-    return ChangeNotMade("penstock.gave_way", "it gave way to a rollback while it was being prepared", hint=hint)
+    return ChangeNotMade(
+        "penstock.gave_way", "it gave way to a rollback while it was being built or started", hint=hint
+    )
 
 
 def _stopping() -> ChangeNotMade:

@@ -302,3 +302,21 @@ def test_one_that_cannot_be_made_takes_no_other_change_away(yard: Yard) -> None:
             assert await serving(yard, inside) == "a3"
 
     asyncio.run(main())
+
+
+def test_it_does_not_wait_for_another_change_to_start(yard: Yard) -> None:
+    async def main() -> None:
+        gate = yard.gate("start")
+        async with yard.served() as inside:
+            await change_to(yard, inside, "a2")
+            workers = children()
+            yard.plugin("a", "a3", more=gate.before_start())
+            applying = asyncio.ensure_future(refusal_of(inside.revisions.apply(BY)))
+            await gate.arrived()
+            await inside.revisions.rollback(None, BY)
+            assert (await applying).code == "penstock.gave_way"
+            assert await serving(yard, inside) == "a1"
+            await yard.until(lambda: not inside.revisions.draining)
+            assert len(children()) == len(workers)
+
+    asyncio.run(main())
