@@ -304,11 +304,12 @@ class Yard:
 
     @asynccontextmanager
     async def served(
-        self, store: Store | None = None, within_seconds: float = BOUND_SECONDS
+        self, store: Store | None = None, within_seconds: float = BOUND_SECONDS, *, follows_files: bool = False
     ) -> AsyncIterator[Orchestrator]:
         """A host of the file as it is now, with a history. What it tells is added to `events`."""
         with nullcontext(store) if store else Store(self.store, offline=True) as kept:
-            host = Orchestrator(load(self.path), kept, state=self.state, keeps_history=True)
+            loaded = load(self.path)
+            host = Orchestrator(loaded, kept, state=self.state, keeps_history=True, follows_files=follows_files)
             host.events.subscribe(self._hear)
             async with asyncio.timeout(within_seconds), host as inside:
                 try:

@@ -225,6 +225,8 @@ class History:
             body = self._archives[number] if self._folder is None else self._path(number).read_bytes()
             return read_archived_revision(body)
         except (KeyError, FileNotFoundError):
+            if self.entry(number) is not None:
+                raise NoSuchRevision(f"the plan of revision {number} is gone from the state folder") from None
             known = ", ".join(map(str, self.served()[-10:])) or "none"
             raise NoSuchRevision(f"there is no revision {number}; the latest are {known}") from None
         except (OSError, msgspec.DecodeError) as error:

@@ -76,10 +76,10 @@ class Overrides:
         except FileNotFoundError:
             return
         except (OSError, ValueError) as error:
+            reason = error.strerror if isinstance(error, OSError) else str(error)
+            said = f"{self._file}: the overrides cannot be read: {reason}"
             hint = "remove the file to start without overrides, then set them again"
-            raise ChangeNotMade(
-                "penstock.overrides", f"the overrides cannot be read: {error}", where=str(self._file), hint=hint
-            ) from error
+            raise ChangeNotMade("penstock.overrides", said, where=str(self._file), hint=hint) from error
         now = self._clock.wall()
         self._revisions.candidates.overrides = tuple(one for one in found if one.until > now)
 

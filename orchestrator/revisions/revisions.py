@@ -155,6 +155,8 @@ class Revisions:
         revision = self.living.current = await beginning.revision(made, report, follows_files=follows_files)
         if revision.number != last:
             await self._notes.made(revision, difference(None, revision.candidate.outline), Outcome.APPLIED, last)
+        if follows_files:
+            await self._notes.follow_again()
         await self._leases.hold_plans()
         return revision
 

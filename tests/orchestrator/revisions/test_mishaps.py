@@ -18,6 +18,7 @@ from orchestrator.events import RevisionGone
 from orchestrator.generations import Fleet, StartFailures, wanted_of
 from orchestrator.orchestrator import Orchestrator
 from orchestrator.reload.change import Action
+from orchestrator.revisions.refusal import ChangeNotMade
 
 
 def worker_of(inside: Orchestrator, plugin: str) -> int:
@@ -191,5 +192,20 @@ def test_a_freeze_that_cannot_be_kept_holds_and_says_that_a_restart_ends_it(yard
             assert inside.freezing.on
             blocked.rmdir()
             assert await inside.control.perform("thaw", {}, by=BY) == {"frozen": False}
+
+    asyncio.run(main())
+
+
+def test_overrides_that_cannot_be_read_keep_a_host_from_starting_and_are_told_with_their_file(yard: Yard) -> None:
+    async def main() -> None:
+        kept = yard.state / "revisions" / "overrides.json"
+        async with yard.served():
+            pass  # makes the folder
+        kept.write_text("[{")
+        with pytest.raises(ChangeNotMade) as refused:
+            async with yard.served():
+                raise AssertionError("what somebody overrode was taken for enforced, or the other way round")
+        assert (refused.value.code, refused.value.where) == ("penstock.overrides", str(kept))
+        assert str(refused.value).startswith(f"{kept}: ")
 
     asyncio.run(main())

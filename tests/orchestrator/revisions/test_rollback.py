@@ -229,6 +229,33 @@ def test_a_start_does_not_bring_back_what_was_rolled_back_from_where_the_file_na
     asyncio.run(main())
 
 
+def test_a_start_that_was_told_to_follow_the_files_settles_that(yard: Yard, caplog: pytest.LogCaptureFixture) -> None:
+    async def main() -> None:
+        async with yard.served() as inside:
+            await change_to(yard, inside, "a2")
+            await inside.revisions.rollback(None, BY)
+        async with yard.served(follows_files=True) as inside:
+            assert await serving(yard, inside) == "a2"
+        async with yard.served() as inside:
+            assert (await serving(yard, inside), inside.revisions.current.number) == ("a2", 4)
+        assert "revision.kept" not in caplog.messages
+
+    asyncio.run(main())
+
+
+def test_a_revision_whose_plan_is_gone_is_told_from_one_that_never_was(yard: Yard) -> None:
+    async def main() -> None:
+        async with yard.served() as inside:
+            await change_to(yard, inside, "a2")
+            (yard.state / "revisions" / "000001.plan").unlink()
+            with pytest.raises(NoSuchRevision, match="the plan of revision 1 is gone"):
+                await inside.revisions.rollback(1, BY)
+            with pytest.raises(NoSuchRevision, match="there is no revision 7; the latest are 1, 2"):
+                await inside.revisions.rollback(7, BY)
+
+    asyncio.run(main())
+
+
 def commit(yard: Yard) -> str:
     """Put what the yard holds under version control; return the commit."""
     by = ["-c", "user.name=somebody", "-c", "user.email=somebody@example.org"]
