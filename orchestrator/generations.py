@@ -104,7 +104,8 @@ def named_as_in(loaded: Loaded) -> Iterator[None]:
     try:
         yield
     except PreparationErrors as error:
-        raise PreparationErrors([_renamed(one, loaded) for one in error.errors]) from error
+        renamed = [_renamed(one, loaded) for one in error.errors]
+        raise PreparationErrors(sorted(renamed, key=lambda one: one.plugin)) from error
     except EnvironmentBuildError as error:
         raise _renamed(error, loaded) from error
 

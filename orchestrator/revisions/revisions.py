@@ -201,7 +201,7 @@ class Revisions:
 
     async def abort(self, by: str, reason: str) -> Revision:
         """End the trial; what served before serves all calls. Raises ChangeNotMade where there is none."""
-        return await self._turns.take(self._end(self._trials.asked_for(), by, reason), urgent=True)
+        return await self._turns.take(self._end(self._trials.asked_for(), by, reason))
 
     # How it is made, in its turn.
 

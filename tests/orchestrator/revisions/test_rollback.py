@@ -12,7 +12,7 @@ import pytest
 from changing import BY, Building, Yard, children, marks, refusal_of
 
 from isolation.store.store import Store
-from orchestrator.events import ChangeRefused
+from orchestrator.events import ChangeRefused, RevisionGone
 from orchestrator.orchestrator import Orchestrator
 from orchestrator.reload.change import Action
 from orchestrator.revisions.history import NoSuchRevision, Outcome
@@ -336,14 +336,13 @@ def test_it_does_not_wait_for_another_change_to_start(yard: Yard) -> None:
         gate = yard.gate("start")
         async with yard.served() as inside:
             await change_to(yard, inside, "a2")
-            workers = children()
             yard.plugin("a", "a3", more=gate.before_start())
             applying = asyncio.ensure_future(refusal_of(inside.revisions.apply(BY)))
             await gate.arrived()
             await inside.revisions.rollback(None, BY)
             assert (await applying).code == "penstock.gave_way"
             assert await serving(yard, inside) == "a1"
-            await yard.until(lambda: not inside.revisions.draining)
-            assert len(children()) == len(workers)
+            await yard.until(lambda: {event.revision for event in yard.told(RevisionGone)} == {1, 2})
+            assert children() == {worker.pid for each in inside.generations.values() for worker in each.workers}
 
     asyncio.run(main())
