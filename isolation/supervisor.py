@@ -70,6 +70,8 @@ class Supervisor:
         self.last_exit: ExitReport | None = None
         self._spec = spec
         self._who = (spec.plugin, spec.digest)
+        # Of one plugin a generation that serves and one that is tried may stand side by side.
+        self._named = {"plugin": spec.plugin, "generation": spec.name}
         self._configurations = Configurations(spec.plugin, configs, self.ready, self.restart)
         self._routing = routing
         self._notify = notify
@@ -134,7 +136,7 @@ class Supervisor:
         try:
             await self._configurations.replace(configs)
         except ConfigureError as error:
-            log.warning("generation.not_configured", extra={"plugin": self._spec.plugin, "reason": str(error)})
+            log.warning("generation.not_configured", extra={**self._named, "reason": str(error)})
             done.set_exception(error)
             done.exception()  # nobody has to wait for it
         else:
@@ -170,7 +172,7 @@ class Supervisor:
             planned = await self._live()
         except StartError as error:
             planned = False
-            log.warning("worker.not_started", extra={"plugin": self._spec.plugin, "reason": str(error)})
+            log.warning("worker.not_started", extra={**self._named, "reason": str(error)})
             self._tell(WorkerNotStarted(*self._who, str(error)))
             if awaited is self._all_ready and not awaited.done():
                 self._end_start(error)
@@ -212,7 +214,7 @@ class Supervisor:
             raise StartError(f"{self._spec.plugin}: refused its configurations: {error}") from error
 
     def _join(self, worker: Worker) -> None:
-        log.info("worker.ready", extra={"plugin": self._spec.plugin, "worker": worker.name, "pid": worker.pid})
+        log.info("worker.ready", extra={**self._named, "worker": worker.name, "pid": worker.pid})
         self.ready.append(worker)
         self._tell(WorkerReady(*self._who, worker.name, worker.pid))
         self.rules.joined(time.monotonic())
@@ -230,7 +232,7 @@ class Supervisor:
     def _ended(self, worker: Worker, gone: asyncio.Future[ExitReport]) -> None:
         self.alive.discard(worker)
         report = self.last_exit = gone.result()
-        fields = {"plugin": self._spec.plugin, "worker": worker.name, "how": str(report)}
+        fields = {**self._named, "worker": worker.name, "how": str(report)}
         log.log(logging.INFO if worker.planned_end else logging.WARNING, "worker.ended", extra=fields)
         self._tell(WorkerEnded(*self._who, worker.name, worker.planned_end, report))
         self._routing.ended(worker)
@@ -256,7 +258,7 @@ class Supervisor:
             self._routing.refused(refusal)
 
     def _gave_up(self, message: str) -> None:
-        log.error(message, extra={"plugin": self._spec.plugin, "reason": self.rules.reason})
+        log.error(message, extra={**self._named, "reason": self.rules.reason})
         self._end_start(StartError(self.rules.reason))
 
     def _end_start(self, error: StartError | None) -> None:

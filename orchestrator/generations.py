@@ -4,26 +4,27 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from types import TracebackType
 from typing import Protocol
 
-from isolation.errors import StartError
+from isolation.errors import EnvironmentBuildError, StartError
 from isolation.generation import Generation
 from isolation.manifest.values import Reload
 from isolation.plugin_log import LogLine
 from isolation.spec import WorkerSpec
 from isolation.status import GenerationEvent
 from isolation.store.events import BuildEvent
-from isolation.store.store import Prepared, Store
+from isolation.store.store import PreparationErrors, Prepared, Store
 from isolation.supervision import Intensity
 from orchestrator.loading import Loaded
 from orchestrator.secrets import Handover, without_secrets
 from pipelines.plan import PluginPlan, RestartPolicy
 
-__all__ = ["Fleet", "Hearer", "StartEvent", "StartFailures", "Wanted", "prepare", "wanted_of"]
+__all__ = ["Fleet", "Hearer", "StartEvent", "StartFailures", "Wanted", "named_as_in", "prepare", "wanted_of"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +94,26 @@ def prepare(loaded: Loaded, store: Store, report: Report) -> dict[str, Prepared]
                 report(StartEvent(name, event.phase, event.detail, event.fraction))
 
     wanted = [(loaded.manifests[name], plugin.extras) for name, plugin in plugins.items()]
-    return dict(zip(plugins, store.prepare_all(wanted, built), strict=True))
+    with named_as_in(loaded):
+        return dict(zip(plugins, store.prepare_all(wanted, built), strict=True))
+
+
+@contextmanager
+def named_as_in(loaded: Loaded) -> Iterator[None]:
+    """Let what the store refuses name plugins as the file does; a manifest's name may stand nowhere in it."""
+    try:
+        yield
+    except PreparationErrors as error:
+        renamed = [_renamed(one, loaded) for one in error.errors]
+        raise PreparationErrors(sorted(renamed, key=lambda one: one.plugin)) from error
+    except EnvironmentBuildError as error:
+        raise _renamed(error, loaded) from error
+
+
+def _renamed(error: EnvironmentBuildError, loaded: Loaded) -> EnvironmentBuildError:
+    names = [name for name, manifest in loaded.manifests.items() if manifest.name == error.plugin]
+    known = ", ".join(names) or error.plugin
+    return EnvironmentBuildError(known, error.message, hint=error.hint, resolver=error.resolver)
 
 
 @dataclass(slots=True)

@@ -197,7 +197,7 @@ class Orchestrator:
         history = History(folder)
         await asyncio.to_thread(history.load)
         candidates = Candidates(self._first.path, self._first.profile, self.store, self.vault)
-        candidates.footprint = self._first.footprint
+        candidates.was_read(self._first)
         plans = Plans(history, self._join, self.durability, journaled=not self._rehearsal)
         self.revisions = Revisions(self.store, fleet, self.breakers, plans, candidates, self.events.publish)
         self.freezing = Freezing(None if folder is None else folder / FROZEN, self.events.publish)

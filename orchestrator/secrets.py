@@ -203,9 +203,8 @@ def _read(path: Path) -> bytes:
     """One byte more than is allowed, at most. A pipe or a device might never end, and may not even be opened."""
     remedy = f"create {path}, readable by the user that runs penstock, or change `path`"
     try:
-        handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-        with os.fdopen(handle, "rb") as file:
-            if not stat.S_ISREG(os.fstat(handle).st_mode):
+        with open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)) as file:
+            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
                 raise _NotToBeHad(f"{path} is not a file", remedy)
             return file.read(MAX_SECRET_BYTES + 1)
     except OSError as error:

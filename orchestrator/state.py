@@ -41,12 +41,17 @@ OTHERS_MAY = 0o077
 
 MAX_PID_CHARACTERS = 20
 
+HELD_HINT = "one host serves a file at a time; stop the other one, or name another folder with --state"
+
 
 class StateHeld(Exception):
     """The state folder is not to be had: another host holds it, or others than its owner may enter it."""
 
     code = "penstock.state_held"
-    hint = "one host serves a file at a time; stop the other one, or name another folder with --state"
+
+    def __init__(self, message: str, hint: str) -> None:
+        super().__init__(message)
+        self.hint = hint
 
 
 def state_folder(file: Path, environment: Mapping[str, str] = os.environ) -> Path:
@@ -64,11 +69,12 @@ def take_state(folder: Path) -> FileLock:
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     mode = stat.S_IMODE(folder.stat().st_mode)
     if mode & OTHERS_MAY:
-        raise StateHeld(f"others than its owner may enter {folder} (mode {mode:04o})")
+        hint = f"`chmod 700 {folder}` if it is yours alone, or name another folder with --state"
+        raise StateHeld(f"others than its owner may enter {folder} (mode {mode:04o})", hint)
     try:
         lock = FileLock.take(folder / HOST_LOCK, LockMode.EXCLUSIVE)
     except LockTimeout as timeout:
-        raise StateHeld(f"{folder} is held by {holder_of(folder / HOST_LOCK)}") from timeout
+        raise StateHeld(f"{folder} is held by {holder_of(folder / HOST_LOCK)}", HELD_HINT) from timeout
     sign(lock)
     return lock
 

@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
-from isolation.store.store import Store
+from isolation.store.store import Prepared, Store
 from orchestrator.events import Event
 from orchestrator.loading import load
 from orchestrator.orchestrator import HookResult, Orchestrator
@@ -29,6 +29,7 @@ __all__ = [
     "BY",
     "HOOK",
     "ORDER",
+    "Building",
     "Gate",
     "Host",
     "Marks",
@@ -165,6 +166,27 @@ def _stages(*pairs: tuple[str, str]) -> dict[str, object]:
     return {id: {"uses": uses} for id, uses in pairs}
 
 
+class Building(Store):
+    """A store that builds for as long as it is not told to be ready."""
+
+    began: threading.Event
+    ready: threading.Event
+
+    @classmethod
+    def become(cls, store: Store) -> Building:
+        """Let a store be one from now on."""
+        store.__class__ = cls
+        assert isinstance(store, cls)
+        store.began, store.ready = threading.Event(), threading.Event()
+        return store
+
+    def prepare_all(self, *wanted: Any) -> list[Prepared]:
+        """Wait, then prepare."""
+        self.began.set()
+        self.ready.wait()
+        return super().prepare_all(*wanted)
+
+
 @dataclass
 class Yard:
     """The pipeline file as `file`, which `save` writes; its plugins beside it; the store and the state.
@@ -253,6 +275,16 @@ class Yard:
         (folder / "pyproject.toml").write_text("\n".join(lines) + "\n")
         (folder / "plugin.py").write_text(code + more)
 
+    def secret(self, plugin: str, version: str, value: str = "of a secret") -> Path:
+        """Hand a plugin a secret from a file, and save. Return that file."""
+        self.plugin(plugin, version, manifest='permissions = { secrets = ["token"] }')
+        self.file["plugins"][plugin] |= {"grant": {"secrets": ["token"]}, "secrets": {"token": "token"}}
+        self.file["secrets"] = {"token": {"from": "file", "path": "token"}}
+        self.save()
+        path = self.folder / "token"
+        path.write_text(value)
+        return path
+
     def durable(self, plugin: str = "a", **more: object) -> None:
         """Add a pipeline on the hook ORDER whose runs take something, and save."""
         take = {"uses": f"{plugin}/take", "compensate": {"uses": f"{plugin}/give_back"}}
@@ -272,11 +304,12 @@ class Yard:
 
     @asynccontextmanager
     async def served(
-        self, store: Store | None = None, within_seconds: float = BOUND_SECONDS
+        self, store: Store | None = None, within_seconds: float = BOUND_SECONDS, *, follows_files: bool = False
     ) -> AsyncIterator[Orchestrator]:
         """A host of the file as it is now, with a history. What it tells is added to `events`."""
         with nullcontext(store) if store else Store(self.store, offline=True) as kept:
-            host = Orchestrator(load(self.path), kept, state=self.state, keeps_history=True)
+            loaded = load(self.path)
+            host = Orchestrator(loaded, kept, state=self.state, keeps_history=True, follows_files=follows_files)
             host.events.subscribe(self._hear)
             async with asyncio.timeout(within_seconds), host as inside:
                 try:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+import stat
 import tomllib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -103,7 +105,10 @@ def nearest(word: str, known: Iterable[str]) -> str | None:
 def read_text(file: Path) -> str:
     """Read a small UTF-8 text with `\\n` line ends. Raise ManifestError when it is anything else."""
     try:
-        with file.open("rb") as stream:
+        # A pipe may not even be opened until somebody writes into it.
+        with open(file, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)) as stream:
+            if not stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
+                raise fail(file, "cannot be read: it is no file")
             data = stream.read(MAX_MANIFEST_BYTES + 1)
     except OSError as error:
         raise fail(file, f"cannot be read: {error.strerror}") from None

@@ -33,9 +33,15 @@ _CAME_TO = {
     "aborted": "the trial is over, revision {} serves",
 }
 
+_WOULD_COME_TO = {
+    "unchanged": "nothing differs from revision {}",
+    "aborted": "nothing differs from revision {}; applied, it serves all calls, and the trial is over",
+}
+
 
 def _planned(found: Record) -> RenderableType:
-    return change_view(members(found, "change"))
+    nothing = _WOULD_COME_TO.get(text(found, "outcome"), _WOULD_COME_TO["unchanged"])
+    return change_view(members(found, "change"), nothing.replace("{}", text(found, "revision")))
 
 
 def _applied(found: Record) -> RenderableType:

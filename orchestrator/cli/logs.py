@@ -17,8 +17,8 @@ CHANGES = "penstock.revisions"
 _LEVELS = {0: logging.WARNING, 1: logging.INFO}
 _TONES = {logging.WARNING: "yellow", logging.ERROR: "red", logging.CRITICAL: "red"}
 _OWN_FIELDS = (
-    "run", "pipeline", "hook", "phase", "plugin", "worker", "pid", "breaker", "key", "command", "event", "where",
-    "revision", "stage", "mode", "calls", "by", "request_id", "trace",
+    "run", "pipeline", "hook", "phase", "plugin", "generation", "worker", "pid", "breaker", "key", "command", "event",
+    "where", "revision", "stage", "tapped", "mode", "calls", "by", "request_id", "trace",
 )  # fmt: skip
 _TRACE_FIELDS = ("request_id", "trace")
 _SAID_FIELDS = ("how", "reason")

@@ -54,6 +54,7 @@ def override(
         raise click.UsageError("name the STAGE to override, or say --list or --clear STAGE")
     if mode is None or seconds is None or reason is None or not reason.strip():
         raise click.UsageError("an override needs --mode, --for and --reason, so that it ends and others know why")
+    _bounded(seconds)
     params = {"stage": words[0], "mode": mode, "seconds": seconds, "reason": reason.strip()}
     return _show(_asked(_path(words[1:]), state, "override.set", params, as_json=as_json), as_json)
 
@@ -64,6 +65,14 @@ def _path(words: tuple[str, ...]) -> Path:
         raise click.UsageError(f"unexpected argument {words[1]!r}")
     path: Path = EXISTING.convert(words[0] if words else ".", None, None)
     return path
+
+
+def _bounded(seconds: float) -> None:
+    from pipelines.file.overriding import MAX_SECONDS
+
+    if seconds > MAX_SECONDS:
+        most = f"{MAX_SECONDS / 86400:g}d is the most; what is to hold for longer belongs into the file"
+        raise click.BadParameter(most, param_hint="--for")
 
 
 def _asked(path: Path, state: Path | None, name: str, params: Mapping[str, object], *, as_json: bool) -> object:

@@ -40,11 +40,11 @@ _SIGNS = {"added": ("+", "green"), "removed": ("-", "red"), "changed": ("~", "ye
 _DOWN = "bold red"
 
 
-def change_view(record: Record) -> RenderableType:
-    """The whole change, short; one line where there is nothing to do."""
+def change_view(record: Record, nothing: str = "nothing differs from what serves") -> RenderableType:
+    """The whole change, short; `nothing` where there is nothing to do."""
     told = [*_said(record, "problems", "bold red"), *_said(record, "warnings", "yellow")]
     if record.get("empty"):
-        return Group(Text("nothing differs from what serves"), *told)
+        return Group(Text(printable(nothing)), *told)
     parts: list[RenderableType] = []
     for section in (_plugins(record), _processes(record), _permissions(record), _packages(record), _places(record)):
         if section.row_count:

@@ -14,10 +14,11 @@ from orchestrator.revisions.following import Applied
 from orchestrator.revisions.freezing import Freezing
 from orchestrator.revisions.history import Entry, History, NoSuchRevision
 from orchestrator.revisions.living import Draining
-from orchestrator.revisions.overrides import MAX_SECONDS, Overrides
+from orchestrator.revisions.overrides import Overrides
 from orchestrator.revisions.refusal import ChangeNotMade
 from orchestrator.revisions.revisions import Revisions
 from orchestrator.watching import Watch
+from pipelines.file.overriding import MAX_SECONDS
 from pipelines.plan import Mode
 
 __all__ = ["ChangeCommands", "HistoryCommands", "Nothing", "entry_record", "standing"]
@@ -73,6 +74,8 @@ class OneStage(msgspec.Struct, forbid_unknown_fields=True):
     stage: str
 
 
+NOT_KEPT_HINT = "make room on the disk of the state folder, or let it be written, and try again"
+
 Commands = dict[str, tuple[type[msgspec.Struct], Callable[..., Awaitable[Answer]]]]
 
 
@@ -115,8 +118,7 @@ class ChangeCommands:
 
     async def _plan(self, _: Nothing, by: Actor) -> Answer:
         with _Refusing():
-            change = await self._revisions.plan()
-        return {"revision": self._revisions.current.number, "change": change.record()}
+            return _applied(await self._revisions.plan())
 
     async def _apply(self, _: Nothing, by: Actor) -> Answer:
         with _Refusing():
@@ -127,11 +129,13 @@ class ChangeCommands:
             return _applied(await self._revisions.rollback(to.to, by))
 
     async def _freeze(self, why: Why, by: Actor) -> Answer:
-        self._freezing.freeze(by, why.reason)
+        with _Kept("the watcher is frozen, but a restart thaws it"):
+            self._freezing.freeze(by, why.reason)
         return self._freezing.record()
 
     async def _thaw(self, _: Nothing, by: Actor) -> Answer:
-        self._freezing.thaw(by)
+        with _Kept("the watcher stays frozen"):
+            self._freezing.thaw(by)
         return self._freezing.record()
 
     async def _override(self, wanted: Overriding, by: Actor) -> Answer:
@@ -189,6 +193,21 @@ class _Refusing:
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         if isinstance(error, ChangeNotMade | NoSuchRevision):
             raise Refused(error.code, str(error), error.hint) from error
+
+
+class _Kept:
+    """Turns a state folder that takes nothing into a refusal, which begins with what holds all the same."""
+
+    def __init__(self, holds: str) -> None:
+        self._holds = holds
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, OSError):
+            reason = f"{error.filename}: {error.strerror}" if error.filename else str(error)
+            raise Refused("penstock.not_kept", f"{self._holds}: {reason}", NOT_KEPT_HINT) from error
 
 
 def _applied(applied: Applied) -> Mapping[str, object]:

@@ -98,7 +98,7 @@ async def served(performer: Performer, folder: Path, *, beat_seconds: float = BE
 
 
 class _Callers:
-    """Those who are connected. Each is a task of the server's, ended with it."""
+    """Those who are connected. Each is a task of ours, ended with the server."""
 
     def __init__(self, performer: Performer, beat_seconds: float) -> None:
         self._performer = performer
@@ -106,10 +106,13 @@ class _Callers:
         self._tasks = set[asyncio.Task[None]]()
         self._closing = False
 
-    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
+    def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        # A task of asyncio's own would print a traceback when it is cancelled, up to Python 3.12.
+        task = asyncio.get_running_loop().create_task(self._connected(reader, writer))
         self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             uid = uid_of(writer.get_extra_info("socket"))
             if not self._closing and is_ours(uid):
@@ -117,7 +120,6 @@ class _Callers:
         except (OSError, ValueError) as error:  # ValueError: a line over the limit
             log.info("control.dropped", extra={"reason": str(error)})
         finally:
-            self._tasks.discard(task)
             writer.close()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, by: Actor) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import socket
 import struct
@@ -22,13 +23,19 @@ _LOCAL_PEERCRED = 1
 
 @contextmanager
 def address_of(path: Path) -> Iterator[str]:
-    """The address of a socket. A Unix socket's path is short, a folder's may be long: go through its descriptor."""
+    """The address of a socket. A Unix socket's path is short, a folder's may be long: go through its descriptor.
+
+    Raises OSError.
+    """
     if len(os.fsencode(path)) < MAX_SOCKET_PATH_BYTES or not os.path.isdir("/proc/self/fd"):
         yield str(path)
         return
     descriptor = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        yield f"/proc/self/fd/{descriptor}/{path.name}"
+        address = f"/proc/self/fd/{descriptor}/{path.name}"
+        if len(os.fsencode(address)) > MAX_SOCKET_PATH_BYTES:
+            raise OSError(errno.ENAMETOOLONG, os.strerror(errno.ENAMETOOLONG), str(path))
+        yield address
     finally:
         os.close(descriptor)
 

@@ -9,7 +9,7 @@ import asyncio
 import heapq
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Literal, Protocol
 
 import msgspec
 
@@ -60,8 +60,8 @@ class Wanted(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Which runs to list: the newest `limit` of those that fit."""
 
     limit: int = 20
-    status: str | None = None
-    verdict: str | None = None
+    status: Literal["running", "confirming", "completed", "undone", "parked", "unreadable"] | None = None
+    verdict: Literal["allow", "modify", "deny"] | None = None
     pipeline: str | None = None
 
     def fits(self, entry: Entry) -> bool:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 
 import msgspec
 
@@ -202,6 +202,11 @@ class Change:
         said = {"plugins", "build", "warnings", "problems"}
         differ = any(getattr(self, each.name) for each in fields(self) if each.name not in said)
         return not differ and all(each is Action.KEEP for each in self.plugins.values())
+
+    @property
+    def at_once(self) -> Change:
+        """The same without a trial: what is gone back to is for every call."""
+        return replace(self, trial=())
 
     def record(self) -> dict[str, object]:
         """The JSON object of `penstock plan --json`."""

@@ -14,7 +14,7 @@ from pathlib import Path
 from isolation.store.preview import Preview
 from isolation.store.resolution import digest_of
 from isolation.store.store import Prepared, Store
-from orchestrator.generations import Report, prepare
+from orchestrator.generations import Report, named_as_in, prepare
 from orchestrator.loading import Footprint, Loaded, load, load_tree
 from orchestrator.reload.outline import Outline, outline_of
 from orchestrator.revisions.archive import ArchivedRevision
@@ -48,6 +48,11 @@ class Candidates:
         """What the files say now, its environments built. Raises SpecError and EnvironmentBuildError."""
         return self.prepared(self.read(), report)
 
+    def was_read(self, loaded: Loaded) -> None:
+        """Take what somebody else read for the last reading."""
+        _add_secrets(loaded)
+        self.footprint = loaded.footprint
+
     def differs(self) -> bool:
         """Whether the files hold something else than when they were looked at last. Blocks."""
         return content_of(self.footprint) != self._looked_at
@@ -73,7 +78,7 @@ class Candidates:
         footprint = Footprint()
         try:
             loaded = self._load(footprint)
-            footprint.files |= {str(path) for path in secret_files(loaded.plan)}
+            _add_secrets(loaded)
             return loaded
         except SpecError:
             # What was there before may be needed to mend what is not: an include that is gone, and all behind it.
@@ -122,7 +127,8 @@ class Candidates:
     def _previews(self, loaded: Loaded) -> dict[str, Preview]:
         plugins = loaded.plan.plugins
         wanted = [(loaded.manifests[name], plugin.extras) for name, plugin in plugins.items()]
-        return dict(zip(plugins, self._store.preview_all(wanted), strict=True))
+        with named_as_in(loaded):
+            return dict(zip(plugins, self._store.preview_all(wanted), strict=True))
 
     def from_archive(self, archive: ArchivedRevision) -> Candidate:
         """A revision as it was. Raises SpecError, and EnvironmentBuildError where the store has it no more."""
@@ -155,6 +161,11 @@ class Candidates:
         folder = self.path if self.path.is_dir() else self.path.parent
         head = _git(folder, "rev-parse", "--short=12", "HEAD")
         return head and head + "+" * bool(_git(folder, "status", "--porcelain", "--", "."))
+
+
+def _add_secrets(loaded: Loaded) -> None:
+    """Count the files of secrets among those that a file names."""
+    loaded.footprint.files |= {str(path) for path in secret_files(loaded.plan)}
 
 
 def _still(content: Mapping[str, bytes], footprint: Footprint) -> dict[str, bytes]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from dataclasses import dataclass
 
 from isolation.errors import IsolationError
@@ -16,6 +17,7 @@ from orchestrator.revisions.refusal import ChangeNotMade
 from orchestrator.revisions.revision import Candidate, Revision
 from orchestrator.revisions.succession import Asked, Succession
 from orchestrator.revisions.trials import Trials, splits_on_trial
+from orchestrator.revisions.turns import Turns
 from pipelines.problem import SpecError
 
 __all__ = ["Applied", "Following"]
@@ -34,7 +36,14 @@ class Following:
     """Makes changes that were asked for, or refuses them. The caller has the turn."""
 
     def __init__(
-        self, living: Living, plans: Plans, leases: Leases, notes: Notes, trials: Trials, succession: Succession
+        self,
+        living: Living,
+        plans: Plans,
+        leases: Leases,
+        notes: Notes,
+        trials: Trials,
+        succession: Succession,
+        turns: Turns,
     ) -> None:
         self._living = living
         self._plans = plans
@@ -42,23 +51,36 @@ class Following:
         self._notes = notes
         self._trials = trials
         self._succession = succession
+        self._turns = turns
 
     async def follow(self, asked: Asked) -> Applied:
         """Make a change. Raises ChangeNotMade, with everything as it was."""
         try:
-            candidate = await self._leases.candidate(asked.made, asked.report)
-        except (SpecError, IsolationError) as error:
+            candidate = await self._candidate(asked)
+        except (SpecError, IsolationError, ChangeNotMade) as error:
             raise await self._notes.refuse(error, asked.by) from error
         known, change = self._living.change_to(candidate.outline)
+        change = change if asked.follows_files else change.at_once
         if change.empty:
             self._leases.release(candidate)
             return await self._unchanged(known, change, asked.by)
         return await self._changed(asked, candidate, change)
 
+    async def _candidate(self, asked: Asked) -> Candidate:
+        # What serves again is there and builds nothing: only a change of the files may take long.
+        async with self._turns.giving_way() if asked.follows_files else nullcontext():
+            return await self._leases.candidate(asked.made, asked.report)
+
+    def foreseen(self, known: Revision, change: Change) -> Outcome | None:
+        """What comes of a change of the files, unless it is refused."""
+        if not change.empty:
+            return Outcome.CANARY if change.trial else Outcome.APPLIED
+        return None if self._living.trial is None or known is not self._living.current else Outcome.ABORTED
+
     async def _unchanged(self, known: Revision, change: Change, by: str) -> Applied:
         """Make nothing of what is in service already. What was on trial is not wanted any more where that serves."""
         self._notes.refused = None
-        if self._living.trial is None or known is not self._living.current:
+        if self.foreseen(known, change) is None:
             return Applied(known, change, None)
         await self._trials.abort("what served before was put into place again", by)
         return Applied(known, change, Outcome.ABORTED)
@@ -66,7 +88,7 @@ class Following:
     async def _changed(self, asked: Asked, candidate: Candidate, change: Change) -> Applied:
         before, trial, number = self._living.current.number, self._living.trial, self._plans.history.next_number
         try:
-            splits = splits_on_trial(candidate, change) if asked.follows_files else {}
+            splits = splits_on_trial(candidate, change)
             revision = await self._succession.bring_up(asked, candidate, change, splits)
         except (IsolationError, ChangeNotMade, JournalError, OSError) as error:
             self._undo_keeping(candidate, number)

@@ -225,6 +225,8 @@ class History:
             body = self._archives[number] if self._folder is None else self._path(number).read_bytes()
             return read_archived_revision(body)
         except (KeyError, FileNotFoundError):
+            if self.entry(number) is not None:
+                raise NoSuchRevision(f"the plan of revision {number} is gone from the state folder") from None
             known = ", ".join(map(str, self.served()[-10:])) or "none"
             raise NoSuchRevision(f"there is no revision {number}; the latest are {known}") from None
         except (OSError, msgspec.DecodeError) as error:
@@ -236,11 +238,14 @@ class History:
 
 
 def write_whole(path: Path, content: bytes) -> None:
-    """Put a file into place whole, for this user's eyes. Raises OSError."""
+    """Put a file into place whole, for this user's eyes. Raises OSError, which has the name of a file."""
     fresh = path.with_name(f".{path.name}.new")
     fresh.unlink(missing_ok=True)
-    with open(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600), "wb") as stream:
-        stream.write(content)
-        stream.flush()
-        os.fsync(stream.fileno())
+    try:
+        with open(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600), "wb") as stream:
+            stream.write(content)
+            stream.flush()
+            os.fsync(stream.fileno())
+    except OSError as error:  # a full disk is told of a descriptor, which names nothing
+        raise OSError(error.errno, error.strerror, str(fresh)) from error
     fresh.replace(path)

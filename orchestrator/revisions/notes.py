@@ -36,20 +36,28 @@ class Notes:
 
     async def made(self, revision: Revision, change: Change, outcome: Outcome, after: int, reason: str = "") -> None:
         """Write down that a revision was put into service, or on trial, `after` another."""
+        of = 0 if revision.of == revision.number else revision.of
         entry = Entry(
             at=time.time(),
             by=revision.by,
             outcome=outcome,
             number=revision.number,
             after=after,
-            of=0 if revision.of == revision.number else revision.of,
+            of=of,
             reason=reason,
-            commit=await asyncio.to_thread(self._candidates.commit),
+            commit=await self._commit(of),
             files=tuple(sorted(revision.loaded.archive.files)),
             change=change.record(),
         )
         await self._write(entry)
         self.refused = None
+
+    async def _commit(self, of: int) -> str:
+        """The commit that the plan is from: what the folder holds now has nothing to do with an earlier one."""
+        if not of:
+            return await asyncio.to_thread(self._candidates.commit)
+        first = self._history.entry(of)
+        return "" if first is None else first.commit
 
     def tell(self, revision: Revision, change: Change, outcome: Outcome, reason: str) -> None:
         """Tell everybody that a change was made."""

@@ -23,7 +23,7 @@ from orchestrator.revisions.revisions import Revisions
 from pipelines.file.overriding import Override
 from pipelines.plan import Mode, Plan
 
-__all__ = ["MAX_SECONDS", "OVERRIDE", "Overrides"]
+__all__ = ["OVERRIDE", "Overrides"]
 
 log = logging.getLogger("penstock.revisions")
 
@@ -32,9 +32,6 @@ START = "start"
 
 OVERRIDE = "override"
 """Who wanted the change when an override ended because its time was up."""
-
-MAX_SECONDS = 7 * 86400.0
-"""What is to hold for longer than a week belongs into the file."""
 
 RETRY_SECONDS = 10.0
 """After which the end of an override is tried again that something refused."""
@@ -79,10 +76,10 @@ class Overrides:
         except FileNotFoundError:
             return
         except (OSError, ValueError) as error:
+            reason = error.strerror if isinstance(error, OSError) else str(error)
+            said = f"{self._file}: the overrides cannot be read: {reason}"
             hint = "remove the file to start without overrides, then set them again"
-            raise ChangeNotMade(
-                "penstock.overrides", f"the overrides cannot be read: {error}", where=str(self._file), hint=hint
-            ) from error
+            raise ChangeNotMade("penstock.overrides", said, where=str(self._file), hint=hint) from error
         now = self._clock.wall()
         self._revisions.candidates.overrides = tuple(one for one in found if one.until > now)
 
@@ -159,8 +156,8 @@ class Overrides:
             whole = self._whole(stage)
             left = tuple(one for one in self.in_force if one.stage != whole)
             if len(left) == len(self.in_force):
-                known = ", ".join(one.stage for one in self.in_force) or "none is"
-                raise ChangeNotMade("penstock.not_overridden", f"{whole} is not overridden; {known}")
+                known = ", ".join(one.stage for one in self.in_force) or "none"
+                raise ChangeNotMade("penstock.not_overridden", f"{whole} is not overridden; in force: {known}")
             applied = await self._lay(left, by, f"{whole} is as its file says again")
         self._publish(OverrideEnded(whole, by))
         log.warning("override.ended", extra={"stage": whole, "by": by})

@@ -18,7 +18,7 @@ from isolation.store.store import Store
 from orchestrator.engine.traversal import Traversal
 from orchestrator.events import Event
 from orchestrator.generations import Fleet, Report
-from orchestrator.reload.change import Change, difference
+from orchestrator.reload.change import difference
 from orchestrator.revisions.archive import ArchivedRevision
 from orchestrator.revisions.beginning import Beginning
 from orchestrator.revisions.candidates import Candidates
@@ -77,8 +77,10 @@ class Revisions:
         self._generations = Generations(fleet, breakers, self.living)
         drain = Drain(self.living, self._generations, plans, self._leases, self._turns, publish)
         self._trials = Trials(self.living, drain, self._notes, self._turns, publish)
-        succession = Succession(self.living, self._generations, plans, drain, self._trials)
-        self._following = Following(self.living, plans, self._leases, self._notes, self._trials, succession)
+        succession = Succession(self.living, self._generations, plans, drain, self._trials, self._turns)
+        self._following = Following(
+            self.living, plans, self._leases, self._notes, self._trials, succession, self._turns
+        )
 
     async def __aenter__(self) -> Revisions:
         await self._turns.__aenter__()
@@ -153,6 +155,8 @@ class Revisions:
         revision = self.living.current = await beginning.revision(made, report, follows_files=follows_files)
         if revision.number != last:
             await self._notes.made(revision, difference(None, revision.candidate.outline), Outcome.APPLIED, last)
+        if follows_files:
+            await self._notes.follow_again()
         await self._leases.hold_plans()
         return revision
 
@@ -162,20 +166,26 @@ class Revisions:
             self._following.follow(Asked(by, self.candidates.from_files, report, follows_files=True))
         )
 
-    async def plan(self) -> Change:
-        """What `apply` would do, without doing it: nothing is built, started or written. Raises ChangeNotMade."""
+    async def plan(self) -> Applied:
+        """What `apply` would do, without doing it: nothing is built, started or written. Raises ChangeNotMade.
+
+        `revision` is what the files were compared with.
+        """
         try:
             outline = await asyncio.to_thread(self.candidates.outline_of_files)
         except (SpecError, IsolationError) as error:
             raise refusal_of(error) from error
-        return self.living.change_to(outline)[1]
+        known, change = self.living.change_to(outline)
+        return Applied(known, change, self._following.foreseen(known, change))
 
     async def rollback(self, to: int | None, by: str, report: Report = _silent) -> Applied:
         """Put an earlier revision into service again, the one before where `to` is None; or end the trial, if any.
 
-        Raises ChangeNotMade and NoSuchRevision.
+        It waits for no build: a change that is only being prepared gives way. Raises ChangeNotMade and NoSuchRevision.
         """
-        return await self._turns.take(self._roll_back(to, by, report))
+        if self.trial is None or to is not None:
+            self._goal(to)  # what cannot be done gives nothing up
+        return await self._turns.take(self._roll_back(to, by, report), urgent=True)
 
     async def again(self, by: str, reason: str) -> Applied:
         """Put what serves into service once more, with the overrides that are in force now. Raises ChangeNotMade."""
@@ -216,13 +226,18 @@ class Revisions:
         if self.trial is not None and to is None:
             change = difference(self.trial.revision.candidate.outline, self.current.candidate.outline)
             await self._trials.abort("rolled back", by)
-            return Applied(self.current, change, Outcome.ABORTED)
-        number = self.history.before(self.current.number) if to is None else to
-        if number != self.current.number and self.history.outcome(number) is None:
-            self.history.archive(number)  # says which there are
+            return Applied(self.current, change.at_once, Outcome.ABORTED)
+        number = self._goal(to)
         archive = await asyncio.to_thread(self.history.archive, number)
         made = partial(self._from_archive, archive)
         return await self._following.follow(Asked(by, made, report, of=self.history.plan_of(number)))
+
+    def _goal(self, to: int | None) -> int:
+        """The revision that a rollback leads to. Raises NoSuchRevision."""
+        number = self.history.before(self.current.number) if to is None else to
+        if number != self.current.number and self.history.outcome(number) is None:
+            self.history.archive(number)  # says which there are
+        return number
 
     async def _once_more(self, by: str, reason: str) -> Applied:
         made = partial(self._from_archive, archived(self.current.candidate))

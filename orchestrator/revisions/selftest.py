@@ -23,7 +23,7 @@ class SelfTestFailed(StartError):
     """A plugin says of itself that it does not work, or cannot say anything."""
 
     code = "penstock.self_test"
-    hint = "the generation before serves on; `penstock logs` has what the plugin wrote"
+    hint = "nothing of it takes calls; what the plugin wrote about it stands in the log"
 
 
 class _Test(Call):

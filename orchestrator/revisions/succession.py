@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass
 
 from orchestrator.generations import Report
@@ -14,6 +15,7 @@ from orchestrator.revisions.plans import Plans
 from orchestrator.revisions.replacing import Replacing
 from orchestrator.revisions.revision import Candidate, Revision
 from orchestrator.revisions.trials import ANOTHER_CHANGE, Trials
+from orchestrator.revisions.turns import Turns
 from pipelines.plan import SplitPlan
 
 __all__ = ["Asked", "Succession"]
@@ -38,12 +40,15 @@ class Asked:
 class Succession:
     """Makes a candidate the revision that serves, or that is on trial."""
 
-    def __init__(self, living: Living, generations: Generations, plans: Plans, drain: Drain, trials: Trials) -> None:
+    def __init__(
+        self, living: Living, generations: Generations, plans: Plans, drain: Drain, trials: Trials, turns: Turns
+    ) -> None:
         self._living = living
         self._generations = generations
         self._plans = plans
         self._drain = drain
         self._trials = trials
+        self._turns = turns
         self._replacing = Replacing(living, generations, plans, trials)
 
     async def bring_up(
@@ -60,9 +65,11 @@ class Succession:
         in_place = {name: wanted[name] for name in wanted if actions[name] is Action.REPLACE}
         kept = {name: before.generations[name] for name in wanted if actions[name] in (Action.KEEP, Action.RECONFIGURE)}
         plan = await self._plans.keep(candidate)
-        fresh = await self._generations.fleet.start(beside, asked.report)
+        async with self._way(asked):
+            fresh = await self._generations.fleet.start(beside, asked.report)
         try:
-            await self._generations.test(fresh, wanted)
+            async with self._way(asked):
+                await self._generations.test(fresh, wanted)
             changed = [name for name in kept if actions[name] is Action.RECONFIGURE]
             await self._generations.widen(kept, wanted, changed)
             if in_place:
@@ -76,6 +83,10 @@ class Succession:
         finally:
             self._living.engine.release()
         return revision
+
+    def _way(self, asked: Asked) -> AbstractAsyncContextManager[None]:
+        # Nothing is touched yet of what serves. What serves again gives way to nobody: that is what others wait for.
+        return self._turns.giving_way() if asked.follows_files else nullcontext()
 
     def _move_calls(self, revision: Revision, splits: Mapping[str, SplitPlan]) -> None:
         self._trials.end(ANOTHER_CHANGE, revision.by)

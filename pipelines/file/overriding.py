@@ -11,10 +11,13 @@ from pipelines.plan import Mode, OnError
 from pipelines.problem import Mark, Problem
 from pipelines.suggest import nearest
 
-__all__ = ["LAYER", "Overridden", "Override", "override"]
+__all__ = ["LAYER", "MAX_SECONDS", "Overridden", "Override", "override"]
 
 LAYER = "override"
 """What set a value that stands in no file."""
+
+MAX_SECONDS = 7 * 86400.0
+"""What is to hold for longer than a week belongs into the file."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -119,6 +119,20 @@ def test_a_refusal_reaches_the_caller_whole(folder: Path) -> None:
     assert (refusal.value.code, refusal.value.hint) == ("penstock.no_such", "try echo")
 
 
+def test_who_still_waits_when_the_host_stops_leaves_no_traceback(folder: Path) -> None:
+    async def go() -> list[dict[str, object]]:
+        wrong: list[dict[str, object]] = []
+        asyncio.get_running_loop().set_exception_handler(lambda loop, context: wrong.append(context))
+        async with desk_at(folder) as desk:
+            waiting = asyncio.ensure_future(asked(folder, "wait"))
+            await desk.waiting.wait()
+        with pytest.raises(HostGone):
+            await waiting
+        return wrong
+
+    assert run(go()) == []
+
+
 def test_the_socket_is_for_its_owner_alone(folder: Path) -> None:
     async def go() -> int:
         async with desk_at(folder):

@@ -11,6 +11,7 @@ import shlex
 import shutil
 import stat
 import subprocess
+import sys
 import sysconfig
 from collections.abc import Iterator, Mapping
 from fnmatch import fnmatch
@@ -347,3 +348,20 @@ def test_the_state_folder_holds_what_the_page_says(folder: Path, environment: Ma
         (pattern,) = [each for each in table if fnmatch(name, each)]
         assert mode == table[pattern], name
     assert {pattern for pattern in table if not any(fnmatch(name, pattern) for name in seen)} == elsewhere
+
+
+def test_a_program_that_is_the_host_itself_runs_as_it_is_written(tmp_path: Path) -> None:
+    (program,) = re.findall(r"^```python\n(.*?)^```$", PAGE, re.DOTALL | re.MULTILINE)
+    shutil.copytree(EXAMPLE, tmp_path / "live")
+    environment = {**os.environ, "PENSTOCK_STATE": str(tmp_path / "state"), "PENSTOCK_STORE": str(tmp_path / "store")}
+    command = [sys.executable, "-c", program]
+    done = subprocess.run(
+        command,
+        cwd=tmp_path / "live",
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=WAIT_SECONDS,
+        check=False,
+    )
+    assert (done.stdout, done.returncode) == ('allow {"name":"search","args":{"q":"sea"}}\n', 0), done.stderr

@@ -120,6 +120,15 @@ def be_a_folder(path: Path) -> None:
     path.mkdir()
 
 
+def test_a_folder_in_the_place_of_a_secret_costs_no_descriptor(folder: Path) -> None:
+    be_a_folder(folder / "keys" / "api")
+    before = len(os.listdir("/proc/self/fd"))
+    for _ in range(8):
+        with pytest.raises(SecretError):
+            token(folder)
+    assert len(os.listdir("/proc/self/fd")) == before
+
+
 def hold(data: bytes) -> Callable[[Path], object]:
     return lambda path: path.write_bytes(data)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -425,3 +426,8 @@ def test_whatever_is_written_is_read_or_refused_with_places_in_the_file(
         for problem in error.problems:
             assert 1 <= problem.line <= len(lines) + 1
             assert problem.message
+
+
+def test_a_pipe_in_its_place_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "plugin.py")
+    assert problems(tmp_path / "plugin.py") == ["1:1 plugin.py cannot be read: it is no file"]

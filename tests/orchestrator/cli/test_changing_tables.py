@@ -25,7 +25,12 @@ def shown(view: RenderableType) -> list[str]:
 @pytest.mark.parametrize(
     ("command", "answer", "first"),
     [
-        ("plan", {"revision": 3, "change": NOTHING}, "nothing differs from what serves"),
+        ("plan", {"revision": 3, "outcome": "unchanged", "change": NOTHING}, "nothing differs from revision 3"),
+        (
+            "plan",
+            {"revision": 3, "outcome": "aborted", "change": NOTHING},
+            "nothing differs from revision 3; applied, it serves all calls, and the trial is over",
+        ),
         (
             "apply",
             {"revision": 3, "outcome": "unchanged", "change": NOTHING},

@@ -42,6 +42,13 @@ def test_a_run_that_is_taken_up_is_told_to_who_asks(verbosity: int, count: int) 
     assert lines == ["info: run.taken_up run=01X phase=undoing"] * count
 
 
+def test_who_looks_at_values_is_told_with_the_stage() -> None:
+    fields = {"tapped": "guard", "by": "uid:7", "pipeline": "call", "values": True}
+    assert said(0, logging.WARNING, "stage.tapped", **fields) == [
+        "warning: stage.tapped pipeline=call tapped=guard by=uid:7"
+    ]
+
+
 def test_an_empty_reason_adds_nothing() -> None:
     assert said(0, logging.WARNING, "generation.degraded", plugin="shop", reason="") == [
         "warning: generation.degraded plugin=shop"

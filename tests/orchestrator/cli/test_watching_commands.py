@@ -383,6 +383,7 @@ def test_a_changed_plugin_is_told_as_what_differs(penstock: Run, guard: Path, en
         (("check", "--mode", "disabled", "--for", "30m", "--reason", " "), "an override needs --mode, --for"),
         (("check", "--for", "30m", "--reason", "noisy"), "an override needs --mode, --for and --reason"),
         (("check", "--mode", "disabled", "--for", "30min", "--reason", "noisy"), "did you mean '30m'?"),
+        (("check", "--mode", "disabled", "--for", "8d", "--reason", "noisy"), "for longer belongs into the file"),
         (("check", "--mode", "enforce", "--for", "30m", "--reason", "noisy"), "'enforce' is not one of"),
         ((), "name the STAGE to override, or say --list or --clear STAGE"),
         (("--list", "--clear", "check"), "three commands"),

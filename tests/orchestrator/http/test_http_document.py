@@ -141,9 +141,10 @@ def test_runs_are_looked_for_by_query(host: Host) -> None:
     assert (status, [run["verdict"] for run in runs]) == (200, ["deny"])
     status, answer = host.ask("GET", "/v1/runs?limit=many")
     assert status == 400
-    status, answer = host.ask("GET", "/v1/runs?lmit=1")
-    assert isinstance(answer, dict)
-    assert (status, answer["error"]["code"]) == (400, "penstock.bad_request")
+    for query in ("lmit=1", "status=prked", "verdict=denied"):  # `[]` would say that no run is parked
+        status, answer = host.ask("GET", f"/v1/runs?{query}")
+        assert isinstance(answer, dict)
+        assert (status, answer["error"]["code"]) == (400, "penstock.bad_request")
 
 
 @pytest.mark.parametrize(

@@ -155,6 +155,25 @@ def test_a_second_host_at_a_socket_is_refused_with_the_pid_of_the_first(
         assert host.call("pass", gate_payload())["verdict"] == "allow"
 
 
+def test_a_place_that_cannot_be_is_refused_in_words(gates: Path, environment: Environment, tmp_path: Path) -> None:
+    socket = tmp_path / ("s" * 120)
+    done = serve(gates, environment, "--socket", socket)
+    assert done.returncode == 1
+    assert f"error: {socket}: File name too long [penstock.system]" in done.stderr
+
+
+def test_a_state_folder_that_others_may_enter_is_refused_with_its_remedy(
+    gates: Path, environment: Environment, tmp_path: Path
+) -> None:
+    state = tmp_path / "open"
+    state.mkdir()
+    state.chmod(0o755)
+    done = serve(gates, environment, "--state", state)
+    assert done.returncode == 1
+    assert "[penstock.state_held]" in done.stderr
+    assert f"chmod 700 {state}" in done.stderr
+
+
 def test_a_dead_hosts_place_is_taken(gates: Path, environment: Environment) -> None:
     with serving(gates, environment, fails=True) as dead:
         dead.process.kill()

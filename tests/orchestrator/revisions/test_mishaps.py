@@ -13,10 +13,12 @@ from changing import BY, Yard, children, marks
 
 from isolation.errors import StartError
 from isolation.store.store import Prepared, Store
+from orchestrator.control.refusal import Refused
 from orchestrator.events import RevisionGone
 from orchestrator.generations import Fleet, StartFailures, wanted_of
 from orchestrator.orchestrator import Orchestrator
 from orchestrator.reload.change import Action
+from orchestrator.revisions.refusal import ChangeNotMade
 
 
 def worker_of(inside: Orchestrator, plugin: str) -> int:
@@ -175,5 +177,35 @@ def test_who_waits_for_a_turn_when_the_host_closes_is_told(yard: Yard, tmp_path:
         late = asyncio.ensure_future(inside.revisions.apply(BY))
         await asyncio.wait([late])
         assert getattr(late.exception(), "code", None) == "penstock.shutdown"
+
+    asyncio.run(main())
+
+
+def test_a_freeze_that_cannot_be_kept_holds_and_says_that_a_restart_ends_it(yard: Yard) -> None:
+    async def main() -> None:
+        async with yard.served() as inside:
+            blocked = yard.state / "revisions" / ".frozen.json.new"  # rights would not stop a superuser
+            blocked.mkdir()
+            with pytest.raises(Refused, match=r"is frozen, but a restart thaws it: .*frozen.json.new: ") as refused:
+                await inside.control.perform("freeze", {"reason": "a full disk"}, by=BY)
+            assert (refused.value.code, bool(refused.value.hint)) == ("penstock.not_kept", True)
+            assert inside.freezing.on
+            blocked.rmdir()
+            assert await inside.control.perform("thaw", {}, by=BY) == {"frozen": False}
+
+    asyncio.run(main())
+
+
+def test_overrides_that_cannot_be_read_keep_a_host_from_starting_and_are_told_with_their_file(yard: Yard) -> None:
+    async def main() -> None:
+        kept = yard.state / "revisions" / "overrides.json"
+        async with yard.served():
+            pass  # makes the folder
+        kept.write_text("[{")
+        with pytest.raises(ChangeNotMade) as refused:
+            async with yard.served():
+                raise AssertionError("what somebody overrode was taken for enforced, or the other way round")
+        assert (refused.value.code, refused.value.where) == ("penstock.overrides", str(kept))
+        assert str(refused.value).startswith(f"{kept}: ")
 
     asyncio.run(main())

@@ -168,22 +168,23 @@ async def check(yard: Yard, inside: Orchestrator) -> str:
             assert (foreseen.code, foreseen.where, str(foreseen)) == (applied.code, applied.where, str(applied))
         else:
             assert applied.code == "penstock.start"
-            replaced = {name for name, action in foreseen.plugins.items() if action is Action.REPLACE}
+            replaced = {name for name, action in foreseen.change.plugins.items() if action is Action.REPLACE}
         await yard.until(lambda: children() == set().union(*processes(inside).values()))
         # What bears no second may have been stopped for its successor; it is there again.
         assert {name for name in before if processes(inside)[name] != before[name]} <= replaced
         assert inside.revisions.current.number == number
         return "refused"
     assert not isinstance(foreseen, ChangeNotMade)
-    assert foreseen.record() == applied.change.record()
-    assert foreseen.empty == (applied.outcome is None)
+    assert foreseen.change.record() == applied.change.record()
+    assert foreseen.outcome == applied.outcome
+    assert foreseen.change.empty == (applied.outcome is None)
     after = processes(inside)
-    for name, action in foreseen.plugins.items():
+    for name, action in foreseen.change.plugins.items():
         assert (after.get(name) == before.get(name)) == (action in STAY), (name, action)
         assert not (after.get(name, set()) & before.get(name, set())) or action in STAY
-    for each in foreseen.start:
+    for each in foreseen.change.start:
         assert inside.generations[each.plugin].spec.digest == each.digest
-    for build in foreseen.build:
+    for build in foreseen.change.build:
         assert (yard.store / "environments" / build.fingerprint).is_dir()
     if applied.outcome is Outcome.APPLIED:
         await yard.until(lambda: len(yard.told(RevisionGone)) == gone + 1)

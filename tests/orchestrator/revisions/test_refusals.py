@@ -75,6 +75,19 @@ def test_a_mistake_in_a_manifest(yard: Yard) -> None:
     asyncio.run(main())
 
 
+def test_a_secret_that_is_not_to_be_had(yard: Yard) -> None:
+    async def main() -> None:
+        token = yard.secret("a", "a1")
+        async with yard.served() as inside, untouched(yard, inside, "penstock.secret") as refused:
+            token.unlink()
+            refused.append(await refusal_of(inside.revisions.apply(BY)))
+            assert str(token) in str(refused[0])
+            assert str(refused[0]).startswith(f"{refused[0].where}: "), "file, line and column of the secret"
+            assert refused[0].where.count(":") == 2
+
+    asyncio.run(main())
+
+
 def test_an_environment_that_cannot_be_built(yard: Yard) -> None:
     async def main() -> None:
         async with yard.served() as inside, untouched(yard, inside, "penstock.environment") as refused:
@@ -82,6 +95,22 @@ def test_an_environment_that_cannot_be_built(yard: Yard) -> None:
             refused.append(await refusal_of(inside.revisions.apply(BY)))
             assert refused[0].where == "a"
             assert "there-is-no-such-distribution" in str(refused[0])
+
+    asyncio.run(main())
+
+
+def test_an_environment_is_told_by_the_name_that_its_plugin_has_in_the_file(yard: Yard) -> None:
+    async def main() -> None:
+        async with yard.served() as inside:
+            for name in ("a", "b"):
+                yard.plugin(name, "more", requires="there-is-no-such-distribution==1.0")
+                manifest = yard.folder / name / "pyproject.toml"
+                manifest.write_text(manifest.read_text().replace(f'name = "{name}"', f'name = "of-some-firm-{name}"'))
+                for asked in (inside.revisions.plan, lambda: inside.revisions.apply(BY)):
+                    error = await refusal_of(asked())
+                    assert error.where == ("a" if name == "a" else "a, b")
+                    assert str(error).startswith(f"{error.where}: ")
+                    assert "of-some-firm" not in str(error).split("\n")[0]
 
     asyncio.run(main())
 
@@ -104,6 +133,21 @@ def test_a_plugin_that_does_not_start(yard: Yard, more: str, manifest: str, reas
             refused.append(await refusal_of(inside.revisions.apply(BY)))
             assert refused[0].where == "a"
             assert reason in str(refused[0])
+
+    asyncio.run(main())
+
+
+def test_what_the_log_says_of_it_is_not_taken_for_the_generation_that_serves(
+    yard: Yard, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def main() -> None:
+        async with yard.served() as inside:
+            yard.plugin("a", "a2", more="import nonsense\n")
+            await refusal_of(inside.revisions.apply(BY))
+            records = [record.__dict__ for record in caplog.records if record.getMessage() == "generation.failed"]
+            names = {record["generation"] for record in records}
+            assert len(names) == 1
+            assert names.isdisjoint(each.spec.name for each in inside.generations.values())
 
     asyncio.run(main())
 
@@ -178,6 +222,8 @@ def test_a_folder_that_takes_no_archive(yard: Yard) -> None:
             blocked.mkdir(parents=True)
             refused.append(await refusal_of(inside.revisions.apply(BY)))
             assert refused[0].where == str(blocked)
+            assert str(blocked) in str(refused[0])
+            assert refused[0].hint
             blocked.rmdir()
 
     asyncio.run(main())

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import subprocess
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
-from changing import BY, Yard, children, marks, refusal_of
+from changing import BY, Building, Yard, children, marks, refusal_of
 
 from isolation.store.store import Store
-from orchestrator.events import ChangeRefused
+from orchestrator.events import ChangeRefused, RevisionGone
 from orchestrator.orchestrator import Orchestrator
 from orchestrator.reload.change import Action
 from orchestrator.revisions.history import NoSuchRevision, Outcome
+from orchestrator.revisions.refusal import ChangeNotMade
 
 
 async def change_to(yard: Yard, inside: Orchestrator, version: str) -> int:
@@ -208,5 +212,137 @@ def test_a_start_does_not_bring_back_what_was_rolled_back_from(yard: Yard) -> No
         yard.plugin("a", "a4")
         async with yard.served() as inside:
             assert marks(await yard.ask(inside))[0][1] == "a4"
+
+    asyncio.run(main())
+
+
+def test_a_start_does_not_bring_back_what_was_rolled_back_from_where_the_file_names_secrets(yard: Yard) -> None:
+    async def main() -> None:
+        yard.secret("a", "a1")
+        async with yard.served() as inside:
+            yard.secret("a", "a2")
+            await inside.revisions.apply(BY)
+            await inside.revisions.rollback(None, BY)
+        async with yard.served() as inside:
+            assert await serving(yard, inside) == "a1"
+
+    asyncio.run(main())
+
+
+def test_a_start_that_was_told_to_follow_the_files_settles_that(yard: Yard, caplog: pytest.LogCaptureFixture) -> None:
+    async def main() -> None:
+        async with yard.served() as inside:
+            await change_to(yard, inside, "a2")
+            await inside.revisions.rollback(None, BY)
+        async with yard.served(follows_files=True) as inside:
+            assert await serving(yard, inside) == "a2"
+        async with yard.served() as inside:
+            assert (await serving(yard, inside), inside.revisions.current.number) == ("a2", 4)
+        assert "revision.kept" not in caplog.messages
+
+    asyncio.run(main())
+
+
+def test_a_revision_whose_plan_is_gone_is_told_from_one_that_never_was(yard: Yard) -> None:
+    async def main() -> None:
+        async with yard.served() as inside:
+            await change_to(yard, inside, "a2")
+            (yard.state / "revisions" / "000001.plan").unlink()
+            with pytest.raises(NoSuchRevision, match="the plan of revision 1 is gone"):
+                await inside.revisions.rollback(1, BY)
+            with pytest.raises(NoSuchRevision, match="there is no revision 7; the latest are 1, 2"):
+                await inside.revisions.rollback(7, BY)
+
+    asyncio.run(main())
+
+
+def commit(yard: Yard) -> str:
+    """Put what the yard holds under version control; return the commit."""
+    by = ["-c", "user.name=somebody", "-c", "user.email=somebody@example.org"]
+    git = ["git", "-C", str(yard.folder), *by]
+    for words in (["init", "--quiet"], ["add", "a", "b", "pipeline.yaml"], ["commit", "--quiet", "--message", "more"]):
+        subprocess.run([*git, *words], check=True, capture_output=True)
+    found = subprocess.run([*git, "rev-parse", "--short=12", "HEAD"], check=True, capture_output=True, text=True)
+    return found.stdout.strip()
+
+
+def test_it_is_noted_with_the_commit_that_it_was_made_of(yard: Yard) -> None:
+    async def main() -> None:
+        first = commit(yard)
+        async with yard.served() as inside:
+            yard.plugin("a", "a2")
+            second = commit(yard)
+            await inside.revisions.apply(BY)
+            await inside.revisions.rollback(None, BY)
+            noted = [entry.commit.rstrip("+") for entry in inside.revisions.history.entries]
+            assert noted == [first, second, first]
+
+    asyncio.run(main())
+
+
+@asynccontextmanager
+async def building(yard: Yard, version: str) -> AsyncIterator[tuple[Orchestrator, Building, asyncio.Future[object]]]:
+    """A host at revision 2 with `a2`, the store that it waits for, and the change to a version that it waits with."""
+    with Store(yard.store, offline=True) as store:
+        async with yard.served(store) as inside:
+            await change_to(yard, inside, "a2")
+            busy = Building.become(store)
+            try:
+                applying: asyncio.Future[object] = asyncio.ensure_future(change_or_refusal(yard, inside, version))
+                await asyncio.to_thread(busy.began.wait)
+                yield inside, busy, applying
+            finally:
+                busy.ready.set()
+
+
+async def change_or_refusal(yard: Yard, inside: Orchestrator, version: str) -> object:
+    try:
+        return await change_to(yard, inside, version)
+    except ChangeNotMade as error:
+        return error.code
+
+
+def test_it_does_not_wait_for_the_environments_of_another_change(yard: Yard) -> None:
+    async def main() -> None:
+        async with building(yard, "a3") as (inside, busy, applying):
+            await inside.revisions.rollback(None, BY)
+            assert await serving(yard, inside) == "a1"
+            assert not busy.ready.is_set()
+            assert await applying == "penstock.gave_way"
+            refused, back = inside.revisions.history.entries[-2:]
+            assert (refused.outcome, refused.code, back.of) == (Outcome.REFUSED, "penstock.gave_way", 1)
+            assert not inside.revisions.candidates.differs(), "the watch does not try it again by itself"
+            busy.ready.set()
+            assert await change_to(yard, inside, "a3") == 4
+            assert await serving(yard, inside) == "a3"
+
+    asyncio.run(main())
+
+
+def test_one_that_cannot_be_made_takes_no_other_change_away(yard: Yard) -> None:
+    async def main() -> None:
+        async with building(yard, "a3") as (inside, busy, applying):
+            with pytest.raises(NoSuchRevision):
+                await inside.revisions.rollback(7, BY)
+            busy.ready.set()
+            assert await applying == 3
+            assert await serving(yard, inside) == "a3"
+
+    asyncio.run(main())
+
+
+def test_it_does_not_wait_for_another_change_to_start(yard: Yard) -> None:
+    async def main() -> None:
+        gate = yard.gate("start")
+        async with yard.served() as inside:
+            await change_to(yard, inside, "a2")
+            yard.plugin("a", "a3", more=gate.before_start())
+            applying = asyncio.ensure_future(refusal_of(inside.revisions.apply(BY)))
+            await gate.arrived()
+            await inside.revisions.rollback(None, BY)
+            assert (await applying).code == "penstock.gave_way"
+            assert await serving(yard, inside) == "a1"
+            await yard.until(lambda: {event.revision for event in yard.told(RevisionGone)} == {1, 2})
+            assert children() == {worker.pid for each in inside.generations.values() for worker in each.workers}
 
     asyncio.run(main())

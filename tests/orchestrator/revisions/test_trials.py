@@ -117,6 +117,9 @@ def test_one_that_is_promoted_takes_every_call_and_can_be_rolled_back(yard: Yard
             assert (await refusal_of(inside.revisions.promote(BY))).code == "penstock.no_canary"
             back = await inside.revisions.rollback(None, BY)
             assert (back.outcome, back.revision.of) == (Outcome.APPLIED, 1)  # whole: who goes back wants no trial
+            entry = inside.revisions.history.entry(3)
+            assert entry is not None
+            assert (back.change.trial, entry.change["trial"]) == ((), []), "and is told of none"
             assert set(await versions(inside)) == {"a1"}
 
     asyncio.run(main())
@@ -134,7 +137,8 @@ def test_one_that_is_aborted_or_rolled_back_drains(yard: Yard) -> None:
                 if number == 2:
                     await inside.revisions.abort(BY, "a test")
                 else:
-                    assert (await inside.revisions.rollback(None, BY)).outcome is Outcome.ABORTED
+                    back = await inside.revisions.rollback(None, BY)
+                    assert (back.outcome, back.change.trial) == (Outcome.ABORTED, ())
                 assert set(await versions(inside, 5)) == {"a1"}
                 (draining,) = inside.revisions.draining
                 assert draining.revision.number == number
@@ -184,7 +188,8 @@ def test_who_puts_the_files_back_ends_it_and_makes_no_revision(yard: Yard) -> No
         async with yard.served() as inside:
             await on_trial(yard, inside)
             yard.plugin("a", "a1")
-            assert (await inside.revisions.plan()).empty
+            planned = await inside.revisions.plan()
+            assert (planned.change.empty, planned.outcome, planned.revision.number) == (True, Outcome.ABORTED, 1)
             back = await inside.revisions.apply(BY)
             assert (back.outcome, back.revision.number) == (Outcome.ABORTED, 1)
             assert set(await versions(inside, 5)) == {"a1"}
@@ -198,7 +203,8 @@ def test_the_same_files_again_change_nothing_of_it(yard: Yard) -> None:
         with_split(yard, 100)
         async with yard.served() as inside:
             await on_trial(yard, inside)
-            assert (await inside.revisions.plan()).empty
+            planned = await inside.revisions.plan()
+            assert (planned.change.empty, planned.outcome, planned.revision.number) == (True, None, 2)
             again = await inside.revisions.apply(BY)
             assert (again.outcome, again.revision.number) == (None, 2)
             assert inside.revisions.trial is not None
