@@ -15,7 +15,7 @@ from orchestrator.revisions.freezing import Freezing
 from orchestrator.revisions.history import Entry, History, NoSuchRevision
 from orchestrator.revisions.living import Draining
 from orchestrator.revisions.overrides import Overrides
-from orchestrator.revisions.refusal import ChangeNotMade
+from orchestrator.revisions.refusal import NOT_KEPT_HINT, ChangeNotMade
 from orchestrator.revisions.revisions import Revisions
 from orchestrator.watching import Watch
 from pipelines.file.overriding import MAX_SECONDS
@@ -73,8 +73,6 @@ class OneStage(msgspec.Struct, forbid_unknown_fields=True):
 
     stage: str
 
-
-NOT_KEPT_HINT = "make room on the disk of the state folder, or let it be written, and try again"
 
 Commands = dict[str, tuple[type[msgspec.Struct], Callable[..., Awaitable[Answer]]]]
 

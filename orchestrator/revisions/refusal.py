@@ -7,7 +7,7 @@ from orchestrator.secrets import SecretError
 from pipelines.file.overriding import LAYER
 from pipelines.problem import Severity, SpecError
 
-__all__ = ["ChangeNotMade", "refusal_of"]
+__all__ = ["NOT_KEPT_HINT", "ChangeNotMade", "refusal_of"]
 
 CHANGE_LINES = 20
 """More mistakes at once than anybody reads; `penstock lint` has them all."""

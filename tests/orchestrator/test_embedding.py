@@ -11,10 +11,10 @@ from shop import write_shop
 
 from isolation.status import WorkerReady
 from isolation.store.store import Store
+from orchestrator import Orchestrator
 from orchestrator.control.commands import Control
 from orchestrator.events import BreakerChanged, Event, RunEnded, RunParked, RunTakenUp
 from orchestrator.loading import load
-from orchestrator.orchestrator import Orchestrator
 from orchestrator.state import RING_FILE, state_folder
 
 WAIT_SECONDS = 60.0
