@@ -76,6 +76,10 @@ def _news(status: Record, now: float) -> Iterator[tuple[str, str]]:
             f"{age(_when(changed), now)} by {text(changed, 'by')}" + (f": {why}" if why else ""),
             "dim",
         )
+    coming = members(status, "changing")
+    if coming:
+        since = duration(max(0.0, now - number(coming, "since")))
+        yield f"a change by {text(coming, 'by')} is being made, for {since} now", "cyan"
     refused = members(status, "refused")
     if refused:
         yield f"change refused {age(_when(refused), now)} by {text(refused, 'by')}: {told_at(refused)}", "bold red"

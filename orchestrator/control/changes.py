@@ -163,13 +163,14 @@ class ChangeCommands:
 
 
 def standing(revisions: Revisions, freezing: Freezing, overrides: Overrides, watch: Watch | None) -> dict[str, object]:
-    """What `status` says of revisions: which one serves, is on trial or drains, and what was refused last."""
-    current, trial = revisions.current, revisions.trial
+    """What `status` says of revisions: which one serves, is on trial, is to come or drains, what was refused last."""
+    current, trial, coming = revisions.current, revisions.trial, revisions.under_way
     return {
         "revision": {"number": current.number, "since": current.began, "by": current.by, "of": current.of},
         "frozen": freezing.record(),
         "overrides": overrides.record(),
         "watching": None if watch is None else {"folders": watch.watched_folders, "polling": watch.polling},
+        "changing": None if coming is None else {"by": coming.by, "since": round(coming.since, 3)},
         "refused": None if revisions.refused is None else entry_record(revisions.refused),
         "canary": None if trial is None else trial.record(),
         "draining": [_draining(one, revisions) for one in revisions.draining],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from contextlib import nullcontext
 from dataclasses import dataclass
 
@@ -20,7 +21,7 @@ from orchestrator.revisions.trials import Trials, splits_on_trial
 from orchestrator.revisions.turns import Turns
 from pipelines.problem import SpecError
 
-__all__ = ["Applied", "Following"]
+__all__ = ["Applied", "Following", "UnderWay"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,8 +33,18 @@ class Applied:
     outcome: Outcome | None
 
 
+@dataclass(frozen=True, slots=True)
+class UnderWay:
+    """A change that is being made: who wanted it, and since when, in seconds since 1970."""
+
+    by: str
+    since: float
+
+
 class Following:
     """Makes changes that were asked for, or refuses them. The caller has the turn."""
+
+    under_way: UnderWay | None = None
 
     def __init__(
         self,
@@ -55,6 +66,13 @@ class Following:
 
     async def follow(self, asked: Asked) -> Applied:
         """Make a change. Raises ChangeNotMade, with everything as it was."""
+        self.under_way = UnderWay(asked.by, time.time())
+        try:
+            return await self._followed(asked)
+        finally:
+            self.under_way = None
+
+    async def _followed(self, asked: Asked) -> Applied:
         try:
             candidate = await self._candidate(asked)
         except (SpecError, IsolationError, ChangeNotMade) as error:

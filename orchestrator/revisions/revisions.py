@@ -23,7 +23,7 @@ from orchestrator.revisions.archive import ArchivedRevision
 from orchestrator.revisions.beginning import Beginning
 from orchestrator.revisions.candidates import Candidates
 from orchestrator.revisions.drain import Drain
-from orchestrator.revisions.following import Applied, Following
+from orchestrator.revisions.following import Applied, Following, UnderWay
 from orchestrator.revisions.generations import Generations
 from orchestrator.revisions.history import Entry, Outcome
 from orchestrator.revisions.leases import Leases
@@ -106,6 +106,11 @@ class Revisions:
     def trial(self) -> Trial | None:
         """The one on trial, if any."""
         return self.living.trial
+
+    @property
+    def under_way(self) -> UnderWay | None:
+        """The change that is being made, if any."""
+        return self._following.under_way
 
     @property
     def engine(self) -> Engine:

@@ -46,6 +46,7 @@ def test_what_is_not_as_it_should_be_is_shown() -> None:
             "frozen": {"frozen": True, "by": "uid:1000", "reason": "a release"},
             "watcher": False,
             "refused": {"when": NOW - 60, "by": "watcher", "reason": "no stage 'x'", "where": "pipeline.yaml:3:7"},
+            "changing": {"by": "watcher", "since": NOW - 4},
             "last_change": {"at": NOW - 120, "by": "watcher", "number": 4, "outcome": "applied", "reason": ""},
             "breakers": [
                 {
@@ -79,6 +80,7 @@ def test_what_is_not_as_it_should_be_is_shown() -> None:
         "watcher: off",
         "change refused 1 min ago by watcher: pipeline.yaml:3:7: no stage 'x'",
         "last change: revision 4 applied 2 min ago by watcher",
+        "a change by watcher is being made, for 4",
         "breaker till/weigh is open, 11 of 20 calls failed, tried again in 12s",
         "override: weigh is permissive for 30m 0s more: it is noisy (by uid:0)",
         "canary: revision 5 takes 5 % of the calls; 2 of its 100 calls failed; 1 of the stable one's 900 calls failed",

@@ -302,6 +302,22 @@ async def change_or_refusal(yard: Yard, inside: Orchestrator, version: str) -> o
         return error.code
 
 
+def test_a_change_that_is_being_built_is_shown_until_it_is_made_or_refused(yard: Yard) -> None:
+    async def main() -> None:
+        async with building(yard, "a3") as (inside, busy, applying):
+            under_way = inside.revisions.under_way
+            assert under_way is not None and under_way.by == BY
+            busy.ready.set()
+            assert await applying == 3
+            assert inside.revisions.under_way is None
+            yard.plugin("a", "a4", more="def (")
+            with pytest.raises(ChangeNotMade):
+                await inside.revisions.apply(BY)
+            assert inside.revisions.under_way is None
+
+    asyncio.run(main())
+
+
 def test_it_does_not_wait_for_the_environments_of_another_change(yard: Yard) -> None:
     async def main() -> None:
         async with building(yard, "a3") as (inside, busy, applying):
