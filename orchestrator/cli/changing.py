@@ -6,6 +6,7 @@ Each carries one command to the host, and shows what comes of it.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TypeVar
@@ -109,6 +110,8 @@ def canary() -> None:
 @_here
 def set_percent(percent: float, path: Path, state: Path | None, as_json: bool) -> Exit:
     """Give PERCENT of the calls to the revision on trial."""
+    if math.isnan(percent):  # it is beyond no bound
+        raise click.BadParameter("it is no number", param_hint="PERCENT")
     return _perform(path, state, "canary.set", {"percent": percent}, as_json=as_json)
 
 

@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import click
 
-__all__ = ["DURATION"]
+__all__ = ["DURATION", "Duration"]
 
 
-class _Duration(click.ParamType):  # type: ignore[type-arg]  # of two in click 8.5, of none in 8.2
+class Duration(click.ParamType):  # type: ignore[type-arg]  # of two in click 8.5, of none in 8.2
+    """From `least` to `most`, as they are written, where they are given; the value is in seconds."""
+
     name = "duration"
+
+    def __init__(self, least: str = "", most: str = "") -> None:
+        self.least = least
+        self.most = most
 
     def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> float:
         """Seconds."""
@@ -25,8 +31,12 @@ class _Duration(click.ParamType):  # type: ignore[type-arg]  # of two in click 8
             self.fail(f"{words!r} is no duration; {meant}", param, ctx)
         if seconds <= 0:
             self.fail(f"{words} is no time at all", param, ctx)
+        if self.least and seconds < (amount(self.least, SECONDS) or 0.0):
+            self.fail(f"{self.least} is the least", param, ctx)
+        if self.most and seconds > (amount(self.most, SECONDS) or 0.0):
+            self.fail(f"{self.most} is the most", param, ctx)
         return seconds
 
 
-DURATION = _Duration()
+DURATION = Duration()
 """A duration above zero; the value is in seconds."""

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import click
 
-from orchestrator.cli.durations import DURATION
+from orchestrator.cli.durations import Duration
 from orchestrator.cli.failures import Exit
 from orchestrator.cli.options import here_argument, json_option, state_option
 
@@ -20,7 +20,12 @@ __all__ = ["top"]
 @here_argument
 @click.option("--once", is_flag=True, help="Count for one interval, show it and end.")
 @click.option(
-    "--interval", metavar="TIME", type=DURATION, default="1s", show_default=True, help="How often: 500ms, 5s."
+    "--interval",
+    metavar="TIME",
+    type=Duration("100ms", "60s"),
+    default="1s",
+    show_default=True,
+    help="How often: 500ms, 5s.",
 )
 @state_option
 @json_option("Print one JSON object an interval, each on a line.")
