@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from hashlib import sha256
 from pathlib import Path
 from secrets import token_hex
-from time import monotonic
+from time import monotonic, perf_counter
 
 import rfc8785
 from attest.appraisal import Appraisal, appraise
@@ -28,7 +28,7 @@ from attest.results import BadResult, Results, StageResult, read_result, read_re
 from attest.spiffe import SpiffeId, read_id
 from attest.strictjson import Json
 from attest.urls import BadUrl, Url, read_url
-from attest.verdict import Findings, Outcome, Verdict, together
+from attest.verdict import Check, Findings, Outcome, Verdict, milliseconds, together
 from penstock_plugin import Answer, Call, Config, Plugin, Start
 from world.admissions import Admissions
 from world.auditlog import AuditLog, CannotRecord, alone
@@ -65,6 +65,9 @@ class Stores:
                 Responders(folder / "answers.db"),
             )
 
+
+Findings.timer = perf_counter
+"""Children inherit it: what a check takes is measured where it runs."""
 
 _stores: list[Stores] = []
 
@@ -253,12 +256,10 @@ def _appraised(current: Current, text: str, tenant: str, given: Given) -> Apprai
     before, approved = admissions.last(server, tenant), admissions.approved(server, tenant)
     appraisal = appraise(settings.policy, url, given.results, at, before, approved)
     if appraisal.outcome.verdict is Verdict.ADMIT:
-        still = _still_trusted(settings, appraisal)
-        appraisal = replace(appraisal, outcome=together([appraisal.outcome, still]))
+        appraisal = appraisal.joined(_still_trusted(settings, appraisal))
     if settings.rego is None:
         return appraisal
-    objections = object_by(settings.rego, _about(appraisal, tenant, given))
-    return replace(appraisal, outcome=together([appraisal.outcome, objections]))
+    return appraisal.joined(object_by(settings.rego, _about(appraisal, tenant, given)))
 
 
 def _still_trusted(settings: Settings, appraisal: Appraisal) -> Outcome:
@@ -320,7 +321,17 @@ def _record(appraisal: Appraisal, tenant: str, given: Given) -> dict[str, Json]:
         "anchors": str(claims.get("anchors", claims.get("bundle", ""))),
         "policy": appraisal.policy.hex(),
         "ms": {**given.took},
+        "checks": {kind: {**milliseconds(checks)} for kind, checks in _checks(appraisal, given).items()},
     }
+
+
+def _checks(appraisal: Appraisal, given: Given) -> dict[str, list[Check]]:
+    """What was checked, by stage; several questions for evidence of one kind are one stage's."""
+    found: dict[str, list[Check]] = {}
+    for one in given.results:
+        found.setdefault(one.kind, []).extend(one.outcome.checks)
+    found["appraise"] = [*appraisal.checks]
+    return found
 
 
 def _remember_lists(numbers: Mapping[str, int]) -> None:

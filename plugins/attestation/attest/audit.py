@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import rfc8785
@@ -32,7 +32,7 @@ BEGINNING = "0" * 64
 """What stands in the place of the digest before the first line."""
 
 _MEMBERS = frozenset({"v", "n", "prev", "id", "at", "server", "tenant", "verdict", "codes", "rule", "judged", "nonce",
-                      "anchors", "policy", "ms"})  # fmt: skip
+                      "anchors", "policy", "ms", "checks"})  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,6 +137,8 @@ class Metrics:
     admitted: int
     mean_ms: float
     failures: Mapping[str, int]
+    checks: Mapping[str, float]
+    """Milliseconds of each check where it ran, on average, by stage and name: `identity.signature`."""
 
     @property
     def share_admitted(self) -> float:
@@ -148,13 +150,24 @@ def metrics(lines: Iterable[bytes]) -> Metrics:
     """Recompute the metrics. Raises NotJson for a line that is none."""
     last: dict[tuple[Json, Json], Json] = {}
     total, count, failures = 0.0, 0, Counter[str]()
+    took: dict[str, list[float]] = {}
     for line in lines:
         record = read_line(line)
         last[str(record["server"]), str(record["tenant"])] = record["verdict"]
         timings = record["ms"]
         total += sum(float(str(one)) for one in timings.values()) if isinstance(timings, dict) else 0.0
         count += 1
+        for name, ms in _checks_of(record):
+            took.setdefault(name, []).append(ms)
         codes = record["codes"]
         failures.update(str(code) for code in codes) if isinstance(codes, list) else None
     admitted = sum(1 for verdict in last.values() if verdict == "admit")
-    return Metrics(count, len(last), admitted, total / count if count else 0.0, dict(failures))
+    checks = {name: sum(each) / len(each) for name, each in took.items()}
+    return Metrics(count, len(last), admitted, total / count if count else 0.0, dict(failures), checks)
+
+
+def _checks_of(record: Mapping[str, Json]) -> Iterator[tuple[str, float]]:
+    stages = record["checks"]
+    for stage, checks in stages.items() if isinstance(stages, dict) else ():
+        for name, ms in checks.items() if isinstance(checks, dict) else ():
+            yield f"{stage}.{name}", float(str(ms))

@@ -23,6 +23,7 @@ class _Check(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     path: str
     result: Result
     why: str = ""
+    us: float = 0.0
 
 
 class _Reason(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -69,7 +70,7 @@ class StageResult:
             "pop": self.pop,
             "ms": self.ms,
             "checks": [
-                {"name": one.name, "path": one.path, "result": one.result.value, "why": one.why}
+                {"name": one.name, "path": one.path, "result": one.result.value, "why": one.why, "us": round(one.us, 3)}
                 for one in self.outcome.checks
             ],
             "reasons": [
@@ -110,7 +111,7 @@ def read_result(value: object) -> StageResult:
         found = msgspec.convert(value, _Document)
         if found.v != 1:
             raise BadResult(f"version {found.v}")
-        checks = tuple(Check(one.name, one.path, one.result, one.why) for one in found.checks)
+        checks = tuple(Check(one.name, one.path, one.result, one.why, one.us) for one in found.checks)
         reasons = tuple(Reason(one.code, one.path, one.expected, one.actual) for one in found.reasons)
         at = datetime.fromtimestamp(found.at, UTC)
     except (msgspec.ValidationError, LookupError, ValueError, OverflowError, OSError) as error:

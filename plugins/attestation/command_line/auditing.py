@@ -15,6 +15,9 @@ from world.auditlog import AuditLog
 
 __all__ = ["add_audit"]
 
+_SLOWEST = 5
+"""How many checks a report names."""
+
 
 def add_audit(audit: argparse.ArgumentParser) -> None:
     """Describe the commands."""
@@ -93,7 +96,13 @@ def _told(found: Metrics) -> dict[str, object]:
         "share_admitted": found.share_admitted,
         "mean_verification_ms": round(found.mean_ms, 3),
         "failures": dict(sorted(found.failures.items(), key=lambda one: (-one[1], one[0]))),
+        "slowest_checks_ms": dict(_slowest(found)),
     }
+
+
+def _slowest(found: Metrics) -> list[tuple[str, float]]:
+    each = sorted(found.checks.items(), key=lambda one: (-one[1], one[0]))
+    return [(name, round(ms, 3)) for name, ms in each[:_SLOWEST]]
 
 
 def _prometheus(found: Metrics) -> str:

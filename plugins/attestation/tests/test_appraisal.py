@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -156,6 +157,8 @@ def test_nothing_is_affirmed_that_was_not_found_good(code: str, claim: int) -> N
 def test_a_result_is_read_as_it_was_written() -> None:
     written = found("identity", CORP, Reason("X-EXPIRED", "chain[0]", "a", "b"))
     assert read_result(json.loads(json.dumps(written.as_json()))) == written
+    timed = replace(written, outcome=replace(written.outcome, checks=(PASSED._replace(us=41.125),)))
+    assert read_result(json.loads(json.dumps(timed.as_json()))) == timed
 
 
 @pytest.mark.parametrize(

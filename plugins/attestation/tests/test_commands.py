@@ -140,6 +140,7 @@ def test_the_metrics_are_recomputed(folder: Path, capsys: pytest.CaptureFixture[
     assert run("audit", "report", folder / "audit.jsonl") == 0
     assert printed(capsys) == {
         "decisions": 2, "servers": 2, "share_admitted": 0.5, "mean_verification_ms": 3.0, "failures": {"X-EXPIRED": 1},
+        "slowest_checks_ms": {"identity.signature": 1.0, "appraise.rule": 0.5, "identity.validity": 0.25},
     }  # fmt: skip
     assert run("audit", "report", "--format", "prometheus", data=folder) == 0
     lines = capsys.readouterr().out.splitlines()

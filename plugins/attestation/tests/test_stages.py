@@ -482,7 +482,12 @@ def test_every_decision_is_recorded_with_what_it_rests_on(serve: Callable[[Shown
     assert (first["verdict"], first["codes"], first["rule"]) == ("admit", [], "server")
     assert (second["verdict"], second["codes"]) == ("deny", ["X-EXPIRED"])
     assert set(first["judged"]) == {"identity", "jwt-svid"}
-    assert set(first["ms"]) == {"identity", "jwt-svid", "appraise"}
+    assert set(first["ms"]) == set(first["checks"]) == {"identity", "jwt-svid", "appraise"}
+    took = {stage: sum(checks.values()) for stage, checks in first["checks"].items()}
+    assert all(0 < took[stage] <= first["ms"][stage] for stage in took), "each within its stage"
+    assert {"signature", "validity", "revocation"} <= set(first["checks"]["identity"])
+    assert {"rule", "result", "drift"} & set(first["checks"]["appraise"]) == {"rule", "result"}, "what ran is timed"
+    assert second["checks"]["identity"]["signature"] > 0, "whatever the verdict"
     assert len(first["nonce"]) == len(first["policy"]) == len(first["anchors"]) == 64
 
 
