@@ -307,7 +307,6 @@ def _remember(appraisal: Appraisal, tenant: str, given: Given) -> None:
 def _record(appraisal: Appraisal, tenant: str, given: Given) -> dict[str, Json]:
     claims = {name: value for one in given.results for name, value in one.outcome.claims.items()}
     nonces = [str(one.outcome.claims["nonce"]) for one in given.results if "nonce" in one.outcome.claims]
-    judged = {one.kind: sha256(rfc8785.dumps(one.as_json())).hexdigest() for one in given.results}  # type: ignore[arg-type]
     return {
         "id": token_hex(16),
         "at": appraisal.at.timestamp(),
@@ -316,13 +315,22 @@ def _record(appraisal: Appraisal, tenant: str, given: Given) -> dict[str, Json]:
         "verdict": appraisal.outcome.verdict.value,
         "codes": [*sorted(appraisal.outcome.codes)],
         "rule": appraisal.rule.name if appraisal.rule else "",
-        "judged": dict(judged),
+        "judged": _by_kind(given, lambda one: one.judged),
+        "results": _by_kind(given, lambda one: sha256(rfc8785.dumps(one.as_json())).hexdigest()),  # type: ignore[arg-type]
         "nonce": " ".join(nonces),
         "anchors": str(claims.get("anchors", claims.get("bundle", ""))),
         "policy": appraisal.policy.hex(),
         "ms": {**given.took},
         "checks": {kind: {**milliseconds(checks)} for kind, checks in _checks(appraisal, given).items()},
     }
+
+
+def _by_kind(given: Given, digest: Callable[[StageResult], str]) -> dict[str, Json]:
+    """Digests by stage; where several results are of one kind each digest is named once."""
+    found: dict[str, list[str]] = {}
+    for one in given.results:
+        found.setdefault(one.kind, []).append(digest(one))
+    return {kind: " ".join(dict.fromkeys(filter(None, digests))) for kind, digests in found.items()}
 
 
 def _checks(appraisal: Appraisal, given: Given) -> dict[str, list[Check]]:

@@ -31,8 +31,8 @@ __all__ = [
 BEGINNING = "0" * 64
 """What stands in the place of the digest before the first line."""
 
-_MEMBERS = frozenset({"v", "n", "prev", "id", "at", "server", "tenant", "verdict", "codes", "rule", "judged", "nonce",
-                      "anchors", "policy", "ms", "checks"})  # fmt: skip
+_MEMBERS = frozenset({"v", "n", "prev", "id", "at", "server", "tenant", "verdict", "codes", "rule", "judged", "results",
+                      "nonce", "anchors", "policy", "ms", "checks"})  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,7 +25,8 @@ HOST = Ed25519PrivateKey.generate()
 def decision(number: int = 0, verdict: str = "admit", *codes: str, ms: float = 2.0) -> dict[str, Json]:
     return {
         "id": f"d{number}", "at": 1767225600.5 + number, "server": f"https://s{number}.example/", "tenant": "",
-        "verdict": verdict, "codes": list(codes), "rule": "corp", "judged": {"identity": "ab" * 32}, "nonce": "",
+        "verdict": verdict, "codes": list(codes), "rule": "corp", "judged": {"identity": "ab" * 32},
+        "results": {"identity": "ba" * 32}, "nonce": "",
         "anchors": "cd" * 32, "policy": "ef" * 32, "ms": {"identity": ms, "appraise": 1.0},
         "checks": {"identity": {"signature": ms / 2, "validity": 0.25}, "appraise": {"rule": 0.5}},
     }  # fmt: skip

@@ -9,6 +9,7 @@ import socket
 import sqlite3
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
+from dataclasses import replace
 from hashlib import sha256
 from ipaddress import ip_address
 from pathlib import Path
@@ -481,7 +482,7 @@ def test_every_decision_is_recorded_with_what_it_rests_on(serve: Callable[[Shown
     first, second = decisions(data)
     assert (first["verdict"], first["codes"], first["rule"]) == ("admit", [], "server")
     assert (second["verdict"], second["codes"]) == ("deny", ["X-EXPIRED"])
-    assert set(first["judged"]) == {"identity", "jwt-svid"}
+    assert set(first["judged"]) == set(first["results"]) == {"identity", "jwt-svid"}
     assert set(first["ms"]) == set(first["checks"]) == {"identity", "jwt-svid", "appraise"}
     took = {stage: sum(checks.values()) for stage, checks in first["checks"].items()}
     assert all(0 < took[stage] <= first["ms"][stage] for stage in took), "each within its stage"
@@ -489,6 +490,60 @@ def test_every_decision_is_recorded_with_what_it_rests_on(serve: Callable[[Shown
     assert {"rule", "result", "drift"} & set(first["checks"]["appraise"]) == {"rule", "result"}, "what ran is timed"
     assert second["checks"]["identity"]["signature"] > 0, "whatever the verdict"
     assert len(first["nonce"]) == len(first["policy"]) == len(first["anchors"]) == 64
+
+
+def chain_digest(*chain: bytes) -> str:
+    """As the page says that it is recomputed."""
+    return sha256(b"".join(len(der).to_bytes(4, "big") + der for der in chain)).hexdigest()
+
+
+@pytest.mark.parametrize("code", ["", "X-EXPIRED", "X-ANCHOR-UNKNOWN"])
+def test_the_record_names_the_chain_that_was_judged_whatever_came_of_it(
+    code: str, serve: Callable[[Shown], int], data: Path
+) -> None:
+    made = REFUSED[code][0]() if code else shown()
+    port = serve(made)
+    admission(port, config(port, TLS))
+    (line,) = decisions(data)
+    assert line["codes"] == ([code] if code else [])
+    assert line["judged"] == {"identity": chain_digest(*made.chain)}
+
+
+def test_a_chain_that_was_handed_over_is_named_as_well(data: Path) -> None:
+    ders = (leaf(expired), BETWEEN.der)
+    payload = {"url": "https://127.0.0.1/x", "certificates": [base64.b64encode(der).decode() for der in ders]}
+    admission(443, config(443, TLS, handshake=False), payload=payload)
+    (line,) = decisions(data)
+    assert line["judged"] == {"identity": chain_digest(*ders)}
+
+
+def test_a_server_that_shows_nothing_is_recorded_with_no_digest(serve: Callable[[Shown], int], data: Path) -> None:
+    port = serve(shown(newest=SSL.TLS1_2_VERSION))
+    admission(port, config(port, TLS))
+    (line,) = decisions(data)
+    assert (line["codes"], line["judged"]) == (["N-UNREACHABLE"], {"identity": ""})
+
+
+@pytest.mark.parametrize("code", ["", "C-BINDING", "C-PARSE", "C-KIND-NOT-ALLOWED"])
+def test_the_record_names_the_answer_that_was_judged_whatever_came_of_it(
+    code: str, serve: Callable[[Shown], int], data: Path
+) -> None:
+    kept = data / "answer"
+    made = EVIDENCE_REFUSED[code]() if code else shown(attester=attester())
+    answers = made.attester
+    assert answers is not None
+
+    def kept_by_the_attester(nonce: bytes, context: bytes) -> bytes:
+        kept.write_bytes(answers(nonce, context))
+        return kept.read_bytes()
+
+    port = serve(replace(made, attester=kept_by_the_attester))
+    admission(port, config(port, TLS, EVIDENCE), data)
+    (line,) = decisions(data)
+    assert line["codes"] == ([code] if code else [])
+    assert line["judged"].keys() - {"identity"} == line["results"].keys() - {"identity"}
+    (evidence,) = line["judged"].keys() - {"identity"}
+    assert line["judged"][evidence] == sha256(kept.read_bytes()).hexdigest() != line["results"][evidence]
 
 
 def test_a_decision_that_cannot_be_recorded_is_none(serve: Callable[[Shown], int], data: Path) -> None:
@@ -641,7 +696,7 @@ def test_each_kind_of_evidence_is_asked_for_by_a_nonce_of_its_own(serve: Callabl
     seen = nonces.read_bytes()
     assert len(seen) == 64 and seen[:32] != seen[32:]
     (line,) = decisions(data)
-    assert set(line["judged"]) == {"identity", "jwt-svid", "evidence"}
+    assert set(line["judged"]) == set(line["results"]) == {"identity", "jwt-svid", "evidence"}
     assert line["nonce"].split() == [sha256(part).hexdigest() for part in (seen[:32], seen[32:])]
 
 
@@ -675,7 +730,12 @@ def test_evidence_in_a_record_answers_a_nonce_that_was_issued_for_it(serve: Call
     answer = answered(challenged(port, settings, data))
     assert recorded(port, settings, data, answer).out["verdict"] == "admit"
     assert codes(recorded(port, settings, data, answer)) == {"C-NONCE-REUSED"}
-    _, good, again = decisions(data)
+    first, good, again = decisions(data)
+    shown_once = sha256(
+        json.dumps({"v": 1, "answers": [answer]}, sort_keys=True, separators=(",", ":")).encode()
+    ).hexdigest()
+    assert first["judged"]["evidence"] == ""
+    assert good["judged"]["jwt-svid"] == again["judged"]["evidence"] == shown_once
     assert len(good["nonce"]) == 64 and good["nonce"] == again["nonce"]
 
 
@@ -705,6 +765,16 @@ def test_evidence_in_a_record_that_is_no_answer_is_refused(
     settings = config(port, TLS, RECORD)
     decided = recorded(port, settings, data, change(answered(challenged(port, settings, data))))
     assert codes(decided) == {code} | ({"C-KIND-MISSING"} if code == "C-KIND-NOT-ALLOWED" else set())
+
+
+def test_what_was_judged_is_named_once_though_several_things_were_found(
+    serve: Callable[[Shown], int], data: Path
+) -> None:
+    port = serve(shown())
+    settings = config(port, TLS, RECORD)
+    recorded(port, settings, data, {**answered(challenged(port, settings, data)), "kind": "tpm"})
+    _, line = decisions(data)
+    assert [len(line[member]["evidence"].split()) for member in ("judged", "results")] == [1, 2]
 
 
 def test_evidence_in_a_record_of_another_server_is_refused(serve: Callable[[Shown], int], data: Path) -> None:
