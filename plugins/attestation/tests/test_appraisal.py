@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from attest.appraisal import FRESH, Appraisal, appraise
 from attest.codes import GROUPS
+from attest.evidence import KINDS
 from attest.policy import BadPolicy, Drift, Policy, SvidIdentity, TlsIdentity, read_policy
 from attest.results import BadResult, StageResult, read_result
 from attest.rules import Revocation
@@ -187,6 +188,7 @@ def test_the_digest_is_of_what_a_policy_says_and_not_of_how_it_is_laid_out() -> 
     [
         ("revocation: off", "revocation: of"),
         ("evidence:", "evidnce:"),
+        ("require: [jwt-svid]", "require: [jwt-svid, jwt-svid]"),
         ("anchors: [corp]", "anchors: corp"),
         ("version: 1", "version: 2"),
         ("version: 1", "version: 1\nversion: 1"),
@@ -211,6 +213,18 @@ def test_the_digest_is_of_what_a_policy_says_and_not_of_how_it_is_laid_out() -> 
 def test_a_policy_that_says_anything_else_is_refused(old: str, new: str) -> None:
     with pytest.raises(BadPolicy):
         read_policy(POLICY_TEXT.replace(old, new, 1).encode())
+
+
+@pytest.mark.parametrize(("kind", "hint"), [("jwt-svidd", "; did you mean 'jwt-svid'?"), ("abacus", "")])
+def test_a_kind_of_evidence_that_nobody_verifies_is_refused_at_its_place(kind: str, hint: str) -> None:
+    """It would deny everybody, and nobody would know why."""
+    with pytest.raises(BadPolicy) as caught:
+        read_policy(POLICY_TEXT.replace("require: [jwt-svid]", f"require: [jwt-svid, {kind}]").encode())
+    known = ", ".join(sorted(KINDS))
+    assert str(caught.value) == (
+        f"rule billing: `{kind}` is no kind of evidence, the kinds are {known}{hint} "
+        "- at `$.servers[0].evidence.require[1]`"
+    )
 
 
 @pytest.mark.parametrize(

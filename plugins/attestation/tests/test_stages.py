@@ -30,6 +30,7 @@ from cryptography.x509 import ocsp
 from cryptography.x509.oid import ExtendedKeyUsageOID
 from joserfc import jws
 from joserfc.jwk import ECKey
+from msgspec import structs
 from OpenSSL import SSL
 from penstock_plugin import testing
 from pki import DAY, Authority, Draft, key, root, spki
@@ -690,14 +691,19 @@ def test_each_kind_of_evidence_is_asked_for_by_a_nonce_of_its_own(serve: Callabl
         return attester()(nonce, context)
 
     port = serve(shown(attester=answers))
-    settings = config(port, TLS, {**EVIDENCE, "require": ["jwt-svid", "tpm"]})
-    decided = admission(port, settings, data)
-    assert decided.denied and codes(decided) == {"C-KIND-NOT-ALLOWED"}
+    settings = read_settings(config(port, TLS, EVIDENCE), {})
+    rule = settings.policy.rules[0]
+    assert rule.evidence is not None
+    # Of a second kind, which no policy can name as long as nobody verifies it.
+    rule = structs.replace(rule, evidence=structs.replace(rule.evidence, require=("jwt-svid", "tpm")))
+    url, key_digest = read_url(f"https://127.0.0.1:{port}/mcp"), sha256(spki(key("leaf"))).hexdigest()
+    first, second = Challenger.at(data).challenge(url, rule, key_digest, settings, lambda: NOW).results
+    assert (first.kind, first.outcome.codes) == ("jwt-svid", set())
+    assert (second.kind, second.outcome.codes) == ("evidence", {"C-KIND-NOT-ALLOWED"})
     seen = nonces.read_bytes()
     assert len(seen) == 64 and seen[:32] != seen[32:]
-    (line,) = decisions(data)
-    assert set(line["judged"]) == set(line["results"]) == {"identity", "jwt-svid", "evidence"}
-    assert line["nonce"].split() == [sha256(part).hexdigest() for part in (seen[:32], seen[32:])]
+    named = [one.outcome.claims["nonce"] for one in (first, second)]
+    assert named == [sha256(part).hexdigest() for part in (seen[:32], seen[32:])]
 
 
 RECORD: dict[str, Any] = {**EVIDENCE, "via": "record"}
