@@ -35,6 +35,9 @@ _MEMBERS = frozenset({"v", "n", "prev", "id", "at", "server", "tenant", "verdict
                       "nonce", "anchors", "policy", "ms", "checks"})  # fmt: skip
 
 
+_HALF = "half a line, as a crash leaves it"
+
+
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
     """How far a log went when it was signed: the number of its last line and that line's digest."""
@@ -116,6 +119,8 @@ def verify_log(
 
 
 def _problems_of(number: int, before: str, line: bytes) -> list[Problem]:
+    if not line.endswith(b"\n"):
+        return [Problem(number, _HALF)]
     try:
         record = read_line(line)
     except NotJson as error:
@@ -139,6 +144,8 @@ class Metrics:
     failures: Mapping[str, int]
     checks: Mapping[str, float]
     """Milliseconds of each check where it ran, on average, by stage and name: `identity.signature`."""
+    left_out: tuple[Problem, ...] = ()
+    """What of the log is not in the figures: the end of one that is not whole."""
 
     @property
     def share_admitted(self) -> float:
@@ -147,12 +154,16 @@ class Metrics:
 
 
 def metrics(lines: Iterable[bytes]) -> Metrics:
-    """Recompute the metrics. Raises NotJson for a line that is none."""
+    """Recompute the metrics of the whole lines. Raises NotJson for one that was not written here."""
     last: dict[tuple[Json, Json], Json] = {}
     total, count, failures = 0.0, 0, Counter[str]()
     took: dict[str, list[float]] = {}
-    for line in lines:
-        record = read_line(line)
+    left_out: tuple[Problem, ...] = ()
+    for number, line in enumerate(lines, 1):
+        if not line.endswith(b"\n"):
+            left_out = (Problem(number, _HALF),)
+            break
+        record = _read_numbered(number, line)
         last[str(record["server"]), str(record["tenant"])] = record["verdict"]
         timings = record["ms"]
         total += sum(float(str(one)) for one in timings.values()) if isinstance(timings, dict) else 0.0
@@ -163,7 +174,14 @@ def metrics(lines: Iterable[bytes]) -> Metrics:
         failures.update(str(code) for code in codes) if isinstance(codes, list) else None
     admitted = sum(1 for verdict in last.values() if verdict == "admit")
     checks = {name: sum(each) / len(each) for name, each in took.items()}
-    return Metrics(count, len(last), admitted, total / count if count else 0.0, dict(failures), checks)
+    return Metrics(count, len(last), admitted, total / count if count else 0.0, dict(failures), checks, left_out)
+
+
+def _read_numbered(number: int, line: bytes) -> dict[str, Json]:
+    try:
+        return read_line(line)
+    except NotJson as error:
+        raise NotJson(f"line {number}: {error}") from error
 
 
 def _checks_of(record: Mapping[str, Json]) -> Iterator[tuple[str, float]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 from pathlib import Path
 
 from attest.audit import Checkpoint, Metrics, metrics, verify_log
@@ -85,6 +86,8 @@ def _is_signed_by(key: Ed25519PublicKey, checkpoint: Checkpoint) -> bool:
 
 def _report(given: argparse.Namespace) -> int:
     found = metrics(_log(given).lines())
+    for problem in found.left_out:
+        print(f"left out: line {problem.line}: {problem.what}", file=sys.stderr)
     print(_prometheus(found) if given.format == "prometheus" else json.dumps(_told(found), indent=2))
     return 0
 

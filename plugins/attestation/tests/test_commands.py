@@ -149,6 +149,39 @@ def test_the_metrics_are_recomputed(folder: Path, capsys: pytest.CaptureFixture[
     assert 'penstock_attestation_failures{code="X-EXPIRED"} 1' in lines
 
 
+def test_half_a_line_that_a_crash_left_is_left_out_of_the_report_and_named(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Wherever it was cut, and be it before its last byte."""
+    log, file = AuditLog(folder / "audit.jsonl"), folder / "audit.jsonl"
+    log.append(decision(1))
+    whole = file.read_bytes()
+    log.append(decision(2, "deny", "X-EXPIRED"))
+    (folder / "whole.jsonl").write_bytes(whole)
+    assert run("audit", "report", folder / "whole.jsonl") == 0
+    expected = printed(capsys)
+    both = file.read_bytes()
+    for end in (len(whole) + 1, len(whole) + 40, len(both) - 1):
+        file.write_bytes(both[:end])
+        assert run("audit", "report", file) == 0
+        said = capsys.readouterr()
+        assert json.loads(said.out) == expected
+        named = "line 2: half a line, as a crash leaves it\n"
+        assert said.err == f"left out: {named}"
+        assert run("audit", "verify", file) == 1
+        assert named in capsys.readouterr().out, "the same of both"
+
+
+def test_a_line_that_was_changed_is_not_left_out_and_is_named(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    log, file = AuditLog(folder / "audit.jsonl"), folder / "audit.jsonl"
+    for number in range(3):
+        log.append(decision(number))
+    lines = file.read_bytes().splitlines(keepends=True)
+    file.write_bytes(b"".join((lines[0], b"{}\n", lines[2])))
+    assert run("audit", "report", file) == 2
+    assert capsys.readouterr().err == "error: line 2: not a line of this log\n"
+
+
 def test_what_is_not_said_comes_from_the_policy_and_the_trust_store(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
