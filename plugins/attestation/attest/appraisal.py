@@ -137,7 +137,8 @@ def _has_identity(findings: Findings, path: str, results: Sequence[StageResult],
     if not results:
         findings.against("A-IDENTITY-MISSING", path, "the result of the identity stage", "none")
     for one in results:
-        if not one.pop and not _is_refused(one):
+        # A chain that was shown without a handshake, whatever else is wrong with it; who showed none has other reasons.
+        if not one.pop and (one.judged or not _is_refused(one)):
             findings.against("M-POP", path, "a handshake in which the server used its key", "a chain handed over")
         admitted_under = one.outcome.claims.get("rule")
         if rule is not None and one.outcome.verdict is Verdict.ADMIT and admitted_under != rule.name:

@@ -121,6 +121,8 @@ def test_a_rule_for_an_identity_counts_only_once_it_is_verified() -> None:
     assert appraised(found(server=url, claims=claims), url=url).outcome.verdict is Verdict.ADMIT
     handed_over = found(server=url, claims=claims, pop=False)
     assert appraised(handed_over, url=url).outcome.codes == {"A-NO-RULE", "M-POP"}
+    expired = found("identity", url, Reason("X-EXPIRED", "chain[0]"), pop=False, judged="ab" * 32, claims={})
+    assert appraised(expired, url=url).outcome.codes == {"X-EXPIRED", "M-POP"}
     unreachable = found("identity", url, Reason("N-UNREACHABLE", "connection"), pop=False)
     assert appraised(unreachable, url=url).outcome.retryable
 

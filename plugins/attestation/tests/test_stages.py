@@ -513,9 +513,10 @@ def test_the_record_names_the_chain_that_was_judged_whatever_came_of_it(
 def test_a_chain_that_was_handed_over_is_named_as_well(data: Path) -> None:
     ders = (leaf(expired), BETWEEN.der)
     payload = {"url": "https://127.0.0.1/x", "certificates": [base64.b64encode(der).decode() for der in ders]}
-    admission(443, config(443, TLS, handshake=False), payload=payload)
+    decided = admission(443, config(443, TLS, handshake=False), payload=payload)
     (line,) = decisions(data)
     assert line["judged"] == {"identity": chain_digest(*ders)}
+    assert codes(decided) == {*line["codes"]} == {"X-EXPIRED", "M-POP"}, "one fault hides no other"
 
 
 def test_a_server_that_shows_nothing_is_recorded_with_no_digest(serve: Callable[[Shown], int], data: Path) -> None:
@@ -800,5 +801,7 @@ def test_a_record_that_cannot_even_be_read_is_a_decision_too(data: Path) -> None
 
 @pytest.mark.parametrize("chain", [["%%"], [5], ["AAAA"], [], 5, "AAAA", {"a": 1}])
 def test_a_record_with_something_else_than_certificates_is_refused(chain: object) -> None:
+    """What is not even base64 shows nothing that anybody could possess the key of."""
     payload = {"url": "https://127.0.0.1/x", "certificates": chain}
-    assert codes(admission(443, config(443, TLS, handshake=False), payload=payload)) == {"C-PARSE"}
+    more = {"M-POP"} if chain == ["AAAA"] else set()
+    assert codes(admission(443, config(443, TLS, handshake=False), payload=payload)) == {"C-PARSE"} | more
