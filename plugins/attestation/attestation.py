@@ -169,7 +169,9 @@ def identity(call: Call) -> Answer:
         return _objection(call, _misread(current, "identity", error), begun)
     try:
         settings, ask = _in_time(current.settings(), call), _stores[0].responders.answers
-        found = identify(url, settings, current.now(), _handed_over(call), _remember_lists, ask)
+        newer: dict[str, int] = {}
+        found = identify(url, settings, current.now(), _handed_over(call), newer.update, ask)
+        found = _remembered(current, found, newer)
     except _UNREADABLE as error:
         found = _unstored(current, "identity", error, str(url))
     return _objection(call, found, begun)
@@ -342,8 +344,14 @@ def _checks(appraisal: Appraisal, given: Given) -> dict[str, list[Check]]:
     return found
 
 
-def _remember_lists(numbers: Mapping[str, int]) -> None:
-    _stores[0].trust.remember(Kind.CRL, numbers)
+def _remembered(current: Current, found: StageResult, lists: Mapping[str, int]) -> StageResult:
+    """Remember numbers of lists, without which nothing was found; what was judged is named all the same."""
+    try:
+        if lists:
+            _stores[0].trust.remember(Kind.CRL, lists)
+    except _UNREADABLE as error:
+        return replace(_unstored(current, "identity", error, found.server), pop=found.pop, judged=found.judged)
+    return found
 
 
 def _results(call: Call) -> Given:

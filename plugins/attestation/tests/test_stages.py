@@ -579,6 +579,7 @@ def test_a_store_that_is_locked_is_an_error_that_may_pass(
     assert [(one["code"], one["actual"]) for one in details["reasons"]] == [("A-STORE", "database is locked")]
     assert details["retryable"] and found.violation.retry_after_ms
     if name == "identity":
+        assert found.out["result"]["judged"] == result["judged"] != ""
         decided = stage("appraise", port, settings, identity=found.out["result"])
         assert codes(decided) == {"A-STORE"} and decided.violation is not None and decided.violation.retry_after_ms
 
@@ -699,8 +700,8 @@ def test_each_kind_of_evidence_is_asked_for_by_a_nonce_of_its_own(serve: Callabl
     rule = structs.replace(rule, evidence=structs.replace(rule.evidence, require=("jwt-svid", "tpm")))
     url, key_digest = read_url(f"https://127.0.0.1:{port}/mcp"), sha256(spki(key("leaf"))).hexdigest()
     first, second = Challenger.at(data).challenge(url, rule, key_digest, settings, lambda: NOW).results
-    assert (first.kind, first.outcome.codes) == ("jwt-svid", set())
-    assert (second.kind, second.outcome.codes) == ("evidence", {"C-KIND-NOT-ALLOWED"})
+    assert (first.kind, first.outcome.codes) == ("jwt-svid", frozenset())
+    assert (second.kind, second.outcome.codes) == ("evidence", frozenset({"C-KIND-NOT-ALLOWED"}))
     seen = nonces.read_bytes()
     assert len(seen) == 64 and seen[:32] != seen[32:]
     named = [one.outcome.claims["nonce"] for one in (first, second)]
