@@ -152,10 +152,10 @@ class Findings:
 
         A check that finds that it cannot tell, and that this is no reason, returns why: it was skipped then.
         """
-        before = len(self._reasons)
-        begun = Findings.timer()
+        before, timer = len(self._reasons), Findings.timer
+        begun = timer()
         why = check(self, path, *a, **k)
-        us = (Findings.timer() - begun) * 1e6
+        us = (timer() - begun) * 1e6
         passed = len(self._reasons) == before
         result = _SKIP if why else _PASS if passed else _FAIL
         self._checks.append(_new(Check, (name, path, result, why or "", us)))

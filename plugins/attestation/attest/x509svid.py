@@ -79,7 +79,7 @@ def claimed_id(leaf: bytes) -> SpiffeId | None:
 def _is_authenticated(outcome: Outcome) -> bool:
     """Whether every signature from an authority down to the leaf was good: else a stranger wrote what is there."""
     passed = ("signature", "chain[0]", Result.PASS)
-    return any((check.name, check.path, check.result) == passed for check in outcome.checks)
+    return any(check[:3] == passed for check in outcome.checks)
 
 
 def _domain_of(findings: Findings, presented: Sequence[bytes]) -> SpiffeId | None:
