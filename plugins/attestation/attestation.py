@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from hashlib import sha256
 from pathlib import Path
 from secrets import token_hex
-from time import monotonic
+from time import monotonic, perf_counter
 
 import rfc8785
 from attest.appraisal import Appraisal, appraise
@@ -28,7 +28,7 @@ from attest.results import BadResult, Results, StageResult, read_result, read_re
 from attest.spiffe import SpiffeId, read_id
 from attest.strictjson import Json
 from attest.urls import BadUrl, Url, read_url
-from attest.verdict import Findings, Outcome, Verdict, together
+from attest.verdict import Check, Findings, Outcome, Verdict, milliseconds, together
 from penstock_plugin import Answer, Call, Config, Plugin, Start
 from world.admissions import Admissions
 from world.auditlog import AuditLog, CannotRecord, alone
@@ -65,6 +65,9 @@ class Stores:
                 Responders(folder / "answers.db"),
             )
 
+
+Findings.timer = perf_counter
+"""Children inherit it: what a check takes is measured where it runs."""
 
 _stores: list[Stores] = []
 
@@ -166,7 +169,9 @@ def identity(call: Call) -> Answer:
         return _objection(call, _misread(current, "identity", error), begun)
     try:
         settings, ask = _in_time(current.settings(), call), _stores[0].responders.answers
-        found = identify(url, settings, current.now(), _handed_over(call), _remember_lists, ask)
+        newer: dict[str, int] = {}
+        found = identify(url, settings, current.now(), _handed_over(call), newer.update, ask)
+        found = _remembered(current, found, newer)
     except _UNREADABLE as error:
         found = _unstored(current, "identity", error, str(url))
     return _objection(call, found, begun)
@@ -253,12 +258,10 @@ def _appraised(current: Current, text: str, tenant: str, given: Given) -> Apprai
     before, approved = admissions.last(server, tenant), admissions.approved(server, tenant)
     appraisal = appraise(settings.policy, url, given.results, at, before, approved)
     if appraisal.outcome.verdict is Verdict.ADMIT:
-        still = _still_trusted(settings, appraisal)
-        appraisal = replace(appraisal, outcome=together([appraisal.outcome, still]))
+        appraisal = appraisal.joined(_still_trusted(settings, appraisal))
     if settings.rego is None:
         return appraisal
-    objections = object_by(settings.rego, _about(appraisal, tenant, given))
-    return replace(appraisal, outcome=together([appraisal.outcome, objections]))
+    return appraisal.joined(object_by(settings.rego, _about(appraisal, tenant, given)))
 
 
 def _still_trusted(settings: Settings, appraisal: Appraisal) -> Outcome:
@@ -306,7 +309,6 @@ def _remember(appraisal: Appraisal, tenant: str, given: Given) -> None:
 def _record(appraisal: Appraisal, tenant: str, given: Given) -> dict[str, Json]:
     claims = {name: value for one in given.results for name, value in one.outcome.claims.items()}
     nonces = [str(one.outcome.claims["nonce"]) for one in given.results if "nonce" in one.outcome.claims]
-    judged = {one.kind: sha256(rfc8785.dumps(one.as_json())).hexdigest() for one in given.results}  # type: ignore[arg-type]
     return {
         "id": token_hex(16),
         "at": appraisal.at.timestamp(),
@@ -315,16 +317,41 @@ def _record(appraisal: Appraisal, tenant: str, given: Given) -> dict[str, Json]:
         "verdict": appraisal.outcome.verdict.value,
         "codes": [*sorted(appraisal.outcome.codes)],
         "rule": appraisal.rule.name if appraisal.rule else "",
-        "judged": dict(judged),
+        "judged": _by_kind(given, lambda one: one.judged),
+        "results": _by_kind(given, lambda one: sha256(rfc8785.dumps(one.as_json())).hexdigest()),  # type: ignore[arg-type]
         "nonce": " ".join(nonces),
         "anchors": str(claims.get("anchors", claims.get("bundle", ""))),
         "policy": appraisal.policy.hex(),
         "ms": {**given.took},
+        "checks": {kind: {**milliseconds(checks)} for kind, checks in _checks(appraisal, given).items()},
     }
 
 
-def _remember_lists(numbers: Mapping[str, int]) -> None:
-    _stores[0].trust.remember(Kind.CRL, numbers)
+def _by_kind(given: Given, digest: Callable[[StageResult], str]) -> dict[str, Json]:
+    """Digests by stage; where several results are of one kind each digest is named once."""
+    found: dict[str, list[str]] = {}
+    for one in given.results:
+        found.setdefault(one.kind, []).append(digest(one))
+    return {kind: " ".join(dict.fromkeys(filter(None, digests))) for kind, digests in found.items()}
+
+
+def _checks(appraisal: Appraisal, given: Given) -> dict[str, list[Check]]:
+    """What was checked, by stage; several questions for evidence of one kind are one stage's."""
+    found: dict[str, list[Check]] = {}
+    for one in given.results:
+        found.setdefault(one.kind, []).extend(one.outcome.checks)
+    found["appraise"] = [*appraisal.checks]
+    return found
+
+
+def _remembered(current: Current, found: StageResult, lists: Mapping[str, int]) -> StageResult:
+    """Remember numbers of lists, without which nothing was found; what was judged is named all the same."""
+    try:
+        if lists:
+            _stores[0].trust.remember(Kind.CRL, lists)
+    except _UNREADABLE as error:
+        return replace(_unstored(current, "identity", error, found.server), pop=found.pop, judged=found.judged)
+    return found
 
 
 def _results(call: Call) -> Given:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from itertools import count
 from typing import Any
 
 import pytest
+from attest.verdict import Findings
 
 _REACHING_OUT = ("socket.connect", "socket.getaddrinfo", "socket.gethostbyname", "socket.sendto", "socket.bind")
 _open_to = [False]
@@ -26,3 +28,23 @@ def loopback() -> Iterator[None]:
     _open_to[0] = True
     yield
     _open_to[0] = False
+
+
+@pytest.fixture
+def timed() -> Iterator[None]:
+    """Have every check take a second: each look at the timer finds it a second later."""
+    seconds = count()
+    yield from _timing_by(lambda: float(next(seconds)))
+
+
+@pytest.fixture
+def untimed() -> Iterator[None]:
+    """Verify as whoever has no clock does."""
+    yield from _timing_by(lambda: 0.0)
+
+
+def _timing_by(timer: Callable[[], float]) -> Iterator[None]:
+    before = Findings.timer
+    Findings.timer = timer
+    yield
+    Findings.timer = before

@@ -7,7 +7,7 @@ key is ever in the plugin; the host signs.
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from attest.drift import Known, judge_drift, known_by
@@ -16,7 +16,7 @@ from attest.policy import Policy, Rule
 from attest.results import StageResult
 from attest.spiffe import BadSpiffeId, SpiffeId, read_id
 from attest.urls import Url
-from attest.verdict import UNAUTHENTICATED, Findings, Outcome, Verdict, together
+from attest.verdict import UNAUTHENTICATED, Check, Findings, Outcome, Verdict, together
 
 __all__ = ["FRESH", "Appraisal", "appraise", "trust_vector"]
 
@@ -43,6 +43,12 @@ class Appraisal:
     outcome: Outcome
     policy: bytes
     at: datetime
+    checks: tuple[Check, ...] = ()
+    """Those of the appraisal itself, which stand in the outcome beside those of the stages."""
+
+    def joined(self, found: Outcome) -> Appraisal:
+        """Return it with what else was found on the way to the decision."""
+        return replace(self, outcome=together([self.outcome, found]), checks=self.checks + found.checks)
 
     def ear(self, nonce: str | None = None) -> dict[str, object]:
         """Return the attestation result, unsigned."""
@@ -92,7 +98,7 @@ def appraise(
             findings.run("evidence", "results", _has_evidence, rule, mine)
         judge_drift(findings, before, known_by(mine), rule.drift, approved)
     outcome = together([findings.outcome(), *(one.outcome for one in mine)])
-    return Appraisal(str(url), rule, outcome, policy.digest, at)
+    return Appraisal(str(url), rule, outcome, policy.digest, at, findings.outcome().checks)
 
 
 def _identity_of(results: Sequence[StageResult]) -> SpiffeId | None:
@@ -131,7 +137,8 @@ def _has_identity(findings: Findings, path: str, results: Sequence[StageResult],
     if not results:
         findings.against("A-IDENTITY-MISSING", path, "the result of the identity stage", "none")
     for one in results:
-        if not one.pop and not _is_refused(one):
+        # A chain that was shown without a handshake, whatever else is wrong with it; who showed none has other reasons.
+        if not one.pop and (one.judged or not _is_refused(one)):
             findings.against("M-POP", path, "a handshake in which the server used its key", "a chain handed over")
         admitted_under = one.outcome.claims.get("rule")
         if rule is not None and one.outcome.verdict is Verdict.ADMIT and admitted_under != rule.name:

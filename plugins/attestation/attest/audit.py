@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import rfc8785
@@ -31,8 +31,11 @@ __all__ = [
 BEGINNING = "0" * 64
 """What stands in the place of the digest before the first line."""
 
-_MEMBERS = frozenset({"v", "n", "prev", "id", "at", "server", "tenant", "verdict", "codes", "rule", "judged", "nonce",
-                      "anchors", "policy", "ms"})  # fmt: skip
+_MEMBERS = frozenset({"v", "n", "prev", "id", "at", "server", "tenant", "verdict", "codes", "rule", "judged", "results",
+                      "nonce", "anchors", "policy", "ms", "checks"})  # fmt: skip
+
+
+_HALF = "half a line, as a crash leaves it"
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +119,8 @@ def verify_log(
 
 
 def _problems_of(number: int, before: str, line: bytes) -> list[Problem]:
+    if not line.endswith(b"\n"):
+        return [Problem(number, _HALF)]
     try:
         record = read_line(line)
     except NotJson as error:
@@ -137,6 +142,10 @@ class Metrics:
     admitted: int
     mean_ms: float
     failures: Mapping[str, int]
+    checks: Mapping[str, float]
+    """Milliseconds of each check where it ran, on average, by stage and name: `identity.signature`."""
+    left_out: tuple[Problem, ...] = ()
+    """What of the log is not in the figures: the end of one that is not whole."""
 
     @property
     def share_admitted(self) -> float:
@@ -145,16 +154,38 @@ class Metrics:
 
 
 def metrics(lines: Iterable[bytes]) -> Metrics:
-    """Recompute the metrics. Raises NotJson for a line that is none."""
+    """Recompute the metrics of the whole lines. Raises NotJson for one that was not written here."""
     last: dict[tuple[Json, Json], Json] = {}
     total, count, failures = 0.0, 0, Counter[str]()
-    for line in lines:
-        record = read_line(line)
+    took: dict[str, list[float]] = {}
+    left_out: tuple[Problem, ...] = ()
+    for number, line in enumerate(lines, 1):
+        if not line.endswith(b"\n"):
+            left_out = (Problem(number, _HALF),)
+            break
+        record = _read_numbered(number, line)
         last[str(record["server"]), str(record["tenant"])] = record["verdict"]
         timings = record["ms"]
         total += sum(float(str(one)) for one in timings.values()) if isinstance(timings, dict) else 0.0
         count += 1
+        for name, ms in _checks_of(record):
+            took.setdefault(name, []).append(ms)
         codes = record["codes"]
         failures.update(str(code) for code in codes) if isinstance(codes, list) else None
     admitted = sum(1 for verdict in last.values() if verdict == "admit")
-    return Metrics(count, len(last), admitted, total / count if count else 0.0, dict(failures))
+    checks = {name: sum(each) / len(each) for name, each in took.items()}
+    return Metrics(count, len(last), admitted, total / count if count else 0.0, dict(failures), checks, left_out)
+
+
+def _read_numbered(number: int, line: bytes) -> dict[str, Json]:
+    try:
+        return read_line(line)
+    except NotJson as error:
+        raise NotJson(f"line {number}: {error}") from error
+
+
+def _checks_of(record: Mapping[str, Json]) -> Iterator[tuple[str, float]]:
+    stages = record["checks"]
+    for stage, checks in stages.items() if isinstance(stages, dict) else ():
+        for name, ms in checks.items() if isinstance(checks, dict) else ():
+            yield f"{stage}.{name}", float(str(ms))

@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from difflib import get_close_matches
 from enum import Enum
 from ipaddress import AddressValueError, IPv4Address, IPv6Address
 from typing import Annotated, TypeAlias
@@ -15,6 +16,7 @@ from typing import Annotated, TypeAlias
 import msgspec
 import rfc8785
 
+from attest.evidence import KINDS
 from attest.hostnames import has_wildcard, is_dns_name, wildcard_is_alone
 from attest.rules import PROFILES, Demand, Revocation, Rules
 from attest.spiffe import BadSpiffeId, SpiffeId, is_allowed, read_id
@@ -208,9 +210,8 @@ def policy_of(document: object) -> Policy:
         digest = hashlib.sha256(rfc8785.dumps(document)).digest()  # type: ignore[arg-type]  # JSON, as was just seen
     except (msgspec.ValidationError, rfc8785.CanonicalizationError) as error:
         raise BadPolicy(str(error)) from error
-    for rule in found.servers:
-        if rule.evidence is not None and len(set(rule.evidence.require)) != len(rule.evidence.require):
-            raise BadPolicy(f"rule {rule.name}: evidence of one kind is required twice")
+    for number, rule in enumerate(found.servers):
+        _hold_kinds(rule, f"$.servers[{number}].evidence.require")
     names = [rule.name for rule in found.servers]
     if len(set(names)) != len(names):
         raise BadPolicy("two rules of one name")
@@ -218,6 +219,20 @@ def policy_of(document: object) -> Policy:
     for rule in found.servers:
         _hold_names(rule)
     return Policy(found.servers, digest, tuple(_pattern(rule) for rule in found.servers), found.fetch)
+
+
+def _hold_kinds(rule: Rule, place: str) -> None:
+    """Whoever had to show what nobody here can verify could never be let in."""
+    required = rule.evidence.require if rule.evidence is not None else ()
+    for number, kind in enumerate(required):
+        if kind not in KINDS:
+            near = get_close_matches(kind, KINDS, n=1)
+            hint = f"; did you mean '{near[0]}'?" if near else ""
+            known = ", ".join(sorted(KINDS))
+            said = f"`{kind}` is no kind of evidence, the kinds are {known}{hint}"
+            raise BadPolicy(f"rule {rule.name}: {said} - at `{place}[{number}]`")
+    if len(set(required)) != len(required):
+        raise BadPolicy(f"rule {rule.name}: evidence of one kind is required twice - at `{place}`")
 
 
 def _hold_one_handshake(rules: tuple[Rule, ...]) -> None:

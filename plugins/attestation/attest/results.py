@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from types import MappingProxyType
+from typing import Annotated
 
 import msgspec
 
@@ -23,6 +24,7 @@ class _Check(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     path: str
     result: Result
     why: str = ""
+    us: float = 0.0
 
 
 class _Reason(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -43,6 +45,7 @@ class _Document(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     checks: list[_Check]
     reasons: list[_Reason]
     claims: dict[str, object]
+    judged: Annotated[str, msgspec.Meta(pattern="^([0-9a-f]{64})?$")] = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +60,8 @@ class StageResult:
     outcome: Outcome
     ms: float = 0.0
     """How long the stage took, the network included."""
+    judged: str = ""
+    """SHA-256, in hex, of the bytes that were judged, whatever came of it; empty where nothing was shown."""
 
     def as_json(self) -> dict[str, object]:
         """Write it."""
@@ -69,7 +74,7 @@ class StageResult:
             "pop": self.pop,
             "ms": self.ms,
             "checks": [
-                {"name": one.name, "path": one.path, "result": one.result.value, "why": one.why}
+                {"name": one.name, "path": one.path, "result": one.result.value, "why": one.why, "us": round(one.us, 3)}
                 for one in self.outcome.checks
             ],
             "reasons": [
@@ -77,6 +82,7 @@ class StageResult:
                 for one in self.outcome.reasons
             ],
             "claims": {name: _plain(value) for name, value in self.outcome.claims.items()},
+            "judged": self.judged,
         }
 
 
@@ -110,15 +116,14 @@ def read_result(value: object) -> StageResult:
         found = msgspec.convert(value, _Document)
         if found.v != 1:
             raise BadResult(f"version {found.v}")
-        checks = tuple(Check(one.name, one.path, one.result, one.why) for one in found.checks)
+        checks = tuple(Check(one.name, one.path, one.result, one.why, one.us) for one in found.checks)
         reasons = tuple(Reason(one.code, one.path, one.expected, one.actual) for one in found.reasons)
         at = datetime.fromtimestamp(found.at, UTC)
     except (msgspec.ValidationError, LookupError, ValueError, OverflowError, OSError) as error:
         raise BadResult(str(error)) from error
     claims: Mapping[str, object] = MappingProxyType(found.claims)
-    return StageResult(
-        found.kind, found.server, found.policy, at, found.pop, Outcome(checks, reasons, claims), found.ms
-    )
+    outcome = Outcome(checks, reasons, claims)
+    return StageResult(found.kind, found.server, found.policy, at, found.pop, outcome, found.ms, found.judged)
 
 
 def _plain(value: object) -> object:

@@ -99,11 +99,14 @@ class Statuses:
         self, findings: Findings, name: str, path: Sequence[Certificate], place: int, rules: Rules, at: datetime
     ) -> None:
         """Note what is known about `path[place]`; under soft fail what is not known is a skipped check."""
-        status, codes = self._status(_Question(path, place, rules, at))
-        if status is _Status.OPEN and rules.revocation is Revocation.SOFT and not codes & _BAD_NEWS:
-            findings.skip("revocation", name, f"soft fail: {', '.join(sorted(codes))}")
-            return
-        findings.run("revocation", name, _note, status, codes, path[place])
+        findings.run("revocation", name, self._judge, _Question(path, place, rules, at))
+
+    def _judge(self, findings: Findings, name: str, asked: _Question) -> str | None:
+        status, codes = self._status(asked)
+        if status is _Status.OPEN and asked.rules.revocation is Revocation.SOFT and not codes & _BAD_NEWS:
+            return f"soft fail: {', '.join(sorted(codes))}"
+        _note(findings, name, status, codes, asked.certificate)
+        return None
 
     def _status(self, asked: _Question) -> tuple[_Status, set[str]]:
         answered, codes = self._by_answers(asked)

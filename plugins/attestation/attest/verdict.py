@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from types import MappingProxyType
-from typing import Concatenate, NamedTuple, ParamSpec
+from typing import ClassVar, Concatenate, NamedTuple, ParamSpec
 
 from attest.codes import CODES, Effect
 
-__all__ = ["UNAUTHENTICATED", "Check", "Findings", "Outcome", "Reason", "Result", "Verdict", "together"]
+__all__ = ["UNAUTHENTICATED", "Check", "Findings", "Outcome", "Reason", "Result", "Verdict", "milliseconds", "together"]
 
 UNAUTHENTICATED = "unauthenticated"
 """Why a check was skipped: what it would read is not covered by a signature that verifies."""
@@ -37,7 +37,7 @@ class Result(Enum):
     SKIP = "skip"
 
 
-_PASS, _FAIL = Result.PASS, Result.FAIL  # a look-up of an enum's member costs as much as a check
+_PASS, _FAIL, _SKIP = Result.PASS, Result.FAIL, Result.SKIP  # a look-up of an enum's member costs as much as a check
 _new = tuple.__new__  # and so does the constructor of a named tuple, which fills in defaults
 
 
@@ -67,6 +67,8 @@ class Check(NamedTuple):
     path: str
     result: Result
     why: str = ""
+    us: float = 0.0
+    """Microseconds that it took; 0.0 where nobody gave a timer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,23 +115,50 @@ def together(outcomes: Sequence[Outcome]) -> Outcome:
     return Outcome(checks, tuple(reasons), MappingProxyType(claims))
 
 
+def milliseconds(checks: Iterable[Check]) -> dict[str, float]:
+    """Return what the checks that ran took, by name, each the sum over all places where it ran."""
+    sums: dict[str, float] = {}
+    for check in checks:
+        if check.result is not _SKIP or check.us:
+            sums[check.name] = sums.get(check.name, 0.0) + check.us
+    return {name: round(us / 1000, 3) for name, us in sums.items()}
+
+
+def _no_time() -> float:
+    return 0.0
+
+
 class Findings:
     """Collects checks and reasons while one verification runs."""
 
     __slots__ = ("_checks", "_reasons")
+
+    timer: ClassVar[Callable[[], float]] = staticmethod(_no_time)
+    """Seconds since whenever. No clock is read here: who has one puts it here, before anything is verified."""
 
     def __init__(self) -> None:
         self._checks: list[Check] = []
         self._reasons: list[Reason] = []
 
     def run(
-        self, name: str, path: str, check: Callable[Concatenate[Findings, str, P], None], *a: P.args, **k: P.kwargs
+        self,
+        name: str,
+        path: str,
+        check: Callable[Concatenate[Findings, str, P], str | None],
+        *a: P.args,
+        **k: P.kwargs,
     ) -> bool:
-        """Run one check, note how it ended and say whether it passed."""
-        before = len(self._reasons)
-        check(self, path, *a, **k)
+        """Run one check, note how it ended and how long it took, and say whether nothing speaks against it.
+
+        A check that finds that it cannot tell, and that this is no reason, returns why: it was skipped then.
+        """
+        before, timer = len(self._reasons), Findings.timer
+        begun = timer()
+        why = check(self, path, *a, **k)
+        us = (timer() - begun) * 1e6
         passed = len(self._reasons) == before
-        self._checks.append(_new(Check, (name, path, _PASS if passed else _FAIL, "")))
+        result = _SKIP if why else _PASS if passed else _FAIL
+        self._checks.append(_new(Check, (name, path, result, why or "", us)))
         return passed
 
     def against(self, code: str, path: str, expected: object = "", actual: object = "") -> None:

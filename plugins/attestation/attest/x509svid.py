@@ -15,7 +15,7 @@ from attest.chain import verify_chain
 from attest.revocation import NO_COLLATERAL, Collateral
 from attest.rules import Demand, Purpose, Rules
 from attest.spiffe import BadSpiffeId, SpiffeId, is_allowed, read_id
-from attest.verdict import UNAUTHENTICATED, Check, Findings, Outcome, Result
+from attest.verdict import UNAUTHENTICATED, Findings, Outcome, Result
 
 __all__ = ["SVID_RULES", "SvidRules", "claimed_id", "verify_x509_svid"]
 
@@ -78,8 +78,8 @@ def claimed_id(leaf: bytes) -> SpiffeId | None:
 
 def _is_authenticated(outcome: Outcome) -> bool:
     """Whether every signature from an authority down to the leaf was good: else a stranger wrote what is there."""
-    passed = Check("signature", "chain[0]", Result.PASS)
-    return passed in outcome.checks
+    passed = ("signature", "chain[0]", Result.PASS)
+    return any(check[:3] == passed for check in outcome.checks)
 
 
 def _domain_of(findings: Findings, presented: Sequence[bytes]) -> SpiffeId | None:

@@ -39,6 +39,9 @@ def add_anchors(anchors: argparse.ArgumentParser) -> None:
         if name in ("add", "rotate"):
             action.add_argument("file", type=Path, metavar="FILE", help="PEM; a bundle's JSON; a policy's YAML")
             action.add_argument("--sequence", type=int, help="default: the next")
+        if name == "add":
+            new = "the store has no such set: begin one, in the place of anchors that are configured under this name"
+            action.add_argument("--new", action="store_true", help=new)
         action.set_defaults(run=run)
 
 
@@ -67,8 +70,8 @@ def _add(given: argparse.Namespace) -> int:
     if kind not in _LISTED:
         raise ValueError(f"nothing is added to a {kind.value}: say rotate")
     item = _store(given).snapshot().of(kind).get(given.set)
-    if item is None and kind is Kind.ANCHORS:
-        print(_NEW, file=sys.stderr)
+    if item is None and kind is Kind.ANCHORS and not given.new:
+        raise ValueError(_UNKNOWN.format(name=given.set))
     added = given.file.read_bytes()
     _READ[kind](given.set, added)  # by itself: what came before could hide that it is nothing of the kind
     before = item.data.splitlines() if item is not None and item.data is not None else []
@@ -116,7 +119,11 @@ _LISTED = (Kind.ANCHORS, Kind.CRL)
 _POLICY = "policy"
 
 
-_NEW = "new in the store: anchors that are configured under this name count no more"
+_UNKNOWN = (
+    "the store has no set `{name}`, and anchors that are configured under this name, which cannot be seen from here, "
+    "would count no more. To keep them say `anchors rotate {name} FILE`, with them and the new ones in one file; where "
+    "none are configured, or none are to be kept, say --new"
+)
 
 
 def _remove(given: argparse.Namespace) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 from pathlib import Path
 
 from attest.audit import Checkpoint, Metrics, metrics, verify_log
@@ -14,6 +15,9 @@ from cryptography.hazmat.primitives.serialization import load_pem_public_key
 from world.auditlog import AuditLog
 
 __all__ = ["add_audit"]
+
+_SLOWEST = 5
+"""How many checks a report names."""
 
 
 def add_audit(audit: argparse.ArgumentParser) -> None:
@@ -82,6 +86,8 @@ def _is_signed_by(key: Ed25519PublicKey, checkpoint: Checkpoint) -> bool:
 
 def _report(given: argparse.Namespace) -> int:
     found = metrics(_log(given).lines())
+    for problem in found.left_out:
+        print(f"left out: line {problem.line}: {problem.what}", file=sys.stderr)
     print(_prometheus(found) if given.format == "prometheus" else json.dumps(_told(found), indent=2))
     return 0
 
@@ -93,7 +99,13 @@ def _told(found: Metrics) -> dict[str, object]:
         "share_admitted": found.share_admitted,
         "mean_verification_ms": round(found.mean_ms, 3),
         "failures": dict(sorted(found.failures.items(), key=lambda one: (-one[1], one[0]))),
+        "slowest_checks_ms": dict(_slowest(found)),
     }
+
+
+def _slowest(found: Metrics) -> list[tuple[str, float]]:
+    each = sorted(found.checks.items(), key=lambda one: (-one[1], one[0]))
+    return [(name, round(ms, 3)) for name, ms in each[:_SLOWEST]]
 
 
 def _prometheus(found: Metrics) -> str:

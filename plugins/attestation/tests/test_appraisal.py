@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
 import pytest
 from attest.appraisal import FRESH, Appraisal, appraise
 from attest.codes import GROUPS
+from attest.evidence import KINDS
 from attest.policy import BadPolicy, Drift, Policy, SvidIdentity, TlsIdentity, read_policy
 from attest.results import BadResult, StageResult, read_result
 from attest.rules import Revocation
@@ -119,6 +121,8 @@ def test_a_rule_for_an_identity_counts_only_once_it_is_verified() -> None:
     assert appraised(found(server=url, claims=claims), url=url).outcome.verdict is Verdict.ADMIT
     handed_over = found(server=url, claims=claims, pop=False)
     assert appraised(handed_over, url=url).outcome.codes == {"A-NO-RULE", "M-POP"}
+    expired = found("identity", url, Reason("X-EXPIRED", "chain[0]"), pop=False, judged="ab" * 32, claims={})
+    assert appraised(expired, url=url).outcome.codes == {"X-EXPIRED", "M-POP"}
     unreachable = found("identity", url, Reason("N-UNREACHABLE", "connection"), pop=False)
     assert appraised(unreachable, url=url).outcome.retryable
 
@@ -156,6 +160,8 @@ def test_nothing_is_affirmed_that_was_not_found_good(code: str, claim: int) -> N
 def test_a_result_is_read_as_it_was_written() -> None:
     written = found("identity", CORP, Reason("X-EXPIRED", "chain[0]", "a", "b"))
     assert read_result(json.loads(json.dumps(written.as_json()))) == written
+    timed = replace(written, outcome=replace(written.outcome, checks=(PASSED._replace(us=41.125),)))
+    assert read_result(json.loads(json.dumps(timed.as_json()))) == timed
 
 
 @pytest.mark.parametrize(
@@ -184,6 +190,7 @@ def test_the_digest_is_of_what_a_policy_says_and_not_of_how_it_is_laid_out() -> 
     [
         ("revocation: off", "revocation: of"),
         ("evidence:", "evidnce:"),
+        ("require: [jwt-svid]", "require: [jwt-svid, jwt-svid]"),
         ("anchors: [corp]", "anchors: corp"),
         ("version: 1", "version: 2"),
         ("version: 1", "version: 1\nversion: 1"),
@@ -208,6 +215,18 @@ def test_the_digest_is_of_what_a_policy_says_and_not_of_how_it_is_laid_out() -> 
 def test_a_policy_that_says_anything_else_is_refused(old: str, new: str) -> None:
     with pytest.raises(BadPolicy):
         read_policy(POLICY_TEXT.replace(old, new, 1).encode())
+
+
+@pytest.mark.parametrize(("kind", "hint"), [("jwt-svidd", "; did you mean 'jwt-svid'?"), ("abacus", "")])
+def test_a_kind_of_evidence_that_nobody_verifies_is_refused_at_its_place(kind: str, hint: str) -> None:
+    """It would deny everybody, and nobody would know why."""
+    with pytest.raises(BadPolicy) as caught:
+        read_policy(POLICY_TEXT.replace("require: [jwt-svid]", f"require: [jwt-svid, {kind}]").encode())
+    known = ", ".join(sorted(KINDS))
+    assert str(caught.value) == (
+        f"rule billing: `{kind}` is no kind of evidence, the kinds are {known}{hint} "
+        "- at `$.servers[0].evidence.require[1]`"
+    )
 
 
 @pytest.mark.parametrize(

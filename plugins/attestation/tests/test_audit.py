@@ -25,8 +25,10 @@ HOST = Ed25519PrivateKey.generate()
 def decision(number: int = 0, verdict: str = "admit", *codes: str, ms: float = 2.0) -> dict[str, Json]:
     return {
         "id": f"d{number}", "at": 1767225600.5 + number, "server": f"https://s{number}.example/", "tenant": "",
-        "verdict": verdict, "codes": list(codes), "rule": "corp", "judged": {"identity": "ab" * 32}, "nonce": "",
+        "verdict": verdict, "codes": list(codes), "rule": "corp", "judged": {"identity": "ab" * 32},
+        "results": {"identity": "ba" * 32}, "nonce": "",
         "anchors": "cd" * 32, "policy": "ef" * 32, "ms": {"identity": ms, "appraise": 1.0},
+        "checks": {"identity": {"signature": ms / 2, "validity": 0.25}, "appraise": {"rule": 0.5}},
     }  # fmt: skip
 
 
@@ -182,6 +184,7 @@ def test_metrics_are_recomputed_from_the_log(log: AuditLog) -> None:
     assert (found.decisions, found.servers, found.admitted, found.share_admitted) == (3, 2, 1, 0.5)
     assert found.mean_ms == pytest.approx((5.0 + 3.0 + 4.0) / 3)
     assert found.failures == {"X-EXPIRED": 2, "X-SAN-MISMATCH": 1}
+    assert found.checks == {"identity.signature": 1.5, "identity.validity": 0.25, "appraise.rule": 0.5}
 
 
 def test_a_record_has_all_its_members_and_no_others() -> None:

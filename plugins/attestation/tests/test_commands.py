@@ -140,12 +140,46 @@ def test_the_metrics_are_recomputed(folder: Path, capsys: pytest.CaptureFixture[
     assert run("audit", "report", folder / "audit.jsonl") == 0
     assert printed(capsys) == {
         "decisions": 2, "servers": 2, "share_admitted": 0.5, "mean_verification_ms": 3.0, "failures": {"X-EXPIRED": 1},
+        "slowest_checks_ms": {"identity.signature": 1.0, "appraise.rule": 0.5, "identity.validity": 0.25},
     }  # fmt: skip
     assert run("audit", "report", "--format", "prometheus", data=folder) == 0
     lines = capsys.readouterr().out.splitlines()
     assert "penstock_attestation_servers_admitted_ratio 0.5" in lines
     assert "penstock_attestation_verification_mean_seconds 0.003" in lines
     assert 'penstock_attestation_failures{code="X-EXPIRED"} 1' in lines
+
+
+def test_half_a_line_that_a_crash_left_is_left_out_of_the_report_and_named(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Wherever it was cut, and be it before its last byte."""
+    log, file = AuditLog(folder / "audit.jsonl"), folder / "audit.jsonl"
+    log.append(decision(1))
+    whole = file.read_bytes()
+    log.append(decision(2, "deny", "X-EXPIRED"))
+    (folder / "whole.jsonl").write_bytes(whole)
+    assert run("audit", "report", folder / "whole.jsonl") == 0
+    expected = printed(capsys)
+    both = file.read_bytes()
+    for end in (len(whole) + 1, len(whole) + 40, len(both) - 1):
+        file.write_bytes(both[:end])
+        assert run("audit", "report", file) == 0
+        said = capsys.readouterr()
+        assert json.loads(said.out) == expected
+        named = "line 2: half a line, as a crash leaves it\n"
+        assert said.err == f"left out: {named}"
+        assert run("audit", "verify", file) == 1
+        assert named in capsys.readouterr().out, "the same of both"
+
+
+def test_a_line_that_was_changed_is_not_left_out_and_is_named(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    log, file = AuditLog(folder / "audit.jsonl"), folder / "audit.jsonl"
+    for number in range(3):
+        log.append(decision(number))
+    lines = file.read_bytes().splitlines(keepends=True)
+    file.write_bytes(b"".join((lines[0], b"{}\n", lines[2])))
+    assert run("audit", "report", file) == 2
+    assert capsys.readouterr().err == "error: line 2: not a line of this log\n"
 
 
 def test_what_is_not_said_comes_from_the_policy_and_the_trust_store(
@@ -156,7 +190,7 @@ def test_what_is_not_said_comes_from_the_policy_and_the_trust_store(
     token = ("verify", folder / "token", "--kind", "jwt-svid", "--audience", "gateway", *common)
     assert run(*chain, data=folder) == run(*token, data=folder) == 2
     assert "say --anchors" in capsys.readouterr().err
-    assert run("anchors", "add", "own", folder / "root.pem", data=folder) == 0
+    assert run("anchors", "add", "own", folder / "root.pem", "--new", data=folder) == 0
     TrustStore(folder / "trust.db").put(Kind.BUNDLE, OWN, (folder / "bundle.json").read_bytes())
     assert run(*chain, data=folder) == run(*token, data=folder) == 0
 
@@ -164,7 +198,7 @@ def test_what_is_not_said_comes_from_the_policy_and_the_trust_store(
 def test_anchors_are_added_rotated_and_removed(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     data = {"data": folder}
     (folder / "other.pem").write_text(pem(root("another").der))
-    assert run("anchors", "add", "own", folder / "root.pem", **data) == 0
+    assert run("anchors", "add", "own", folder / "root.pem", "--new", **data) == 0
     assert run("anchors", "add", "own", folder / "other.pem", **data) == 0
     assert run("anchors", "list", **data) == 0
     assert capsys.readouterr().out.count("CN=") == 2
@@ -178,7 +212,7 @@ def test_anchors_are_added_rotated_and_removed(folder: Path, capsys: pytest.Capt
 def test_what_is_added_is_there_however_the_files_end(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (folder / "root.pem").write_text(pem(ROOT.der).rstrip("\n"))
     (folder / "other.pem").write_text(pem(root("another").der).rstrip("\n"))
-    assert run("anchors", "add", "own", folder / "root.pem", data=folder) == 0
+    assert run("anchors", "add", "own", folder / "root.pem", "--new", data=folder) == 0
     assert run("anchors", "add", "own", folder / "other.pem", data=folder) == 0
     assert run("anchors", "add", "own", folder / "policy.yaml", data=folder) == 2, "it is nothing of the kind by itself"
     assert run("anchors", "list", data=folder) == 0
@@ -263,9 +297,27 @@ def test_a_change_is_approved_as_it_was_asked_for(folder: Path, capsys: pytest.C
 
 
 def test_what_cannot_be_read_is_not_stored(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert run("anchors", "add", "own", folder / "policy.yaml", data=folder) == 2
+    assert run("anchors", "add", "own", folder / "policy.yaml", "--new", data=folder) == 2
     assert run("anchors", "list", data=folder) == 0
     assert capsys.readouterr().out == ""
+
+
+def test_anchors_that_may_be_configured_are_not_replaced_by_adding_to_them(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    add = ("anchors", "add", "own", folder / "root.pem")
+    assert run(*add, data=folder) == 2
+    said = capsys.readouterr().err
+    assert "`anchors rotate own FILE`" in said and "--new" in said
+    assert TrustStore(folder / "trust.db").change() == 0
+    assert run(*add, "--new", data=folder) == 0
+    assert run(*add, data=folder) == 0, "what the store has is added to"
+
+
+def test_a_set_that_was_removed_may_be_added_to_again(folder: Path) -> None:
+    """What is configured under its name has counted no more since it was removed."""
+    assert run("anchors", "remove", "own", data=folder) == 0
+    assert run("anchors", "add", "own", folder / "root.pem", data=folder) == 0
 
 
 def test_an_anchor_that_ends_soon_is_warned_of(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -273,6 +325,6 @@ def test_an_anchor_that_ends_soon_is_warned_of(folder: Path, capsys: pytest.Capt
         draft.begin, draft.end = AT - 900 * DAY, AT - DAY
 
     (folder / "old.pem").write_text(pem(root("old", change).der))
-    run("anchors", "add", "own", folder / "old.pem", data=folder)
+    run("anchors", "add", "own", folder / "old.pem", "--new", data=folder)
     run("anchors", "list", data=folder)
     assert "ENDS SOON" in capsys.readouterr().out

@@ -216,11 +216,12 @@ def test_a_delta_list_has_the_last_word() -> None:
 
 
 @pytest.mark.parametrize("code", sorted(code for code in CASES if CODES[code] is Effect.RETRY))
-def test_under_soft_fail_what_is_not_known_is_a_check_that_was_skipped(code: str) -> None:
+def test_under_soft_fail_what_is_not_known_is_a_check_that_was_skipped(code: str, timed: None) -> None:
     hard = CASES[code](HARD)
     place = next(reason.path for reason in hard.reasons)
     soft = CASES[code](SOFT)
     skipped = [check for check in soft.checks if check.result is Result.SKIP]
+    assert all(check.us for check in skipped), "it was looked for, and that took its time"
     assert soft.verdict is Verdict.ADMIT
     assert [(check.name, check.path, check.why) for check in skipped] == [("revocation", place, f"soft fail: {code}")]
 

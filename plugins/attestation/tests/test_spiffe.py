@@ -187,6 +187,13 @@ def test_an_id_under_a_signature_that_fails_is_not_judged() -> None:
     assert set(skipped.values()) == {"unauthenticated"}
 
 
+def test_an_identity_whose_checks_are_timed_is_judged_as_before(timed: None) -> None:
+    outcome = svid(lambda draft: None, WORKLOAD)
+    assert outcome.verdict is Verdict.ADMIT
+    assert {check.us for check in outcome.checks} == {1e6}
+    assert svid(lambda draft: None, f"spiffe://{OWN}/other").codes == {"S-NOT-ALLOWED"}
+
+
 def test_a_dns_name_beside_the_id_does_no_harm() -> None:
     assert svid(lambda draft: None, WORKLOAD, "billing.example").verdict is Verdict.ADMIT
 

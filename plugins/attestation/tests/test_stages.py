@@ -9,6 +9,7 @@ import socket
 import sqlite3
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
+from dataclasses import replace
 from hashlib import sha256
 from ipaddress import ip_address
 from pathlib import Path
@@ -29,6 +30,7 @@ from cryptography.x509 import ocsp
 from cryptography.x509.oid import ExtendedKeyUsageOID
 from joserfc import jws
 from joserfc.jwk import ECKey
+from msgspec import structs
 from OpenSSL import SSL
 from penstock_plugin import testing
 from pki import DAY, Authority, Draft, key, root, spki
@@ -481,9 +483,69 @@ def test_every_decision_is_recorded_with_what_it_rests_on(serve: Callable[[Shown
     first, second = decisions(data)
     assert (first["verdict"], first["codes"], first["rule"]) == ("admit", [], "server")
     assert (second["verdict"], second["codes"]) == ("deny", ["X-EXPIRED"])
-    assert set(first["judged"]) == {"identity", "jwt-svid"}
-    assert set(first["ms"]) == {"identity", "jwt-svid", "appraise"}
+    assert set(first["judged"]) == set(first["results"]) == {"identity", "jwt-svid"}
+    assert set(first["ms"]) == set(first["checks"]) == {"identity", "jwt-svid", "appraise"}
+    took = {stage: sum(checks.values()) for stage, checks in first["checks"].items()}
+    assert all(0 < took[stage] <= first["ms"][stage] for stage in took), "each within its stage"
+    assert {"signature", "validity", "revocation"} <= set(first["checks"]["identity"])
+    assert {"rule", "result", "drift"} & set(first["checks"]["appraise"]) == {"rule", "result"}, "what ran is timed"
+    assert second["checks"]["identity"]["signature"] > 0, "whatever the verdict"
     assert len(first["nonce"]) == len(first["policy"]) == len(first["anchors"]) == 64
+
+
+def chain_digest(*chain: bytes) -> str:
+    """As the page says that it is recomputed."""
+    return sha256(b"".join(len(der).to_bytes(4, "big") + der for der in chain)).hexdigest()
+
+
+@pytest.mark.parametrize("code", ["", "X-EXPIRED", "X-ANCHOR-UNKNOWN"])
+def test_the_record_names_the_chain_that_was_judged_whatever_came_of_it(
+    code: str, serve: Callable[[Shown], int], data: Path
+) -> None:
+    made = REFUSED[code][0]() if code else shown()
+    port = serve(made)
+    admission(port, config(port, TLS))
+    (line,) = decisions(data)
+    assert line["codes"] == ([code] if code else [])
+    assert line["judged"] == {"identity": chain_digest(*made.chain)}
+
+
+def test_a_chain_that_was_handed_over_is_named_as_well(data: Path) -> None:
+    ders = (leaf(expired), BETWEEN.der)
+    payload = {"url": "https://127.0.0.1/x", "certificates": [base64.b64encode(der).decode() for der in ders]}
+    decided = admission(443, config(443, TLS, handshake=False), payload=payload)
+    (line,) = decisions(data)
+    assert line["judged"] == {"identity": chain_digest(*ders)}
+    assert codes(decided) == {*line["codes"]} == {"X-EXPIRED", "M-POP"}, "one fault hides no other"
+
+
+def test_a_server_that_shows_nothing_is_recorded_with_no_digest(serve: Callable[[Shown], int], data: Path) -> None:
+    port = serve(shown(newest=SSL.TLS1_2_VERSION))
+    admission(port, config(port, TLS))
+    (line,) = decisions(data)
+    assert (line["codes"], line["judged"]) == (["N-UNREACHABLE"], {"identity": ""})
+
+
+@pytest.mark.parametrize("code", ["", "C-BINDING", "C-PARSE", "C-KIND-NOT-ALLOWED"])
+def test_the_record_names_the_answer_that_was_judged_whatever_came_of_it(
+    code: str, serve: Callable[[Shown], int], data: Path
+) -> None:
+    kept = data / "answer"
+    made = EVIDENCE_REFUSED[code]() if code else shown(attester=attester())
+    answers = made.attester
+    assert answers is not None
+
+    def kept_by_the_attester(nonce: bytes, context: bytes) -> bytes:
+        kept.write_bytes(answers(nonce, context))
+        return kept.read_bytes()
+
+    port = serve(replace(made, attester=kept_by_the_attester))
+    admission(port, config(port, TLS, EVIDENCE), data)
+    (line,) = decisions(data)
+    assert line["codes"] == ([code] if code else [])
+    assert line["judged"].keys() - {"identity"} == line["results"].keys() - {"identity"}
+    (evidence,) = line["judged"].keys() - {"identity"}
+    assert line["judged"][evidence] == sha256(kept.read_bytes()).hexdigest() != line["results"][evidence]
 
 
 def test_a_decision_that_cannot_be_recorded_is_none(serve: Callable[[Shown], int], data: Path) -> None:
@@ -517,6 +579,7 @@ def test_a_store_that_is_locked_is_an_error_that_may_pass(
     assert [(one["code"], one["actual"]) for one in details["reasons"]] == [("A-STORE", "database is locked")]
     assert details["retryable"] and found.violation.retry_after_ms
     if name == "identity":
+        assert found.out["result"]["judged"] == result["judged"] != ""
         decided = stage("appraise", port, settings, identity=found.out["result"])
         assert codes(decided) == {"A-STORE"} and decided.violation is not None and decided.violation.retry_after_ms
 
@@ -630,14 +693,19 @@ def test_each_kind_of_evidence_is_asked_for_by_a_nonce_of_its_own(serve: Callabl
         return attester()(nonce, context)
 
     port = serve(shown(attester=answers))
-    settings = config(port, TLS, {**EVIDENCE, "require": ["jwt-svid", "tpm"]})
-    decided = admission(port, settings, data)
-    assert decided.denied and codes(decided) == {"C-KIND-NOT-ALLOWED"}
+    settings = read_settings(config(port, TLS, EVIDENCE), {})
+    rule = settings.policy.rules[0]
+    assert rule.evidence is not None
+    # Of a second kind, which no policy can name as long as nobody verifies it.
+    rule = structs.replace(rule, evidence=structs.replace(rule.evidence, require=("jwt-svid", "tpm")))
+    url, key_digest = read_url(f"https://127.0.0.1:{port}/mcp"), sha256(spki(key("leaf"))).hexdigest()
+    first, second = Challenger.at(data).challenge(url, rule, key_digest, settings, lambda: NOW).results
+    assert (first.kind, first.outcome.codes) == ("jwt-svid", frozenset())
+    assert (second.kind, second.outcome.codes) == ("evidence", frozenset({"C-KIND-NOT-ALLOWED"}))
     seen = nonces.read_bytes()
     assert len(seen) == 64 and seen[:32] != seen[32:]
-    (line,) = decisions(data)
-    assert set(line["judged"]) == {"identity", "jwt-svid", "evidence"}
-    assert line["nonce"].split() == [sha256(part).hexdigest() for part in (seen[:32], seen[32:])]
+    named = [one.outcome.claims["nonce"] for one in (first, second)]
+    assert named == [sha256(part).hexdigest() for part in (seen[:32], seen[32:])]
 
 
 RECORD: dict[str, Any] = {**EVIDENCE, "via": "record"}
@@ -670,7 +738,12 @@ def test_evidence_in_a_record_answers_a_nonce_that_was_issued_for_it(serve: Call
     answer = answered(challenged(port, settings, data))
     assert recorded(port, settings, data, answer).out["verdict"] == "admit"
     assert codes(recorded(port, settings, data, answer)) == {"C-NONCE-REUSED"}
-    _, good, again = decisions(data)
+    first, good, again = decisions(data)
+    shown_once = sha256(
+        json.dumps({"v": 1, "answers": [answer]}, sort_keys=True, separators=(",", ":")).encode()
+    ).hexdigest()
+    assert first["judged"]["evidence"] == ""
+    assert good["judged"]["jwt-svid"] == again["judged"]["evidence"] == shown_once
     assert len(good["nonce"]) == 64 and good["nonce"] == again["nonce"]
 
 
@@ -702,6 +775,16 @@ def test_evidence_in_a_record_that_is_no_answer_is_refused(
     assert codes(decided) == {code} | ({"C-KIND-MISSING"} if code == "C-KIND-NOT-ALLOWED" else set())
 
 
+def test_what_was_judged_is_named_once_though_several_things_were_found(
+    serve: Callable[[Shown], int], data: Path
+) -> None:
+    port = serve(shown())
+    settings = config(port, TLS, RECORD)
+    recorded(port, settings, data, {**answered(challenged(port, settings, data)), "kind": "tpm"})
+    _, line = decisions(data)
+    assert [len(line[member]["evidence"].split()) for member in ("judged", "results")] == [1, 2]
+
+
 def test_evidence_in_a_record_of_another_server_is_refused(serve: Callable[[Shown], int], data: Path) -> None:
     """The nonce was issued for the first server's name and key; answered on its behalf by whoever relays it."""
     first, second = serve(shown()), serve(shown())
@@ -719,5 +802,7 @@ def test_a_record_that_cannot_even_be_read_is_a_decision_too(data: Path) -> None
 
 @pytest.mark.parametrize("chain", [["%%"], [5], ["AAAA"], [], 5, "AAAA", {"a": 1}])
 def test_a_record_with_something_else_than_certificates_is_refused(chain: object) -> None:
+    """What is not even base64 shows nothing that anybody could possess the key of."""
     payload = {"url": "https://127.0.0.1/x", "certificates": chain}
-    assert codes(admission(443, config(443, TLS, handshake=False), payload=payload)) == {"C-PARSE"}
+    more = {"M-POP"} if chain == ["AAAA"] else set()
+    assert codes(admission(443, config(443, TLS, handshake=False), payload=payload)) == {"C-PARSE"} | more

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from attest.codes import CODES, GROUPS, Effect
-from attest.verdict import Check, Findings, Outcome, Reason, Result, Verdict, together
+from attest.verdict import Check, Findings, Outcome, Reason, Result, Verdict, milliseconds, together
 
 PASSED = Check("signature", "chain[0]", Result.PASS)
 SKIPPED = Check("revocation", "chain[0]", Result.SKIP, "soft fail")
@@ -68,3 +68,36 @@ def test_codes_stand_in_one_group_each_with_a_sentence() -> None:
     assert len(every) == len(set(every)) == len(CODES)
     assert all(sentence.endswith(".") for group in GROUPS.values() for _, sentence in group.values())
     assert {effect for group in GROUPS.values() for effect, _ in group.values()} <= set(Effect)
+
+
+def _passes(findings: Findings, path: str) -> None:
+    """Nothing speaks against it."""
+
+
+def _cannot_tell(findings: Findings, path: str) -> str:
+    return "soft fail"
+
+
+def test_each_check_says_what_it_took_by_the_timer_that_was_given(timed: None) -> None:
+    findings = Findings()
+    findings.run("signature", "chain[0]", _passes)
+    findings.run("revocation", "chain[0]", _cannot_tell)
+    assert [check.us for check in findings.outcome().checks] == [1e6, 1e6]
+
+
+def test_without_a_clock_a_check_took_no_time(untimed: None) -> None:
+    findings = Findings()
+    findings.run("signature", "chain[0]", _passes)
+    assert findings.outcome().checks == (PASSED,)
+
+
+def test_a_check_that_cannot_tell_is_skipped_and_speaks_neither_for_nor_against() -> None:
+    findings = Findings()
+    assert findings.run("revocation", "chain[0]", _cannot_tell)
+    assert [check[:4] for check in findings.outcome().checks] == [SKIPPED[:4]]
+    assert findings.outcome().verdict is Verdict.DENY, "nothing was checked"
+
+
+def test_what_checks_took_is_summed_over_places_and_what_did_not_run_took_nothing() -> None:
+    ran = (PASSED._replace(us=1500.0), PASSED._replace(path="chain[1]", us=40.6), SKIPPED._replace(name="drift"))
+    assert milliseconds((*ran, SKIPPED._replace(us=20.0))) == {"signature": 1.541, "revocation": 0.02}

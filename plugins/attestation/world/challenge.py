@@ -17,6 +17,7 @@ from attest.evidence import EvidenceRules, verify_evidence
 from attest.messages import EVIDENCE_PATH, MAX_ANSWER_BYTES, Evidence, question, read_evidence, read_handed
 from attest.policy import EvidenceAsked, Rule
 from attest.results import Results, StageResult, read_result
+from attest.shown import digest_of_answer, digest_of_handed
 from attest.strictjson import Json, NotJson
 from attest.urls import Url
 from attest.verdict import Findings
@@ -89,13 +90,21 @@ class Challenger:
         nonce = self._issued(asked, clock())
         post = Post(EVIDENCE_PATH, question(nonce, asked.context, (kind,)), asked.spki, MAX_ANSWER_BYTES)
         answer = reach(asked.url, asked.settings, asked.rule.identity, post).answer or b""
-        return self._judged(asked, kind, nonce, lambda: read_evidence(answer), clock)
+        try:
+            found = self._judged(asked, kind, nonce, lambda: read_evidence(answer), clock)
+        except StoreBusy:
+            found = asked.ended("C-STORE-BUSY", "nonce", clock(), nonce)
+        return replace(found, judged=digest_of_answer(answer))
 
     def recorded(
         self, url: Url, rule: Rule, spki: str, settings: Settings, clock: Callable[[], datetime], record: object
     ) -> Results:
         """Verify the evidence of a record against nonces that were issued for it before, or issue them."""
-        asked = _asked(url, rule, spki, settings)
+        found = self._recorded(_asked(url, rule, spki, settings), clock, record)
+        judged = digest_of_handed(record)
+        return replace(found, results=tuple(replace(one, judged=judged) for one in found.results))
+
+    def _recorded(self, asked: _Asked, clock: Callable[[], datetime], record: object) -> Results:
         try:
             if not record:
                 return self._question(asked, clock())

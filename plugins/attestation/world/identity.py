@@ -12,6 +12,7 @@ from attest.chain import verify_chain
 from attest.policy import ClientCertificate, Rule, SvidIdentity, TlsIdentity
 from attest.results import StageResult, read_result
 from attest.rules import Revocation
+from attest.shown import digest_of_chain
 from attest.strictjson import Json
 from attest.urls import Url
 from attest.verdict import Check, Findings, Outcome, Result
@@ -68,20 +69,21 @@ def identify(
         presented = reach(url, settings, identity) if settings.handshake else Presented(tuple(handed_over))
     except Refusal as refusal:
         return _ended(url, settings, at, refusal.code, "connection", "a handshake", "none")
-    pop = presented.pop
+    pop, judged = presented.pop, digest_of_chain(presented.chain)
     asking = next((rule for rule in found if rule.identity.revocation is not Revocation.OFF), None)
     answers = settings.collateral.answers + (ask(presented.chain, asking, settings, at) if asking is not None else ())
     settings = replace(settings, collateral=replace(settings.collateral, answers=answers))
     try:
         answer = run_apart(lambda: _judged(url, settings, at, presented, found), VERIFYING)
     except Died as death:
-        return _ended(url, settings, at, death.code, "verifier", "an outcome", str(death), pop=pop)
+        ended = _ended(url, settings, at, death.code, "verifier", "an outcome", str(death), pop=pop)
+        return replace(ended, judged=judged)
     known, used = settings.collateral.numbers, answer["lists"]
     newer = {one: int(str(number)) for one, number in used.items()} if isinstance(used, dict) else {}
     newer = {one: number for one, number in newer.items() if number > known.get(one, -1)}
     if newer:
         remember(newer)
-    return replace(read_result(answer["result"]), pop=pop)
+    return replace(read_result(answer["result"]), pop=pop, judged=judged)
 
 
 def _judged(url: Url, settings: Settings, at: datetime, presented: Presented, rules: Sequence[Rule]) -> dict[str, Json]:

@@ -60,12 +60,16 @@ def read_rego(text: str) -> Rego:
 def object_by(rego: Rego, about: Mapping[str, Json]) -> Outcome:
     """Ask the rules about one appraisal. What they deny is a reason; what they cannot say is an error."""
     findings = Findings()
+    findings.run("rego", "policy", _ask, rego, about)
+    return findings.outcome()
+
+
+def _ask(findings: Findings, path: str, rego: Rego, about: Mapping[str, Json]) -> None:
     try:
         answer = run_apart(lambda: _asked(rego, about), VERIFYING)
     except Died as death:
         answer = {"failed": str(death)}
-    findings.run("rego", "policy", _note, answer)
-    return findings.outcome()
+    _note(findings, path, answer)
 
 
 def _asked(rego: Rego, about: Mapping[str, Json]) -> dict[str, Json]:
