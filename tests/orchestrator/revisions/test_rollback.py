@@ -318,6 +318,21 @@ def test_a_change_that_is_being_built_is_shown_until_it_is_made_or_refused(yard:
     asyncio.run(main())
 
 
+def test_what_serves_since_a_moment_can_be_rolled_back_from_before_it_is_written_down(yard: Yard) -> None:
+    async def main() -> None:
+        async with yard.served() as inside:
+            applying = asyncio.ensure_future(change_to(yard, inside, "a2"))
+            while inside.revisions.current.number != 2:  # no event is soon enough
+                await asyncio.sleep(0)
+            assert inside.revisions.history.outcome(2) is None, "the history is still to be written"
+            back = await inside.revisions.rollback(None, BY)
+            assert (back.revision.number, back.revision.of) == (3, 1)
+            assert await serving(yard, inside) == "a1"
+            assert await applying == 2
+
+    asyncio.run(main())
+
+
 def test_it_does_not_wait_for_the_environments_of_another_change(yard: Yard) -> None:
     async def main() -> None:
         async with building(yard, "a3") as (inside, busy, applying):
