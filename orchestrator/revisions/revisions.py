@@ -188,7 +188,7 @@ class Revisions:
 
         It waits for no build: a change that is only being prepared gives way. Raises ChangeNotMade and NoSuchRevision.
         """
-        # What cannot be done gives nothing up. Where a rollback leads is not known while what serves is not written down.
+        # What cannot be done gives nothing up. Where it leads is not known as long as what serves is not written down.
         if to is not None or (self.trial is None and self.history.outcome(self.current.number) is not None):
             self._goal(to)
         return await self._turns.take(self._roll_back(to, by, report), urgent=True)

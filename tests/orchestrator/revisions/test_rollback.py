@@ -322,7 +322,7 @@ def test_what_serves_since_a_moment_can_be_rolled_back_from_before_it_is_written
     async def main() -> None:
         async with yard.served() as inside:
             applying = asyncio.ensure_future(change_to(yard, inside, "a2"))
-            while inside.revisions.current.number != 2:  # no event is soon enough
+            for _ in iter(lambda: inside.revisions.current.number, 2):  # no event is soon enough
                 await asyncio.sleep(0)
             assert inside.revisions.history.outcome(2) is None, "the history is still to be written"
             back = await inside.revisions.rollback(None, BY)
