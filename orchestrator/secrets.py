@@ -10,7 +10,6 @@ import hashlib
 import hmac
 import json
 import os
-import stat
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,6 +17,7 @@ from secrets import token_bytes
 from typing import NoReturn
 
 from isolation.errors import StartError
+from isolation.regular import opened_regular
 from pipelines.plan import Plan, PluginPlan, SecretPlan, SecretSource
 from pipelines.problem import Mark
 
@@ -203,8 +203,8 @@ def _read(path: Path) -> bytes:
     """One byte more than is allowed, at most. A pipe or a device might never end, and may not even be opened."""
     remedy = f"create {path}, readable by the user that runs penstock, or change `path`"
     try:
-        with open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)) as file:
-            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+        with opened_regular(path) as file:
+            if file is None:
                 raise _NotToBeHad(f"{path} is not a file", remedy)
             return file.read(MAX_SECRET_BYTES + 1)
     except OSError as error:

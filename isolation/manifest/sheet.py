@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import re
-import stat
 import tomllib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from isolation.errors import ManifestError, ManifestProblem
 from isolation.manifest.places import Place, TomlPlaces
+from isolation.regular import opened_regular
 
 __all__ = ["Sheet", "fail", "nearest", "read_text"]
 
@@ -105,9 +104,8 @@ def nearest(word: str, known: Iterable[str]) -> str | None:
 def read_text(file: Path) -> str:
     """Read a small UTF-8 text with `\\n` line ends. Raise ManifestError when it is anything else."""
     try:
-        # A pipe may not even be opened until somebody writes into it.
-        with open(file, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)) as stream:
-            if not stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
+        with opened_regular(file) as stream:
+            if stream is None:
                 raise fail(file, "cannot be read: it is no file")
             data = stream.read(MAX_MANIFEST_BYTES + 1)
     except OSError as error:

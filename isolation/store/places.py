@@ -11,17 +11,17 @@ __all__ = ["default_state_root", "default_store_root"]
 
 def default_store_root(environment: Mapping[str, str] = os.environ) -> Path:
     """Tell where the store is: PENSTOCK_STORE, else `penstock` in the user's cache folder."""
-    named = environment.get("PENSTOCK_STORE")
-    if named:
-        return Path(named).expanduser().absolute()
-    cache = environment.get("XDG_CACHE_HOME")
-    return (Path(cache) if cache else Path.home() / ".cache") / "penstock"
+    return _root(environment, "PENSTOCK_STORE", "XDG_CACHE_HOME", ".cache")
 
 
 def default_state_root(environment: Mapping[str, str] = os.environ) -> Path:
     """Tell where what cannot be built again is: PENSTOCK_STATE, else `penstock` in the user's state folder."""
-    named = environment.get("PENSTOCK_STATE")
+    return _root(environment, "PENSTOCK_STATE", "XDG_STATE_HOME", ".local/state")
+
+
+def _root(environment: Mapping[str, str], own: str, base: str, below_home: str) -> Path:
+    named = environment.get(own)
     if named:
         return Path(named).expanduser().absolute()
-    state = environment.get("XDG_STATE_HOME")
-    return (Path(state) if state else Path.home() / ".local" / "state") / "penstock"
+    users = environment.get(base)
+    return (Path(users) if users else Path.home() / below_home) / "penstock"

@@ -23,7 +23,7 @@ from orchestrator.engine.wiring import Wire
 from orchestrator.faults import StageFault
 from orchestrator.lookout.feed import Feed, Missed
 from orchestrator.lookout.redaction import redacted, shortened
-from orchestrator.record.summary import brief
+from orchestrator.record.summary import brief, milliseconds
 
 __all__ = ["SHOWN_PER_SECOND", "Tap", "Taps"]
 
@@ -125,7 +125,7 @@ class Tap:
             "why": attempt.why,
             "code": brief(codes[0]) if codes else None,
             "reason": self._show(brief(said[0])) if said else None,
-            "duration_ms": _ms(attempt.ended - attempt.started),
+            "duration_ms": milliseconds(attempt.ended - attempt.started),
             "given": self._given(attempt.invocation, attempt.fault) if attempt.tried else None,
             "answer": None if answer is None else self._shown(answer),
         }
@@ -139,7 +139,7 @@ class Tap:
             "why": None,
             "code": None if fault is None else brief(fault.code),
             "reason": None if fault is None else self._show(brief(fault.message)),
-            "duration_ms": 0.0 if call is None else _ms(ended - call.started),
+            "duration_ms": 0.0 if call is None else milliseconds(ended - call.started),
             "given": None if call is None else self._given(call.invocation, fault),
             "answer": None if answer is None else self._shown(answer),
         }
@@ -194,7 +194,3 @@ class Taps:
         for tap in self._open:
             if tap.wants(run, wire.plan.id):
                 tap.take_final(run, wire, record, call)
-
-
-def _ms(seconds: float) -> float:
-    return round(max(0.0, seconds) * 1000, 3)

@@ -22,7 +22,7 @@ from pipelines.answer import Violation
 from pipelines.plan import PipelinePlan, StagePlan, StageState, Variant
 from pipelines.run import Effect
 
-__all__ = ["SAID_CHARACTERS", "StageEnd", "Summary", "brief"]
+__all__ = ["SAID_CHARACTERS", "StageEnd", "Summary", "brief", "milliseconds"]
 
 SAID_CHARACTERS = 200
 """Of what a plugin said: enough to know the trouble again, too little to be an archive of payloads."""
@@ -162,7 +162,7 @@ class Summary(msgspec.Struct, gc=False, eq=False):
             "revision": self.revision,
             "violation": self.violation,
             "error": self.error,
-            "duration_ms": _ms(self.seconds) if self.verdict is not None else None,
+            "duration_ms": milliseconds(self.seconds) if self.verdict is not None else None,
             "stages": {stage.id: _stage(stage, taken) for stage, taken in stages},
             "finally": dict(self.finals),
         }
@@ -236,8 +236,8 @@ def _fields(taken: _Taken) -> _Json:
     return {
         "state": taken.state.value,
         "why": taken.why,
-        "duration_ms": _ms(taken.ended - taken.started),
-        "queued_ms": _ms((taken.sent_at or taken.ended) - taken.queued_at) if taken.tried else 0.0,
+        "duration_ms": milliseconds(taken.ended - taken.started),
+        "queued_ms": milliseconds((taken.sent_at or taken.ended) - taken.queued_at) if taken.tried else 0.0,
         "attempts": taken.tried,
         "generation": spec.name if taken.tried else None,
         "worker": taken.worker or None,
@@ -285,5 +285,6 @@ def brief(text: str) -> str:
     return line if len(line) <= SAID_CHARACTERS else line[: SAID_CHARACTERS - 1] + "…"
 
 
-def _ms(seconds: float) -> float:
+def milliseconds(seconds: float) -> float:
+    """Seconds as records show them, never below zero."""
     return round(max(0.0, seconds) * 1000, 3)

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-import os
-import stat
 from pathlib import Path
 
 import msgspec
 
+from isolation.regular import opened_regular
 from isolation.store.folder import FolderChanged, Unfit, take_picture
 from orchestrator.loading import Footprint
 
@@ -30,17 +29,10 @@ def content_of(footprint: Footprint) -> dict[str, bytes]:
 
 def _file(path: Path) -> bytes:
     try:
-        with open(path, "rb", opener=_at_once) as file:
-            # A pipe or a device may never end.
-            is_file = stat.S_ISREG(os.fstat(file.fileno()).st_mode)
-            return hashlib.file_digest(file, "sha256").digest() if is_file else b"no file"
+        with opened_regular(path) as file:
+            return b"no file" if file is None else hashlib.file_digest(file, "sha256").digest()
     except OSError as error:
         return str(error.errno).encode()
-
-
-def _at_once(path: str, flags: int) -> int:
-    """Open without waiting for whoever writes into a pipe."""
-    return os.open(path, flags | os.O_NONBLOCK)
 
 
 def _folder(path: Path) -> bytes:

@@ -26,6 +26,7 @@ from __future__ import annotations
 
 import json
 import threading
+from abc import ABC, abstractmethod
 from time import time
 
 from .answer import Busy, Retryable, Undone
@@ -207,7 +208,7 @@ class Effects:
             self._opened().execute("DELETE FROM effects WHERE at < ?", (self._clock() - self._keep_seconds,))
 
 
-class Guard:
+class Guard(ABC):
     """What stands around an effect. Entering and leaving write to the ledger, a synced write each."""
 
     def __init__(self, effects: Effects, key: str, within: float) -> None:
@@ -217,13 +218,13 @@ class Guard:
         self.lock = effects.lock_of(key)
         self.effect = Effect(False, {}, None, False)
 
+    @abstractmethod
     def begin(self) -> Effect:
         """Write down what is about to happen, and hold the key if it has to."""
-        raise NotImplementedError
 
+    @abstractmethod
     def finish(self) -> None:
         """Write down that it happened."""
-        raise NotImplementedError
 
     def __enter__(self) -> Effect:
         try:
