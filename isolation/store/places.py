@@ -11,17 +11,15 @@ __all__ = ["default_state_root", "default_store_root"]
 
 def default_store_root(environment: Mapping[str, str] = os.environ) -> Path:
     """Tell where the store is: PENSTOCK_STORE, else `penstock` in the user's cache folder."""
-    return _root(environment, "PENSTOCK_STORE", "XDG_CACHE_HOME", ".cache")
+    return _root(environment.get("PENSTOCK_STORE"), environment.get("XDG_CACHE_HOME"), ".cache")
 
 
 def default_state_root(environment: Mapping[str, str] = os.environ) -> Path:
     """Tell where what cannot be built again is: PENSTOCK_STATE, else `penstock` in the user's state folder."""
-    return _root(environment, "PENSTOCK_STATE", "XDG_STATE_HOME", ".local/state")
+    return _root(environment.get("PENSTOCK_STATE"), environment.get("XDG_STATE_HOME"), ".local/state")
 
 
-def _root(environment: Mapping[str, str], own: str, base: str, below_home: str) -> Path:
-    named = environment.get(own)
+def _root(named: str | None, users: str | None, below_home: str) -> Path:
     if named:
         return Path(named).expanduser().absolute()
-    users = environment.get(base)
     return (Path(users) if users else Path.home() / below_home) / "penstock"
